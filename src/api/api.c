@@ -1,0 +1,252 @@
+/*
+ * api.c - from a routed request to its handler, and what handlers share.
+ *
+ * Runs in workers, on the loop. Owns nothing beyond a request's life.
+ */
+#include "api/api.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "oci/name.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define DISCOVER_BODY "{\"extensions\":[]}"
+
+static void call_finish(struct http_request *r)
+{
+    struct api_call *call = r->handler_data;
+
+    if (call->finish)
+        call->finish(call);
+    if (call->fd >= 0)
+        close(call->fd);
+    str_free(&call->body);
+}
+
+static struct api_call *call_new(struct api *api, struct http_request *r)
+{
+    struct api_call *call = mem_arena_alloc(r->arena, sizeof(*call));
+
+    call->api = api;
+    call->r = r;
+    call->fd = -1;
+    r->handler_data = call;
+    r->on_finish = call_finish;
+    return call;
+}
+
+static void log_about(struct api_call *call)
+{
+    struct str fields = {0};
+
+    str_printf(&fields, "repo=%s", call->route.repo ? call->route.repo->name : "-");
+    if (call->route.image)
+        str_printf(&fields, " image=%s", call->route.image); /* its grammar needs no quoting */
+    if (call->route.ref && *call->route.ref) {
+        str_puts(&fields, " ref=");
+        log_append_value(&fields, call->route.ref);
+    }
+    call->r->log_fields = mem_arena_strndup(call->r->arena, fields.data, fields.len);
+    str_free(&fields);
+}
+
+static bool reads(const struct http_request *r)
+{
+    return r->method == HTTP_GET || r->method == HTTP_HEAD;
+}
+
+static void answer_fixed(struct api_call *call, const char *body)
+{
+    if (!reads(call->r)) {
+        problem_method(call->r, "GET, HEAD");
+        return;
+    }
+    http_header_add(call->r, "Content-Type", "application/json");
+    http_answer_memory(call->r, 200, body, strlen(body));
+}
+
+static void handle_manifest(struct api_call *call)
+{
+    if (reads(call->r))
+        api_manifest_read(call);
+    else if (call->r->method == HTTP_PUT)
+        api_manifest_put(call);
+    else if (call->r->method == HTTP_DELETE)
+        api_manifest_delete(call);
+    else
+        problem_method(call->r, "GET, HEAD, PUT, DELETE");
+}
+
+static void handle_list(struct api_call *call, void (*handler)(struct api_call *call))
+{
+    if (reads(call->r))
+        handler(call);
+    else
+        problem_method(call->r, "GET, HEAD");
+}
+
+static void dispatch(struct api_call *call)
+{
+    switch (call->route.kind) {
+    case ROUTE_PING:
+        answer_fixed(call, "{}");
+        break;
+    case ROUTE_DISCOVER:
+        answer_fixed(call, DISCOVER_BODY);
+        break;
+    case ROUTE_CATALOG:
+        handle_list(call, api_catalog);
+        break;
+    case ROUTE_TAGS:
+        handle_list(call, api_tags);
+        break;
+    case ROUTE_REFERRERS:
+        handle_list(call, api_referrers);
+        break;
+    case ROUTE_BLOB:
+        api_blob(call);
+        break;
+    case ROUTE_UPLOADS:
+        api_uploads(call);
+        break;
+    case ROUTE_UPLOAD:
+        api_upload(call);
+        break;
+    case ROUTE_MANIFEST:
+        handle_manifest(call);
+        break;
+    }
+}
+
+void api_handle(struct api *api, struct http_request *r)
+{
+    struct api_call *call = call_new(api, r);
+    enum problem problem;
+    const char *text;
+
+    http_header_add(r, "Docker-Distribution-Api-Version", "registry/2.0");
+    if (!route_find(api->conf, r, &call->route, &problem, &text)) {
+        problem_answer(r, problem, text ? "%s" : NULL, text);
+        return;
+    }
+    log_about(call);
+    if (call->route.repo && !call->route.repo->online) {
+        problem_answer(r, PROBLEM_UNAVAILABLE, "repository %s is offline", call->route.repo->name);
+        return;
+    }
+    dispatch(call);
+}
+
+void api_bad_request(struct http_request *r, int status, const char *reason)
+{
+    http_header_add(r, "Docker-Distribution-Api-Version", "registry/2.0");
+    problem_answer_status(r, status, reason);
+}
+
+size_t api_store_place(const struct api_call *call)
+{
+    return (size_t)(call->route.repo->store - call->api->conf->stores);
+}
+
+const struct store *api_store(const struct api_call *call)
+{
+    return &call->api->stores[api_store_place(call)];
+}
+
+bool api_may_push(struct api_call *call)
+{
+    if (call->route.repo->redeploy != CONF_REDEPLOY_READ_ONLY)
+        return true;
+    problem_answer(call->r, PROBLEM_DENIED, "repository %s is read-only", call->route.repo->name);
+    return false;
+}
+
+bool api_may_delete(struct api_call *call)
+{
+    if (!api_may_push(call))
+        return false;
+    if (call->route.repo->delete_allowed)
+        return true;
+    http_header_add(call->r, "Allow", "GET, HEAD");
+    problem_answer(call->r, PROBLEM_UNSUPPORTED, "repository %s does not allow deleting",
+                   call->route.repo->name);
+    return false;
+}
+
+struct msg_writer *api_ask_begin(struct api_call *call, enum msg_type type)
+{
+    atomic_fetch_add_explicit(&call->api->tally->asks, 1, memory_order_relaxed);
+    return link_ask_begin(call->api->catalog, &call->ask, type);
+}
+
+void api_ask(struct api_call *call,
+             void (*done)(struct ask *ask, int err, struct msg_reader *reply, int fd))
+{
+    call->ask.done = done;
+    link_ask_send(call->api->catalog, &call->ask);
+}
+
+struct api_call *api_call_of_ask(struct ask *ask)
+{
+    return (struct api_call *)((char *)ask - offsetof(struct api_call, ask));
+}
+
+struct api_call *api_call_of_job(struct pool_job *job)
+{
+    return (struct api_call *)((char *)job - offsetof(struct api_call, job));
+}
+
+int api_reply_err(int err, struct msg_reader *reply, int fd)
+{
+    if (fd >= 0)
+        close(fd);
+    return err != 0 ? err : msg_get_i32(reply);
+}
+
+bool api_query(struct api_call *call, const char *name, const char **value_r)
+{
+    if (http_query_get(call->r, name, 0, value_r) == 0)
+        return true;
+    problem_answer(call->r, PROBLEM_PARAMETER, "parameter %s is not properly encoded", name);
+    return false;
+}
+
+bool api_digest(struct api_call *call, const char *text, struct digest *digest_r)
+{
+    if (text && digest_parse(text, digest_r) == 0)
+        return true;
+    problem_answer(call->r, PROBLEM_DIGEST_INVALID,
+                   "a digest is sha256:<64 hex digits> or sha512:<128 hex digits>, lower case");
+    return false;
+}
+
+bool api_page(struct api_call *call, uint32_t absent, uint32_t max, uint32_t *n_r,
+              const char **last_r)
+{
+    const char *n;
+    uint64_t value;
+
+    if (!api_query(call, "n", &n) || !api_query(call, "last", last_r))
+        return false;
+    if (!*last_r)
+        *last_r = "";
+    *n_r = absent;
+    if (!n)
+        return true;
+    if (strspn(n, "0123456789") != strlen(n) || !*n) {
+        problem_answer(call->r, PROBLEM_PAGINATION, NULL);
+        return false;
+    }
+    if (str_parse_u64(n, strlen(n), &value) != 0 || value > max)
+        value = max; /* also when it does not fit 64 bits */
+    *n_r = (uint32_t)value;
+    return true;
+}
+
+void api_answer_json(struct api_call *call, const char *content_type)
+{
+    http_header_add(call->r, "Content-Type", "%s", content_type);
+    http_answer_memory(call->r, 200, call->body.data, call->body.len);
+}

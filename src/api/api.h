@@ -1,0 +1,86 @@
+/*
+ * api.h - the registry's HTTP API: OCI distribution-spec 1.1.
+ *
+ * Runs in workers. A worker makes one struct api and hands every request to
+ * api_handle(); each request becomes a struct api_call that lives in the
+ * request's arena until the answer is out.
+ */
+#ifndef ENTREPOT_API_API_H
+#define ENTREPOT_API_API_H
+
+#include "api/route.h"
+#include "base/pool.h"
+#include "conf/conf.h"
+#include "http/http.h"
+#include "ipc/link.h"
+#include "ipc/msg_push.h"
+#include "shm/index_read.h"
+#include "shm/tally.h"
+#include "store/store_fs.h"
+
+struct api_hashes;
+
+struct api {
+    const struct conf *conf;
+    struct loop *loop;
+    struct pool *pool;
+    struct link *catalog;
+    struct index_map index; /* header NULL: none yet */
+    struct store stores[INDEX_STORES_MAX];
+    struct tally_page *tally;
+    struct api_hashes *hashes; /* running hashes of upload sessions */
+};
+
+struct api_call {
+    struct api *api;
+    struct http_request *r;
+    struct route route;
+    struct ask ask;
+    struct pool_job job;
+    int fd;          /* closed at the end; -1: none */
+    struct str body; /* of a built answer or of a request; freed at the end */
+    void *op;        /* the handler's own, in the arena */
+    void (*finish)(struct api_call *call); /* releases what `op` holds; or NULL */
+};
+
+void api_handle(struct api *api, struct http_request *r);
+/* For the HTTP layer's own errors. */
+void api_bad_request(struct http_request *r, int status, const char *reason);
+
+/* Handlers by what is asked, each in the file of its name. */
+void api_blob(struct api_call *call);
+void api_uploads(struct api_call *call);
+void api_upload(struct api_call *call);
+void api_manifest_read(struct api_call *call);
+void api_manifest_put(struct api_call *call);
+void api_manifest_delete(struct api_call *call);
+void api_tags(struct api_call *call);
+void api_catalog(struct api_call *call);
+void api_referrers(struct api_call *call);
+
+/* Shared by them. */
+const struct store *api_store(const struct api_call *call);
+size_t api_store_place(const struct api_call *call);
+/* Answers DENIED for a read-only repository. */
+bool api_may_push(struct api_call *call);
+/* Answers UNSUPPORTED (405) where deleting is switched off. */
+bool api_may_delete(struct api_call *call);
+/* Starts a question to the catalog; fill the writer, then api_ask. */
+struct msg_writer *api_ask_begin(struct api_call *call, enum msg_type type);
+void api_ask(struct api_call *call,
+             void (*done)(struct ask *ask, int err, struct msg_reader *reply, int fd));
+struct api_call *api_call_of_ask(struct ask *ask);
+struct api_call *api_call_of_job(struct pool_job *job);
+/* The reply's own error, or the link's; a passed descriptor is closed. */
+int api_reply_err(int err, struct msg_reader *reply, int fd);
+/* Query parameter; answers 400 and returns false when its coding is broken. */
+bool api_query(struct api_call *call, const char *name, const char **value_r);
+/* Parses a digest out of `text`; answers DIGEST_INVALID and returns false otherwise. */
+bool api_digest(struct api_call *call, const char *text, struct digest *digest_r);
+/* Parameters n and last of lists. n absent: `absent`; above `max`: max. */
+bool api_page(struct api_call *call, uint32_t absent, uint32_t max, uint32_t *n_r,
+              const char **last_r);
+/* Sends call->body as JSON of that type. */
+void api_answer_json(struct api_call *call, const char *content_type);
+
+#endif

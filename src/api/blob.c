@@ -1,0 +1,193 @@
+/*
+ * blob.c - GET, HEAD and DELETE of blobs (protocol notes 1.4, 1.10).
+ *
+ * Runs in workers. A pull of what is here asks no other process: the shared
+ * index says whether this image has the blob, the file gives its bytes.
+ */
+#include "api/api.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/range.h"
+
+#include <string.h>
+
+#define BOUNDARY_BYTES 16
+
+struct blob_read {
+    struct digest digest;
+    char text[DIGEST_TEXT_MAX];
+    uint64_t size;
+};
+
+static void add_blob_headers(struct api_call *call, const struct blob_read *blob)
+{
+    http_header_add(call->r, "Docker-Content-Digest", "%s", blob->text);
+    http_header_add(call->r, "ETag", "\"%s\"", blob->text);
+    http_header_add(call->r, "Accept-Ranges", "bytes");
+    http_header_add(call->r, "Cache-Control", "max-age=31536000, immutable");
+}
+
+/* The record says it is here, the disk says otherwise: 404, so that a push of it
+ * heals the store, and a line for the operator. */
+static void answer_unreadable(struct api_call *call, const struct blob_read *blob, int err)
+{
+    if (err == ERR_NOT_FOUND || err == ERR_DAMAGED) {
+        log_error("a blob's file is missing or has another length; push it again to heal",
+                  "store=%s digest=%s req=%s", call->route.repo->store->name, blob->text,
+                  call->r->id);
+        problem_answer(call->r, PROBLEM_BLOB_UNKNOWN, NULL);
+        return;
+    }
+    log_error("cannot open a blob", "digest=%s err=%s req=%s", blob->text,
+              log_quote(err_text(err)), call->r->id);
+    problem_answer(call->r, problem_from_err(err), NULL);
+}
+
+static void answer_whole(struct api_call *call, const struct blob_read *blob)
+{
+    struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
+
+    http_header_add(call->r, "Content-Type", "application/octet-stream");
+    add_blob_headers(call, blob);
+    *segment = (struct http_segment){.fd = call->fd, .len = blob->size};
+    http_answer_segments(call->r, 200, segment, blob->size > 0 ? 1 : 0);
+}
+
+static void answer_one_range(struct api_call *call, const struct blob_read *blob,
+                             const struct range *range)
+{
+    struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
+
+    http_header_add(call->r, "Content-Type", "application/octet-stream");
+    add_blob_headers(call, blob);
+    http_header_add(call->r, "Content-Range", "bytes %llu-%llu/%llu",
+                    (unsigned long long)range->first, (unsigned long long)range->last,
+                    (unsigned long long)blob->size);
+    *segment = (struct http_segment){
+        .fd = call->fd, .offset = range->first, .len = range->last - range->first + 1};
+    http_answer_segments(call->r, 206, segment, 1);
+}
+
+/* multipart/byteranges, RFC 9110 section 14.6: parts as asked and in that order. */
+static void answer_ranges(struct api_call *call, const struct blob_read *blob,
+                          const struct range *ranges, size_t count)
+{
+    struct mem_arena *arena = call->r->arena;
+    struct http_segment *segments = mem_arena_alloc(arena, (2 * count + 1) * sizeof(*segments));
+    char boundary[2 * BOUNDARY_BYTES + 1];
+    char *text;
+
+    file_random_hex(BOUNDARY_BYTES, boundary);
+    for (size_t i = 0; i < count; i++) {
+        text = mem_arena_printf(arena,
+                                "\r\n--%s\r\nContent-Type: application/octet-stream\r\n"
+                                "Content-Range: bytes %llu-%llu/%llu\r\n\r\n",
+                                boundary, (unsigned long long)ranges[i].first,
+                                (unsigned long long)ranges[i].last, (unsigned long long)blob->size);
+        segments[2 * i] = (struct http_segment){.data = text, .fd = -1, .len = strlen(text)};
+        segments[2 * i + 1] = (struct http_segment){.fd = call->fd,
+                                                    .offset = ranges[i].first,
+                                                    .len = ranges[i].last - ranges[i].first + 1};
+    }
+    text = mem_arena_printf(arena, "\r\n--%s--\r\n", boundary);
+    segments[2 * count] = (struct http_segment){.data = text, .fd = -1, .len = strlen(text)};
+    http_header_add(call->r, "Content-Type", "multipart/byteranges; boundary=%s", boundary);
+    add_blob_headers(call, blob);
+    http_answer_segments(call->r, 206, segments, 2 * count + 1);
+}
+
+static void answer_content(struct api_call *call, const struct blob_read *blob)
+{
+    const char *header = http_header_get(call->r, "Range");
+    const char *if_range = http_header_get(call->r, "If-Range");
+    struct range ranges[RANGE_MAX];
+    size_t count = 0;
+
+    if (call->r->method == HTTP_HEAD || (if_range && !range_etag_matches(if_range, blob->text)))
+        header = NULL;
+    switch (range_parse(header, blob->size, ranges, &count)) {
+    case RANGE_UNSATISFIABLE:
+        http_header_add(call->r, "Content-Range", "bytes */%llu", (unsigned long long)blob->size);
+        problem_answer(call->r, PROBLEM_RANGE, NULL);
+        return;
+    case RANGE_SATISFIABLE:
+        if (count == 1)
+            answer_one_range(call, blob, &ranges[0]);
+        else
+            answer_ranges(call, blob, ranges, count);
+        return;
+    case RANGE_NONE:
+        break;
+    }
+    answer_whole(call, blob);
+}
+
+static void blob_read(struct api_call *call)
+{
+    struct blob_read blob;
+    struct index_entry entry;
+    const char *if_none_match;
+    int err;
+
+    if (!api_digest(call, call->route.ref, &blob.digest))
+        return;
+    digest_text(&blob.digest, blob.text);
+    err = index_find(&call->api->index, INDEX_BLOB, call->route.repo->name, call->route.image,
+                     blob.text, &entry);
+    if (err != 0) {
+        problem_answer(call->r,
+                       err == ERR_NOT_FOUND ? PROBLEM_BLOB_UNKNOWN : problem_from_err(err), NULL);
+        return;
+    }
+    blob.size = entry.size;
+    if_none_match = http_header_get(call->r, "If-None-Match");
+    if (if_none_match && range_etag_matches(if_none_match, blob.text)) {
+        add_blob_headers(call, &blob);
+        http_answer_empty(call->r, 304);
+        return;
+    }
+    err = store_blob_open(api_store(call), &blob.digest, blob.size, &call->fd);
+    if (err != 0) {
+        call->fd = -1;
+        answer_unreadable(call, &blob, err);
+        return;
+    }
+    answer_content(call, &blob);
+}
+
+static void blob_deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+
+    err = api_reply_err(err, reply, fd);
+    if (err == ERR_NOT_FOUND && ask->repeated)
+        err = 0; /* the first question was carried out, only its answer was lost */
+    if (err == ERR_NOT_FOUND)
+        problem_answer(call->r, PROBLEM_BLOB_UNKNOWN, NULL);
+    else if (err != 0)
+        problem_answer(call->r, problem_from_err(err), NULL);
+    else
+        http_answer_empty(call->r, 202);
+}
+
+static void blob_delete(struct api_call *call)
+{
+    struct push_target target = {.repo = call->route.repo->name, .image = call->route.image};
+
+    if (!api_may_delete(call) || !api_digest(call, call->route.ref, &target.digest))
+        return;
+    push_target_put(api_ask_begin(call, MSG_BLOB_DELETE), &target);
+    api_ask(call, blob_deleted);
+}
+
+void api_blob(struct api_call *call)
+{
+    if (call->r->method == HTTP_GET || call->r->method == HTTP_HEAD)
+        blob_read(call);
+    else if (call->r->method == HTTP_DELETE)
+        blob_delete(call);
+    else
+        problem_method(call->r, "GET, HEAD, DELETE");
+}

@@ -1,0 +1,276 @@
+/*
+ * lists.c - tags and images (protocol notes 1.8), referrers (1.9).
+ *
+ * Runs in workers; the catalog has the order, the worker makes the JSON.
+ */
+#include "api/api.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "oci/name.h"
+
+#include <string.h>
+
+/* Asked pages are at most this long; without `n` all comes that fits one answer of the catalog. */
+#define PAGE_MAX      1000
+#define PAGE_ABSENT   100000
+#define REFERRERS_MAX 1000
+#define TEXT_MAX      (MSG_MAX / 2)
+
+struct list {
+    uint32_t n;
+    bool n_given;
+    const char *last;
+    struct push_referrers referrers; /* referrers only */
+};
+
+/* Link: <...?last=X&n=K>; rel="next". Clients cut at the first ';': everything is encoded. */
+static void add_link(struct api_call *call, const char *what, const char *last)
+{
+    const struct list *l = call->op;
+    struct str link = {0};
+
+    str_printf(&link, "<%s%s%s%s?", call->route.base, call->route.image ? call->route.image : "",
+               call->route.image ? "/" : "", what);
+    for (uint32_t i = 0; i < l->referrers.type_count; i++) {
+        str_puts(&link, "artifactType=");
+        str_percent_encode(&link, l->referrers.types[i]);
+        str_putc(&link, '&');
+    }
+    str_puts(&link, "last=");
+    str_percent_encode(&link, last);
+    if (l->n_given)
+        str_printf(&link, "&n=%u", l->n);
+    str_puts(&link, ">; rel=\"next\"");
+    http_header_add(call->r, "Link", "%s", link.data);
+    str_free(&link);
+}
+
+/* Appends the strings of a list reply; the last one in *last_r. */
+static int append_names(struct api_call *call, struct msg_reader *reply, bool *more_r,
+                        const char **last_r)
+{
+    uint32_t count;
+
+    *more_r = msg_get_u8(reply);
+    count = msg_get_u32(reply);
+    *last_r = "";
+    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+        *last_r = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
+        if (i > 0)
+            str_putc(&call->body, ',');
+        json_append_string(&call->body, *last_r);
+    }
+    return msg_end(reply);
+}
+
+static void answer_names(struct api_call *call, struct msg_reader *reply, const char *what)
+{
+    const struct list *l = call->op;
+    const char *last;
+    bool more;
+
+    if (append_names(call, reply, &more, &last) != 0) {
+        problem_answer(call->r, PROBLEM_INTERNAL, NULL);
+        return;
+    }
+    str_puts(&call->body, "]}");
+    if (more && *last && l->n > 0)
+        add_link(call, what, last);
+    api_answer_json(call, "application/json");
+}
+
+static void tags_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+
+    err = api_reply_err(err, reply, fd);
+    if (err != 0) {
+        problem_answer(call->r, err == ERR_NOT_FOUND ? PROBLEM_NAME_UNKNOWN : problem_from_err(err),
+                       NULL);
+        return;
+    }
+    str_puts(&call->body, "{\"name\":");
+    json_append_string(&call->body, mem_arena_printf(call->r->arena, "%s%s",
+                                                     strcmp(call->route.base, "/v2/") != 0 &&
+                                                             call->route.base[1] == 'v'
+                                                         ? call->route.base + 4
+                                                         : "",
+                                                     call->route.image));
+    str_puts(&call->body, ",\"tags\":[");
+    answer_names(call, reply, "tags/list");
+}
+
+static struct list *list_new(struct api_call *call, uint32_t absent, uint32_t max)
+{
+    struct list *l = mem_arena_alloc(call->r->arena, sizeof(*l));
+    const char *n;
+
+    call->op = l;
+    if (!api_page(call, absent, max, &l->n, &l->last))
+        return NULL;
+    l->n_given = http_query_get(call->r, "n", 0, &n) == 0 && n;
+    return l;
+}
+
+void api_tags(struct api_call *call)
+{
+    struct list *l = list_new(call, PAGE_ABSENT, PAGE_MAX);
+    struct push_list q = {.repo = call->route.repo->name, .image = call->route.image};
+
+    if (!l)
+        return;
+    if (strlen(l->last) > NAME_TAG_MAX) {
+        problem_answer(call->r, PROBLEM_PARAMETER, "parameter last is longer than any tag");
+        return;
+    }
+    q.last = l->last;
+    q.limit = l->n;
+    push_list_put(api_ask_begin(call, MSG_TAG_LIST), &q);
+    api_ask(call, tags_done);
+}
+
+static void catalog_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+
+    err = api_reply_err(err, reply, fd);
+    if (err != 0) {
+        problem_answer(call->r, problem_from_err(err), NULL);
+        return;
+    }
+    str_puts(&call->body, "{\"repositories\":[");
+    answer_names(call, reply, "_catalog");
+}
+
+void api_catalog(struct api_call *call)
+{
+    struct list *l = list_new(call, PAGE_ABSENT, PAGE_MAX);
+    struct push_list q = {.repo = call->route.repo ? call->route.repo->name : "", .image = ""};
+
+    if (!l)
+        return;
+    if (strlen(l->last) > 2 * NAME_IMAGE_MAX) {
+        problem_answer(call->r, PROBLEM_PARAMETER, "parameter last is longer than any name");
+        return;
+    }
+    q.last = l->last;
+    q.limit = l->n;
+    push_list_put(api_ask_begin(call, MSG_IMAGE_LIST), &q);
+    api_ask(call, catalog_done);
+}
+
+static void append_annotations(struct str *body, const struct manifest *m)
+{
+    if (m->annotation_count == 0)
+        return;
+    str_puts(body, ",\"annotations\":{");
+    for (size_t i = 0; i < m->annotation_count; i++) {
+        if (i > 0)
+            str_putc(body, ',');
+        json_append_string(body, m->annotations[i].key);
+        str_putc(body, ':');
+        json_append_string(body, m->annotations[i].value);
+    }
+    str_putc(body, '}');
+}
+
+static void append_referrer(struct api_call *call, struct msg_reader *reply, char *text)
+{
+    struct str *body = &call->body;
+    struct manifest m;
+    struct digest digest;
+    uint64_t size;
+
+    msg_get_digest(reply, false, &digest);
+    size = msg_get_u64(reply);
+    push_contents_get(reply, call->r->arena, &m);
+    if (reply->bad)
+        return;
+    str_puts(body, "{\"mediaType\":");
+    json_append_string(body, m.media_type);
+    str_printf(body, ",\"digest\":\"%s\",\"size\":%llu", digest_text(&digest, text),
+               (unsigned long long)size);
+    if (m.artifact_type) {
+        str_puts(body, ",\"artifactType\":");
+        json_append_string(body, m.artifact_type);
+    }
+    append_annotations(body, &m);
+    str_putc(body, '}');
+}
+
+static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+    struct list *l = call->op;
+    char text[DIGEST_TEXT_MAX] = "", subject[DIGEST_TEXT_MAX];
+    uint32_t count;
+    bool more;
+
+    err = api_reply_err(err, reply, fd);
+    if (err != 0) {
+        problem_answer(call->r, problem_from_err(err), NULL);
+        return;
+    }
+    str_puts(&call->body, "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE_OCI_INDEX
+                          "\",\"manifests\":[");
+    more = msg_get_u8(reply);
+    count = msg_get_u32(reply);
+    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+        if (i > 0)
+            str_putc(&call->body, ',');
+        append_referrer(call, reply, text);
+    }
+    if (msg_end(reply) != 0) {
+        problem_answer(call->r, PROBLEM_INTERNAL, NULL);
+        return;
+    }
+    str_puts(&call->body, "]}");
+    if (l->referrers.type_count > 0)
+        http_header_add(call->r, "OCI-Filters-Applied", "artifactType");
+    if (more && *text)
+        add_link(call,
+                 mem_arena_printf(call->r->arena, "referrers/%s",
+                                  digest_text(&l->referrers.subject.digest, subject)),
+                 text);
+    api_answer_json(call, MANIFEST_TYPE_OCI_INDEX);
+}
+
+/* Repeated artifactType parameters mean any of them. */
+static bool take_types(struct api_call *call, struct push_referrers *q)
+{
+    const char *type;
+
+    for (size_t nth = 0;; nth++) {
+        if (http_query_get(call->r, "artifactType", nth, &type) != 0 ||
+            (type && *type && !name_media_type_ok(type, strlen(type))) ||
+            (type && q->type_count == PUSH_TYPES_MAX)) {
+            problem_answer(call->r, PROBLEM_PARAMETER,
+                           "artifactType takes a media type, at most %d times", PUSH_TYPES_MAX);
+            return false;
+        }
+        if (!type)
+            return true;
+        if (*type)
+            q->types[q->type_count++] = type;
+    }
+}
+
+void api_referrers(struct api_call *call)
+{
+    struct list *l = list_new(call, REFERRERS_MAX, REFERRERS_MAX);
+    struct push_referrers *q;
+
+    if (!l)
+        return;
+    q = &l->referrers;
+    q->subject.repo = call->route.repo->name;
+    q->subject.image = call->route.image;
+    q->limit = l->n;
+    if (!api_digest(call, call->route.ref, &q->subject.digest) || !take_types(call, q))
+        return;
+    if (*l->last && !api_digest(call, l->last, &q->last))
+        return;
+    push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), q);
+    api_ask(call, referrers_done);
+}

@@ -1,0 +1,295 @@
+/*
+ * manifest_put.c - PUT of manifests (protocol notes 1.6).
+ *
+ * Runs in workers. The bytes are kept verbatim: written durably under their
+ * digest first, then the catalog checks references and policy and writes
+ * manifest, tags and back-references in one batch. A crash between the two
+ * leaves an orphan file.
+ */
+#include "api/api.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "oci/name.h"
+
+#include <string.h>
+
+#define MISSING_MAX 100
+
+struct manifest_put {
+    struct push_manifest push;
+    bool by_digest;
+    uint8_t alg;
+    int job_err;
+};
+
+static bool tag_known(const struct manifest_put *p, const char *tag)
+{
+    for (uint32_t i = 0; i < p->push.tag_count; i++)
+        if (strcmp(p->push.tags[i], tag) == 0)
+            return true;
+    return false;
+}
+
+/* ?tag=a&tag=b, only with a digest in the path (end-7b). */
+static bool take_tags(struct api_call *call, struct manifest_put *p)
+{
+    const char *tag;
+
+    for (size_t nth = 0;; nth++) {
+        if (http_query_get(call->r, "tag", nth, &tag) != 0) {
+            problem_answer(call->r, PROBLEM_PARAMETER, "parameter tag is not properly encoded");
+            return false;
+        }
+        if (!tag)
+            return true;
+        if (!p->by_digest || !name_tag_ok(tag, strlen(tag))) {
+            problem_answer(call->r, PROBLEM_TAG_INVALID,
+                           p->by_digest ? NULL : "%s",
+                           "tag parameters go with a digest in the path");
+            return false;
+        }
+        if (tag_known(p, tag))
+            continue;
+        if (p->push.tag_count == PUSH_TAGS_MAX) {
+            problem_answer(call->r, PROBLEM_TOO_MANY_TAGS, "at most %d tags a request",
+                           PUSH_TAGS_MAX);
+            return false;
+        }
+        p->push.tags[p->push.tag_count++] = tag;
+    }
+}
+
+static bool take_reference(struct api_call *call, struct manifest_put *p)
+{
+    const char *ref = call->route.ref;
+
+    p->by_digest = strchr(ref, ':') != NULL;
+    p->alg = DIGEST_SHA256;
+    if (p->by_digest) {
+        if (!api_digest(call, ref, &p->push.target.digest))
+            return false;
+        p->alg = p->push.target.digest.alg;
+    } else if (name_tag_ok(ref, strlen(ref))) {
+        p->push.tags[p->push.tag_count++] = ref;
+    } else {
+        problem_answer(call->r, PROBLEM_TAG_INVALID, NULL);
+        return false;
+    }
+    return take_tags(call, p);
+}
+
+/* If-None-Match: * (only if absent), If-Match: "digest" (only if it stands there). */
+static bool take_condition(struct api_call *call, struct manifest_put *p)
+{
+    const char *none = http_header_get(call->r, "If-None-Match");
+    const char *match = http_header_get(call->r, "If-Match");
+    size_t len = match ? strlen(match) : 0;
+
+    if (none && strcmp(none, "*") == 0)
+        p->push.condition = PUSH_IF_ABSENT;
+    if (!match)
+        return true;
+    if (len >= 2 && match[0] == '"' && match[len - 1] == '"')
+        match = mem_arena_strndup(call->r->arena, match + 1, len - 2);
+    if (digest_parse(match, &p->push.condition_digest) != 0) {
+        problem_answer(call->r, PROBLEM_PRECONDITION, "If-Match takes one digest in quotes");
+        return false;
+    }
+    p->push.condition = PUSH_IF_MATCH;
+    return true;
+}
+
+/* What is missing here needs no writing and no question; the catalog looks again. */
+static bool references_here(struct api_call *call, const struct manifest_put *p)
+{
+    const struct manifest *m = &p->push.manifest;
+    struct digest *missing = mem_arena_alloc(call->r->arena, MISSING_MAX * sizeof(*missing));
+    size_t count = 0;
+
+    for (size_t i = 0; i < m->ref_count && count < MISSING_MAX; i++) {
+        const struct manifest_ref *ref = &m->refs[i];
+        bool child = ref->kind == MANIFEST_REF_CHILD;
+        struct index_entry entry;
+        char text[DIGEST_TEXT_MAX];
+
+        if (ref->exempt || (child && !call->route.repo->index_children_strict))
+            continue;
+        digest_text(&ref->digest, text);
+        if (index_find(&call->api->index, INDEX_BLOB, call->route.repo->name, call->route.image,
+                       text, &entry) != ERR_NOT_FOUND)
+            continue;
+        if (child && index_find(&call->api->index, INDEX_MANIFEST, call->route.repo->name,
+                                call->route.image, text, &entry) != ERR_NOT_FOUND)
+            continue;
+        missing[count++] = ref->digest;
+    }
+    if (count > 0)
+        problem_missing(call->r, missing, count);
+    return count == 0;
+}
+
+static void answer_created(struct api_call *call)
+{
+    struct manifest_put *p = call->op;
+    char text[DIGEST_TEXT_MAX];
+
+    digest_text(&p->push.target.digest, text);
+    http_header_add(call->r, "Location", "%s%s/manifests/%s", call->route.base, call->route.image,
+                    text);
+    http_header_add(call->r, "Docker-Content-Digest", "%s", text);
+    for (uint32_t i = 0; p->by_digest && i < p->push.tag_count; i++)
+        http_header_add(call->r, "OCI-Tag", "%s", p->push.tags[i]);
+    if (p->push.manifest.subject.alg != 0)
+        http_header_add(call->r, "OCI-Subject", "%s",
+                        digest_text(&p->push.manifest.subject, text));
+    http_answer_empty(call->r, 201);
+}
+
+static void answer_missing(struct api_call *call, struct msg_reader *reply)
+{
+    uint32_t count = msg_get_u32(reply);
+    struct digest *missing;
+
+    if (count > MISSING_MAX)
+        count = MISSING_MAX;
+    missing = mem_arena_alloc(call->r->arena, count * sizeof(*missing));
+    for (uint32_t i = 0; i < count; i++)
+        msg_get_digest(reply, false, &missing[i]);
+    problem_missing(call->r, missing, count);
+}
+
+static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+
+    err = api_reply_err(err, reply, fd);
+    switch (err) {
+    case 0:
+        answer_created(call);
+        break;
+    case ERR_NOT_FOUND:
+        answer_missing(call, reply);
+        break;
+    case ERR_EXISTS:
+        problem_answer(call->r, PROBLEM_DENIED,
+                       "tag %s exists and repository %s does not allow it to be pushed again",
+                       msg_get_str(reply, NAME_TAG_MAX), call->route.repo->name);
+        break;
+    case ERR_CONFLICT:
+        problem_answer(call->r, PROBLEM_PRECONDITION, NULL);
+        break;
+    case ERR_QUOTA:
+        problem_answer(call->r, PROBLEM_DENIED,
+                       "the blob store's quota is used up; delete images or raise the quota");
+        break;
+    default:
+        problem_answer(call->r, problem_from_err(err), NULL);
+    }
+}
+
+static void write_work(struct pool_job *job)
+{
+    struct api_call *call = api_call_of_job(job);
+    struct manifest_put *p = call->op;
+
+    p->job_err = store_blob_write(api_store(call), &p->push.target.digest, call->body.data,
+                                  call->body.len);
+}
+
+static void write_done(struct pool_job *job)
+{
+    struct api_call *call = api_call_of_job(job);
+    struct manifest_put *p = call->op;
+
+    if (p->job_err != 0) {
+        log_error("cannot write a manifest", "store=%s err=%s req=%s",
+                  call->route.repo->store->name, log_quote(err_text(p->job_err)), call->r->id);
+        problem_answer(call->r, problem_from_err(p->job_err), NULL);
+        return;
+    }
+    push_manifest_put(api_ask_begin(call, MSG_MANIFEST_PUT), &p->push);
+    api_ask(call, put_done);
+}
+
+/* The request's media type without parameters. */
+static const char *content_type(struct api_call *call)
+{
+    const char *value = http_header_get(call->r, "Content-Type");
+    size_t len = value ? strcspn(value, "; \t") : 0;
+
+    return mem_arena_strndup(call->r->arena, value ? value : "", len);
+}
+
+static void body_complete(struct api_call *call)
+{
+    struct manifest_put *p = call->op;
+    const char *reason = NULL;
+    struct digest found;
+
+    digest_of(p->alg, call->body.data, call->body.len, &found);
+    if (p->by_digest && !digest_equal(&found, &p->push.target.digest)) {
+        problem_answer(call->r, PROBLEM_DIGEST_INVALID,
+                       "the manifest has another digest than the path names");
+        return;
+    }
+    p->push.target.digest = found;
+    p->push.target.size = call->body.len;
+    if (manifest_parse(call->r->arena, content_type(call), call->body.data, call->body.len,
+                       &p->push.manifest, &reason) != 0) {
+        problem_answer(call->r, PROBLEM_MANIFEST_INVALID, "%s", reason);
+        return;
+    }
+    if (!references_here(call, p))
+        return;
+    call->job.work = write_work;
+    call->job.done = write_done;
+    pool_submit(call->api->pool, &call->job);
+}
+
+static void answer_too_big(struct api_call *call)
+{
+    problem_answer(call->r, PROBLEM_TOO_BIG, "manifests may have at most %llu bytes here",
+                   (unsigned long long)call->api->conf->max_manifest);
+}
+
+static int body_data(struct http_request *r, const void *data, size_t len)
+{
+    struct api_call *call = r->handler_data;
+
+    if (call->body.len + len > call->api->conf->max_manifest) {
+        answer_too_big(call);
+        return ERR_TOO_BIG;
+    }
+    str_append(&call->body, data, len);
+    return 0;
+}
+
+static void body_end(struct http_request *r, int err)
+{
+    if (err == 0)
+        body_complete(r->handler_data);
+}
+
+void api_manifest_put(struct api_call *call)
+{
+    struct http_request *r = call->r;
+    struct manifest_put *p = mem_arena_alloc(r->arena, sizeof(*p));
+
+    call->op = p;
+    p->push.target.repo = call->route.repo->name;
+    p->push.target.image = call->route.image;
+    if (!api_may_push(call) || !take_reference(call, p) || !take_condition(call, p))
+        return;
+    if (r->length > call->api->conf->max_manifest) {
+        answer_too_big(call);
+        return;
+    }
+    if (!r->chunked && r->length == 0) {
+        problem_answer(r, PROBLEM_MANIFEST_INVALID, "the request has no body");
+        return;
+    }
+    r->on_body = body_data;
+    r->on_body_end = body_end;
+    http_body_start(r);
+}

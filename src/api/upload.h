@@ -1,0 +1,42 @@
+/*
+ * upload.h - an upload request under way: shared by upload.c (the endpoints)
+ * and upload_body.c (bytes, hashes, finishing).
+ */
+#ifndef ENTREPOT_API_UPLOAD_H
+#define ENTREPOT_API_UPLOAD_H
+
+#include "api/api.h"
+#include "store/layout.h"
+
+struct upload {
+    char id[LAYOUT_ID_LEN + 1];
+    uint64_t start; /* bytes that were there before this request */
+    uint64_t size;  /* bytes now */
+    uint64_t expected_end; /* from Content-Range: size there must be after the body; UINT64_MAX: any */
+    uint64_t checked;      /* size at which space was last looked at */
+    struct digest_ctx *hash; /* SHA-256 of all so far; NULL: unknown */
+    bool finishing;        /* the request names the digest */
+    bool fresh;            /* made by this very request: nobody knows its id */
+    struct digest wanted;
+    /* for the pool */
+    bool known; /* `found` is the digest of the whole file in the wanted algorithm */
+    struct digest found;
+    int job_err;
+};
+
+/* call->op is the struct upload, call->fd its locked file. Takes the body (what
+ * there is of it), then answers 202, or verifies, publishes and answers 201. */
+void upload_receive(struct api_call *call);
+/* 202 with Location, Range and UUID. */
+void upload_answer_accepted(struct api_call *call, int status);
+/* Location, Range, Docker-Upload-UUID. */
+void upload_add_headers(struct api_call *call);
+/* 201 for a blob that is here now. */
+void upload_answer_created(struct api_call *call, const struct digest *digest);
+/* Is there room for a session that shall hold `size` bytes? Answers if not. */
+bool upload_admit(struct api_call *call, uint64_t size);
+/* Room for the bytes to come beyond what is on the disk already. The problem in *problem_r. */
+bool upload_room(struct api_call *call, uint64_t size, uint64_t more, enum problem *problem_r,
+                 const char **text_r);
+
+#endif

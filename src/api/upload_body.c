@@ -1,0 +1,258 @@
+/*
+ * upload_body.c - the bytes of an upload: written, hashed, verified, published.
+ *
+ * Runs in workers; what blocks (hashing a file again, fdatasync, rename) runs on
+ * the pool with the connection's reading stopped. The order is that of
+ * doc/architecture.md: file durable under its digest, then the catalog's record,
+ * then the answer. A crash before the record leaves an orphan file, after it a
+ * blob that merely was not acknowledged.
+ */
+#include "api/upload.h"
+
+#include "api/hashes.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Disk and quota are looked at again whenever this much came. */
+#define CHECK_BYTES (8u << 20)
+
+static const char *repo_name(const struct api_call *call)
+{
+    return call->route.repo->name;
+}
+
+bool upload_room(struct api_call *call, uint64_t size, uint64_t more, enum problem *problem_r,
+                 const char **text_r)
+{
+    const struct conf_repo *repo = call->route.repo;
+    const struct conf_store *store = repo->store;
+    size_t place = api_store_place(call);
+    const struct index_header *index = call->api->index.header;
+    uint64_t used, free_bytes;
+
+    *text_r = NULL;
+    if (repo->max_blob > 0 && size > repo->max_blob) {
+        *problem_r = PROBLEM_TOO_BIG;
+        *text_r = "the blob is larger than this repository allows";
+        return false;
+    }
+    used = atomic_load(&index->store_bytes[place]);
+    if (store->quota > 0 && (size > store->quota || used > store->quota - size)) {
+        *problem_r = PROBLEM_DENIED;
+        *text_r = "the blob store's quota is used up; delete images or raise the quota";
+        return false;
+    }
+    if (file_free_bytes(api_store(call)->dir_fd, &free_bytes) == 0 && store->keep_free > 0 &&
+        (free_bytes < store->keep_free || free_bytes - store->keep_free < more)) {
+        *problem_r = PROBLEM_NO_SPACE;
+        *text_r = "the disk is too full for this content";
+        return false;
+    }
+    return true;
+}
+
+bool upload_admit(struct api_call *call, uint64_t size)
+{
+    const struct upload *u = call->op;
+    enum problem problem;
+    const char *text;
+
+    if (upload_room(call, size, size - u->size, &problem, &text))
+        return true;
+    problem_answer(call->r, problem, text ? "%s" : NULL, text);
+    return false;
+}
+
+/* Gives the session up: limits were passed or the content is wrong. */
+static void session_drop(struct api_call *call)
+{
+    struct upload *u = call->op;
+
+    if (store_upload_unlink(api_store(call), repo_name(call), call->route.image, u->id) != 0)
+        log_warn("cannot remove an upload session", "id=%s req=%s", u->id, call->r->id);
+}
+
+/* What is known of the hash, for whoever takes the next request. */
+static void session_remember(struct api_call *call)
+{
+    struct upload *u = call->op;
+    struct digest so_far;
+
+    if (!u->hash || u->size == 0)
+        return;
+    digest_ctx_peek(u->hash, &so_far);
+    if (store_upload_sum_save(api_store(call), repo_name(call), call->route.image, u->id, u->size,
+                              &so_far) != 0)
+        log_debug("cannot save the hash of an upload: it will be read again", "id=%s", u->id);
+    api_hashes_keep(call->api->hashes, u->id, u->size, u->hash);
+    u->hash = NULL;
+}
+
+static int body_refuse(struct api_call *call, enum problem problem, const char *text)
+{
+    session_drop(call);
+    problem_answer(call->r, problem, text ? "%s" : NULL, text);
+    return ERR_CLOSED;
+}
+
+/* The disk said no: keep what is durable, so that the client may go on later. */
+static int body_write_failed(struct api_call *call, int err)
+{
+    struct upload *u = call->op;
+
+    log_error("cannot write an upload", "store=%s err=%s req=%s", call->route.repo->store->name,
+              log_quote(err_text(err)), call->r->id);
+    if (u->fresh)
+        session_drop(call);
+    problem_answer(call->r, problem_from_err(err), NULL);
+    return err;
+}
+
+static int body_data(struct http_request *r, const void *data, size_t len)
+{
+    struct api_call *call = r->handler_data;
+    struct upload *u = call->op;
+    enum problem problem;
+    const char *text;
+    int err;
+
+    if (u->size + len > u->expected_end)
+        return body_refuse(call, PROBLEM_SIZE_INVALID, "more bytes than Content-Range announced");
+    if (u->size + len - u->checked >= CHECK_BYTES ||
+        (call->route.repo->max_blob > 0 && u->size + len > call->route.repo->max_blob)) {
+        if (!upload_room(call, u->size + len, len, &problem, &text))
+            return body_refuse(call, problem, text);
+        u->checked = u->size + len;
+    }
+    err = file_write_full(call->fd, data, len);
+    if (err != 0) {
+        /* Of a half-written piece nothing may stay: sizes are told from what was hashed. */
+        if (ftruncate(call->fd, (off_t)u->size) != 0)
+            session_drop(call);
+        return body_write_failed(call, err);
+    }
+    if (u->hash)
+        digest_ctx_update(u->hash, data, len);
+    u->size += len;
+    return 0;
+}
+
+static void job_work(struct pool_job *job)
+{
+    struct api_call *call = api_call_of_job(job);
+    struct upload *u = call->op;
+
+    if (!u->known) {
+        u->job_err = digest_of_file(u->wanted.alg, call->fd, u->size, &u->found);
+        if (u->job_err != 0)
+            return;
+    }
+    if (!digest_equal(&u->found, &u->wanted)) {
+        u->job_err = ERR_MISMATCH;
+        return;
+    }
+    u->job_err = store_upload_finish(api_store(call), call->fd, repo_name(call), call->route.image,
+                                     u->id, &u->wanted);
+}
+
+static void committed(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+    struct upload *u = call->op;
+
+    err = api_reply_err(err, reply, fd);
+    if (err == 0)
+        upload_answer_created(call, &u->wanted);
+    else if (err == ERR_QUOTA)
+        problem_answer(call->r, PROBLEM_DENIED,
+                       "the blob store's quota is used up; delete images or raise the quota");
+    else
+        problem_answer(call->r, problem_from_err(err), NULL);
+}
+
+static void job_done(struct pool_job *job)
+{
+    struct api_call *call = api_call_of_job(job);
+    struct upload *u = call->op;
+    struct push_target target = {.repo = repo_name(call),
+                                 .image = call->route.image,
+                                 .digest = u->wanted,
+                                 .size = u->size};
+
+    if (u->job_err == ERR_MISMATCH) {
+        session_drop(call);
+        problem_answer(call->r, PROBLEM_DIGEST_INVALID,
+                       "the uploaded content has another digest than the request names");
+    } else if (u->job_err != 0) {
+        log_error("cannot finish an upload", "store=%s err=%s req=%s",
+                  call->route.repo->store->name, log_quote(err_text(u->job_err)), call->r->id);
+        problem_answer(call->r, problem_from_err(u->job_err), NULL);
+    } else {
+        push_target_put(api_ask_begin(call, MSG_BLOB_COMMIT), &target);
+        api_ask(call, committed);
+    }
+}
+
+static void upload_publish(struct api_call *call)
+{
+    struct upload *u = call->op;
+
+    if (u->wanted.alg == DIGEST_SHA256 && u->hash) {
+        digest_ctx_peek(u->hash, &u->found);
+        u->known = true;
+    } else if (u->wanted.alg == DIGEST_SHA256 &&
+               store_upload_sum_load(api_store(call), repo_name(call), call->route.image, u->id,
+                                     u->size, &u->found) == 0) {
+        u->known = true;
+    }
+    call->job.work = job_work;
+    call->job.done = job_done;
+    pool_submit(call->api->pool, &call->job);
+}
+
+static void body_end(struct http_request *r, int err)
+{
+    struct api_call *call = r->handler_data;
+    struct upload *u = call->op;
+
+    if (err != 0) {
+        /* Broken off: what came stays and GET tells how much. */
+        if (u->fresh)
+            session_drop(call);
+        else
+            session_remember(call);
+        return;
+    }
+    if (u->expected_end != UINT64_MAX && u->size != u->expected_end) {
+        if (ftruncate(call->fd, (off_t)u->start) != 0)
+            session_drop(call);
+        u->size = u->start;
+        problem_answer(call->r, PROBLEM_SIZE_INVALID, "fewer bytes than Content-Range announced");
+        return;
+    }
+    if (u->finishing) {
+        upload_publish(call);
+        return;
+    }
+    session_remember(call);
+    upload_answer_accepted(call, 202);
+}
+
+void upload_receive(struct api_call *call)
+{
+    struct upload *u = call->op;
+
+    u->checked = u->size;
+    if (!call->r->chunked && call->r->length == 0) {
+        body_end(call->r, 0);
+        return;
+    }
+    call->r->on_body = body_data;
+    call->r->on_body_end = body_end;
+    http_body_start(call->r);
+}

@@ -1,0 +1,166 @@
+/*
+ * file.c - files and directories. Any process; what syncs belongs on a pool thread.
+ */
+#include "base/file.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define RANDOM_MAX 64
+
+/* One component below dir_fd, made when missing; the next directory in *fd_r. */
+static int step_into(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid, int *fd_r)
+{
+    bool made = mkdirat(dir_fd, name, mode) == 0;
+    int fd;
+
+    if (!made && errno != EEXIST)
+        return errno == EACCES || errno == EPERM ? ERR_DENIED : err_from_errno(errno);
+    fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
+    if (made && (fchmod(fd, mode) != 0 || (uid != (uid_t)-1 && fchown(fd, uid, gid) != 0))) {
+        int err = err_from_errno(errno);
+
+        close(fd);
+        return err;
+    }
+    *fd_r = fd;
+    return 0;
+}
+
+int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r)
+{
+    char *copy = mem_strdup(path), *rest = copy, *name;
+    int fd = open(path[0] == '/' ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = fd < 0 ? err_from_errno(errno) : 0;
+
+    while (err == 0 && (name = strsep(&rest, "/")) != NULL) {
+        int next = -1;
+
+        if (!*name)
+            continue;
+        err = step_into(fd, name, mode, uid, gid, &next);
+        close(fd);
+        fd = next;
+    }
+    free(copy);
+    if (err == 0)
+        *fd_r = fd;
+    return err;
+}
+
+int file_mkdirat(int dir_fd, const char *name, mode_t mode)
+{
+    if (mkdirat(dir_fd, name, mode) == 0)
+        return fchmodat(dir_fd, name, mode, 0) == 0 ? 0 : err_from_errno(errno);
+    return errno == EEXIST ? 0 : err_from_errno(errno);
+}
+
+int file_read_all(const char *path, size_t max, struct str *out)
+{
+    char buffer[65536];
+    size_t before = out->len;
+    int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
+
+    if (fd < 0)
+        return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
+    while (err == 0) {
+        ssize_t got = read(fd, buffer, sizeof(buffer));
+
+        if (got == 0)
+            break;
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            err = err_from_errno(errno);
+        else if (out->len - before + (size_t)got > max)
+            err = ERR_TOO_BIG;
+        else
+            str_append(out, buffer, (size_t)got);
+    }
+    close(fd);
+    return err;
+}
+
+int file_pread_full(int fd, void *data, size_t len, uint64_t offset)
+{
+    char *p = data;
+
+    while (len > 0) {
+        ssize_t got = pread(fd, p, len, (off_t)offset);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_from_errno(errno);
+        if (got == 0)
+            return ERR_IO;
+        p += got;
+        offset += (uint64_t)got;
+        len -= (size_t)got;
+    }
+    return 0;
+}
+
+int file_write_full(int fd, const void *data, size_t len)
+{
+    const char *p = data;
+
+    while (len > 0) {
+        ssize_t put = write(fd, p, len);
+
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0)
+            return err_from_errno(errno);
+        p += put;
+        len -= (size_t)put;
+    }
+    return 0;
+}
+
+int file_free_bytes(int dir_fd, uint64_t *bytes_r)
+{
+    struct statvfs vfs;
+
+    if (fstatvfs(dir_fd, &vfs) != 0)
+        return err_from_errno(errno);
+    *bytes_r = (uint64_t)vfs.f_bavail * vfs.f_frsize;
+    return 0;
+}
+
+int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r)
+{
+    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    int err = fd < 0 ? err_from_errno(errno) : file_write_full(fd, data, len);
+
+    if (err == 0 && (lseek(fd, 0, SEEK_SET) != 0 ||
+                     fcntl(fd, F_ADD_SEALS,
+                           F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0))
+        err = err_from_errno(errno);
+    if (err == 0)
+        *fd_r = fd;
+    else if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+void file_random_hex(size_t bytes, char *out)
+{
+    uint8_t random[RANDOM_MAX];
+
+    MUST(bytes <= RANDOM_MAX);
+    MUST(getrandom(random, bytes, 0) == (ssize_t)bytes);
+    str_hex(random, bytes, out);
+}

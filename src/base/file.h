@@ -1,0 +1,32 @@
+/*
+ * file.h - files and directories, by descriptor.
+ */
+#ifndef ENTREPOT_BASE_FILE_H
+#define ENTREPOT_BASE_FILE_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* mkdir -p with `mode` for what is created (umask ignored), then an O_DIRECTORY
+ * descriptor on it. uid/gid of created directories are set when uid is not -1. */
+must_check int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r);
+/* mkdirat that is content when it exists. */
+must_check int file_mkdirat(int dir_fd, const char *name, mode_t mode);
+/* The whole file into `out` (appended); TOO_BIG past `max`. */
+must_check int file_read_all(const char *path, size_t max, struct str *out);
+/* pread exactly len bytes; IO when the file is shorter. */
+must_check int file_pread_full(int fd, void *data, size_t len, uint64_t offset);
+must_check int file_write_full(int fd, const void *data, size_t len);
+/* Bytes free for us on the file system of dir_fd. */
+must_check int file_free_bytes(int dir_fd, uint64_t *bytes_r);
+/* A sealed memfd holding `data`, offset 0. */
+must_check int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r);
+
+/* 2*bytes hex digits from getrandom(2) and a NUL. */
+void file_random_hex(size_t bytes, char *out);
+
+#endif

@@ -1,0 +1,165 @@
+/*
+ * log.c - the life-cycle log. Any process; lines of all processes meet in one
+ * file opened for appending, one write(2) each, so they never mix.
+ */
+#include "base/log.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 4096
+#define QUOTE_BYTES    512
+#define QUOTE_BUFFERS  8
+
+static int log_descriptor = STDERR_FILENO;
+static char *log_path;
+static const char *log_role = "main";
+static int log_slot;
+static enum log_level log_highest = LOG_LEVEL_INFO;
+
+int log_open(const char *path)
+{
+    int fd = STDERR_FILENO;
+    char *copy;
+
+    if (strcmp(path, "stderr") != 0) {
+        fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+        if (fd < 0)
+            return err_from_errno(errno);
+    }
+    copy = mem_strdup(path); /* path may be log_path itself */
+    if (log_descriptor > STDERR_FILENO)
+        close(log_descriptor);
+    free(log_path);
+    log_path = copy;
+    log_descriptor = fd;
+    return 0;
+}
+
+int log_reopen(void)
+{
+    return log_path ? log_open(log_path) : 0;
+}
+
+int log_fd(void)
+{
+    return log_descriptor;
+}
+
+void log_identity(const char *role, int slot)
+{
+    log_role = role;
+    log_slot = slot;
+}
+
+void log_threshold(enum log_level level)
+{
+    log_highest = level;
+}
+
+static size_t line_begin(char *line, enum log_level level, const char *msg)
+{
+    static const char *const names[] = {"error", "warn", "notice", "info", "debug"};
+    struct timespec now;
+    struct tm tm;
+    char when[32];
+    int len;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &tm);
+    strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
+    len = snprintf(line, LINE_MAX_BYTES, "time=%s.%03ldZ level=%s role=%s slot=%d pid=%d msg=\"%s\"",
+                   when, now.tv_nsec / 1000000, names[level], log_role, log_slot, (int)getpid(),
+                   msg);
+    return len < LINE_MAX_BYTES ? (size_t)len : LINE_MAX_BYTES - 1;
+}
+
+void log_write(enum log_level level, const char *msg, const char *fields, ...)
+{
+    char line[LINE_MAX_BYTES + 1];
+    int saved = errno;
+    size_t len;
+    va_list args;
+
+    if (level > log_highest)
+        return;
+    len = line_begin(line, level, msg);
+    if (fields && len + 2 < LINE_MAX_BYTES) {
+        int more;
+
+        line[len++] = ' ';
+        va_start(args, fields);
+        errno = saved; /* for %m */
+        more = vsnprintf(line + len, LINE_MAX_BYTES - len, fields, args);
+        va_end(args);
+        len += more < 0 ? 0
+               : (size_t)more < LINE_MAX_BYTES - len ? (size_t)more
+                                                     : LINE_MAX_BYTES - len - 1;
+    }
+    line[len++] = '\n';
+    while (write(log_descriptor, line, len) < 0 && errno == EINTR)
+        ;
+    errno = saved;
+}
+
+static bool value_plain(const char *text)
+{
+    if (!*text)
+        return false;
+    for (; *text; text++)
+        if (*text <= ' ' || *text == '"' || *text == '=' || *text == '\\' || *text >= 0x7f)
+            return false;
+    return true;
+}
+
+void log_append_value(struct str *s, const char *text)
+{
+    if (!text) {
+        str_putc(s, '-');
+        return;
+    }
+    if (value_plain(text)) {
+        str_puts(s, text);
+        return;
+    }
+    str_putc(s, '"');
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+
+        if (c == '"' || c == '\\')
+            str_printf(s, "\\%c", c);
+        else if (c == '\n')
+            str_puts(s, "\\n");
+        else if (c < 0x20 || c >= 0x7f)
+            str_printf(s, "\\x%02x", c);
+        else
+            str_putc(s, (char)c);
+    }
+    str_putc(s, '"');
+}
+
+const char *log_quote(const char *text)
+{
+    static char buffers[QUOTE_BUFFERS][QUOTE_BYTES];
+    static unsigned next;
+    char *out = buffers[next++ % QUOTE_BUFFERS];
+    struct str s = {0};
+
+    log_append_value(&s, text);
+    if (s.len < QUOTE_BYTES) {
+        memcpy(out, s.data, s.len + 1);
+    } else {
+        memcpy(out, s.data, QUOTE_BYTES - 5);
+        memcpy(out + QUOTE_BYTES - 5, out[0] == '"' ? "...\"" : "....", 5);
+    }
+    str_free(&s);
+    return out;
+}

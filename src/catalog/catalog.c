@@ -1,0 +1,228 @@
+/*
+ * catalog.c - the catalog process: sole user of the database, sole writer of
+ * the shared index.
+ *
+ * Started by the master, asked by workers and entrepotctl through its role
+ * socket. Owns database, index and counters. It may die at any instruction:
+ * its successor rebuilds the index from the last synced batch while workers go
+ * on serving from the old map.
+ */
+#include "catalog/catalog.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "catalog/ops.h"
+#include "catalog/turn.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PEERS_MAX        512
+#define REOPEN_MS        1000
+#define SURVEY_MS        10000
+#define SURVEY_FIRST_MS  200
+
+struct question {
+    enum msg_type type;
+    turn_op op;
+    bool change; /* goes through a turn */
+    bool scans;
+};
+
+static const struct question questions[] = {
+    {MSG_BLOB_COMMIT, op_blob_commit, true, false},
+    {MSG_BLOB_MOUNT, op_blob_mount, true, false},
+    {MSG_BLOB_DELETE, op_blob_delete, true, true},
+    {MSG_MANIFEST_PUT, op_manifest_put, true, false},
+    {MSG_MANIFEST_DELETE, op_manifest_delete, true, true},
+    {MSG_TAG_DELETE, op_tag_delete, true, false},
+    {MSG_TAG_LIST, op_tag_list, false, false},
+    {MSG_IMAGE_LIST, op_image_list, false, false},
+    {MSG_REFERRER_LIST, op_referrer_list, false, false},
+    {MSG_REPO_STATS, op_repo_stats, false, false},
+};
+
+int catalog_repo(const struct catalog *c, const char *name, size_t *place_r)
+{
+    const struct conf_repo *repo = conf_repo_by_name(c->conf, name, strlen(name));
+
+    if (!repo || repo->kind != CONF_HOSTED)
+        return ERR_NOT_FOUND;
+    *place_r = (size_t)(repo - c->conf->repos);
+    return 0;
+}
+
+size_t catalog_store_of(const struct catalog *c, size_t repo_place)
+{
+    return (size_t)(c->conf->repos[repo_place].store - c->conf->stores);
+}
+
+static void catalog_say(struct catalog *c, struct serve_return to, int err, int fd)
+{
+    struct msg_writer w = {0};
+
+    serve_reply_begin(&w, to);
+    msg_put_i32(&w, err);
+    serve_reply(c->serve, to, &w, fd);
+}
+
+static void catalog_read(struct catalog *c, struct serve_return to, struct msg_reader *m, turn_op op)
+{
+    struct msg_writer answer = {0};
+
+    serve_reply_begin(&answer, to);
+    op(c, m, &answer);
+    serve_reply(c->serve, to, &answer, -1);
+}
+
+static int catalog_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
+                           void *ctx)
+{
+    struct catalog *c = ctx;
+
+    (void)serve;
+    if (m->type == MSG_HELLO) {
+        catalog_say(c, to, 0, c->index.read_fd);
+        return msg_end(m);
+    }
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+        const struct question *q = &questions[i];
+
+        if (q->type != m->type)
+            continue;
+        if (!c->db)
+            catalog_say(c, to, q->change ? ERR_NO_SPACE : ERR_UNAVAILABLE, -1);
+        else if (!q->change)
+            catalog_read(c, to, m, q->op);
+        else if (turn_add(c->turn, to, m, q->op, q->scans) != 0)
+            catalog_say(c, to, ERR_BUSY, -1);
+        return 0;
+    }
+    return ERR_PROTOCOL;
+}
+
+/* After a failed write the database is opened again until it works: a full disk
+ * gets room without anybody restarting us. */
+static void catalog_reopen(struct loop_timer *timer)
+{
+    struct catalog *c = (struct catalog *)((char *)timer - offsetof(struct catalog, reopen));
+
+    if (db_open(c->db_path, &c->db) != 0) {
+        loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
+        return;
+    }
+    if (publish_rebuild(c) != 0) {
+        db_close(&c->db);
+        loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
+        return;
+    }
+    log_notice("database opened again", NULL);
+}
+
+static void survey_work(struct pool_job *job)
+{
+    struct catalog *c = (struct catalog *)((char *)job - offsetof(struct catalog, survey_job));
+
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        if (store_uploads_survey(&c->stores[i], c->conf->upload_expiry_ms, &c->survey_count[i],
+                                 &c->survey_bytes[i]) != 0)
+            log_warn("cannot look through the upload sessions", "store=%s",
+                     c->conf->stores[i].name);
+}
+
+static void survey_done(struct pool_job *job)
+{
+    struct catalog *c = (struct catalog *)((char *)job - offsetof(struct catalog, survey_job));
+
+    c->survey_running = false;
+    publish_stores(c);
+    loop_timer_set(c->loop, &c->survey, SURVEY_MS);
+}
+
+static void survey_begin(struct loop_timer *timer)
+{
+    struct catalog *c = (struct catalog *)((char *)timer - offsetof(struct catalog, survey));
+
+    c->survey_running = true;
+    c->survey_job.work = survey_work;
+    c->survey_job.done = survey_done;
+    pool_submit(c->pool, &c->survey_job);
+}
+
+/* Nothing unanswered is lost: whoever asked repeats it to the successor. */
+static void catalog_stop(bool drain, void *ctx)
+{
+    struct catalog *c = ctx;
+
+    (void)drain;
+    c->stopping = true;
+    loop_stop(c->loop);
+}
+
+static int catalog_open(struct catalog *c)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < c->conf->store_count && err == 0; i++)
+        err = store_open(c->conf->stores[i].path, (uid_t)-1, (gid_t)-1, &c->stores[i]);
+    if (err != 0) {
+        log_error("cannot open the blob stores", "err=%s", log_quote(err_text(err)));
+        return err;
+    }
+    err = db_open(c->db_path, &c->db);
+    if (err != 0)
+        return err;
+    if (c->start->index_write_fd >= 0 &&
+        index_writer_adopt(c->start->index_write_fd, &c->index) == 0)
+        c->index_generation = c->index.header->generation;
+    return publish_rebuild(c);
+}
+
+static void catalog_close(struct catalog *c)
+{
+    pool_free(&c->pool); /* waits for the running sync and answers it */
+    serve_free(&c->serve);
+    turn_free(&c->turn);
+    if (c->index.header)
+        index_writer_close(&c->index);
+    db_close(&c->db);
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        store_close(&c->stores[i]);
+    free(c->counts);
+    free(c->db_path);
+    loop_free(&c->loop);
+}
+
+int catalog_main(const struct role_start *start)
+{
+    struct catalog *c = mem_alloc(sizeof(*c));
+    struct str path = {0};
+    struct role_setup role = {.start = start, .on_stop = catalog_stop, .ctx = c};
+    struct serve_setup serve = {.listen_fd = start->listen_fd,
+                                .peers_max = PEERS_MAX,
+                                .on_message = catalog_message,
+                                .ctx = c};
+
+    role_confine(start);
+    c->start = start;
+    c->conf = start->conf;
+    c->loop = loop_new();
+    role.loop = serve.loop = c->loop;
+    c->role = role_begin(&role);
+    c->counts = mem_alloc_array(c->conf->repo_count + 1, sizeof(*c->counts));
+    c->reopen.fire = catalog_reopen;
+    c->survey.fire = survey_begin;
+    str_printf(&path, "%s/catalog", c->conf->data_dir);
+    c->db_path = path.data;
+    MUST(pool_new(c->loop, 2, &c->pool) == 0);
+    MUST(serve_new(&serve, &c->serve) == 0);
+    c->turn = turn_new(c);
+    if (catalog_open(c) != 0)
+        return EXIT_FAILURE;
+    loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);
+    role_ready(c->role);
+    loop_run(c->loop);
+    catalog_close(c);
+    return EXIT_SUCCESS;
+}

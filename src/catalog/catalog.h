@@ -1,0 +1,59 @@
+/*
+ * catalog.h - what the files of the catalog's room share. The process is one
+ * thread and a pool of one for synced writes.
+ */
+#ifndef ENTREPOT_CATALOG_CATALOG_H
+#define ENTREPOT_CATALOG_CATALOG_H
+
+#include "base/loop.h"
+#include "base/pool.h"
+#include "catalog/db.h"
+#include "ipc/role.h"
+#include "ipc/serve.h"
+#include "shm/index_write.h"
+#include "store/store_fs.h"
+
+struct turn;
+
+/* What is there, by repository; kept in step with the database. */
+struct catalog_count {
+    int64_t images, tags, manifests, blobs, bytes;
+};
+
+struct catalog {
+    const struct role_start *start;
+    const struct conf *conf;
+    struct loop *loop;
+    struct role *role;
+    struct pool *pool;
+    struct serve *serve;
+    struct db *db; /* NULL while it is closed after a failed write */
+    char *db_path;
+    struct index_writer index;
+    uint64_t index_generation;
+    struct store stores[INDEX_STORES_MAX];     /* by place in conf->stores */
+    int64_t store_bytes[INDEX_STORES_MAX];
+    struct catalog_count *counts; /* by place in conf->repos */
+    struct turn *turn;
+    struct loop_timer reopen, survey;
+    struct pool_job survey_job;
+    uint64_t survey_count[INDEX_STORES_MAX], survey_bytes[INDEX_STORES_MAX];
+    bool survey_running, stopping;
+};
+
+/* Runs the role; returns the process's exit status. */
+int catalog_main(const struct role_start *start);
+
+/* The hosted repository of that name in *place_r; NOT_FOUND when there is none. */
+must_check int catalog_repo(const struct catalog *c, const char *name, size_t *place_r);
+/* The place of a repository's blob store. */
+size_t catalog_store_of(const struct catalog *c, size_t repo_place);
+
+/* publish.c: builds a new index from the database, hands it to master and
+ * workers and supersedes the old one. Recounts everything. Blocks for the time
+ * of a walk over the database. */
+must_check int publish_rebuild(struct catalog *c);
+/* Copies the byte counters of the stores into the index. */
+void publish_stores(struct catalog *c);
+
+#endif

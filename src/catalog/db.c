@@ -1,0 +1,288 @@
+/*
+ * db.c - LevelDB behind a batch with an overlay.
+ *
+ * Runs in the catalog. Owns the database handle; nobody else may open its path
+ * (a second leveldb_open in one process even drops the first one's file lock).
+ * A crash leaves LevelDB's log, which the next open replays up to the last
+ * synced batch.
+ */
+#include "catalog/db.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "base/siphash.h"
+
+#include <leveldb/c.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* Keys are made of names that strangers choose. */
+static uint8_t overlay_seed[16];
+static unsigned overlay_hash(const void *key, size_t len)
+{
+    uint64_t out[2];
+
+    siphash_128(overlay_seed, key, len, out);
+    return (unsigned)out[0];
+}
+#define HASH_FUNCTION(key, len, hashv) ((hashv) = overlay_hash((key), (len)))
+#include <uthash.h>
+
+#define WRITE_BUFFER_BYTES (4u << 20)
+#define CACHE_BYTES        (4u << 20)
+
+struct overlay {
+    bool deleted;
+    char *value;
+    size_t value_len;
+    size_t key_len;
+    UT_hash_handle hh;
+    char key[];
+};
+
+struct db_batch {
+    leveldb_writebatch_t *writes;
+};
+
+struct db {
+    leveldb_t *handle;
+    leveldb_options_t *options;
+    leveldb_cache_t *cache;
+    leveldb_filterpolicy_t *filter;
+    leveldb_readoptions_t *read;
+    leveldb_writeoptions_t *sync;
+    struct overlay *overlay;
+    leveldb_writebatch_t *writes; /* NULL: nothing collected */
+};
+
+struct db_walk {
+    leveldb_iterator_t *it;
+    size_t prefix_len;
+    char prefix[];
+};
+
+int db_open(const char *path, struct db **db_r)
+{
+    struct db *db = mem_alloc(sizeof(*db));
+    char *reason = NULL;
+
+    MUST(getrandom(overlay_seed, sizeof(overlay_seed), 0) == sizeof(overlay_seed));
+    db->options = leveldb_options_create();
+    leveldb_options_set_create_if_missing(db->options, 1);
+    leveldb_options_set_write_buffer_size(db->options, WRITE_BUFFER_BYTES);
+    leveldb_options_set_max_open_files(db->options, 256);
+    db->cache = leveldb_cache_create_lru(CACHE_BYTES);
+    leveldb_options_set_cache(db->options, db->cache);
+    db->filter = leveldb_filterpolicy_create_bloom(10);
+    leveldb_options_set_filter_policy(db->options, db->filter);
+    db->read = leveldb_readoptions_create();
+    leveldb_readoptions_set_verify_checksums(db->read, 1);
+    db->sync = leveldb_writeoptions_create();
+    leveldb_writeoptions_set_sync(db->sync, 1);
+
+    db->handle = leveldb_open(db->options, path, &reason);
+    if (!db->handle) {
+        log_error("cannot open the database", "path=%s reason=%s", path, log_quote(reason));
+        leveldb_free(reason);
+        db_close(&db);
+        return ERR_IO;
+    }
+    *db_r = db;
+    return 0;
+}
+
+static void overlay_clear(struct db *db)
+{
+    struct overlay *o, *next;
+
+    HASH_ITER (hh, db->overlay, o, next) {
+        HASH_DEL(db->overlay, o);
+        free(o->value);
+        free(o);
+    }
+}
+
+void db_close(struct db **db_p)
+{
+    struct db *db = *db_p;
+
+    if (!db)
+        return;
+    *db_p = NULL;
+    overlay_clear(db);
+    if (db->writes)
+        leveldb_writebatch_destroy(db->writes);
+    if (db->handle)
+        leveldb_close(db->handle);
+    leveldb_writeoptions_destroy(db->sync);
+    leveldb_readoptions_destroy(db->read);
+    leveldb_options_destroy(db->options);
+    leveldb_filterpolicy_destroy(db->filter);
+    leveldb_cache_destroy(db->cache);
+    free(db);
+}
+
+int db_get(struct db *db, const void *key, size_t key_len, struct str *value_r)
+{
+    struct overlay *o;
+    char *value, *reason = NULL;
+    size_t len = 0;
+
+    if (value_r)
+        str_reset(value_r);
+    HASH_FIND(hh, db->overlay, key, key_len, o);
+    if (o) {
+        if (o->deleted)
+            return ERR_NOT_FOUND;
+        if (value_r)
+            str_append(value_r, o->value, o->value_len);
+        return 0;
+    }
+    value = leveldb_get(db->handle, db->read, key, key_len, &len, &reason);
+    if (reason) {
+        log_error("cannot read the database", "reason=%s", log_quote(reason));
+        leveldb_free(reason);
+        return ERR_IO;
+    }
+    if (!value)
+        return ERR_NOT_FOUND;
+    if (value_r)
+        str_append(value_r, value, len);
+    leveldb_free(value);
+    return 0;
+}
+
+static struct overlay *overlay_at(struct db *db, const void *key, size_t key_len)
+{
+    struct overlay *o;
+
+    HASH_FIND(hh, db->overlay, key, key_len, o);
+    if (o) {
+        free(o->value);
+        o->value = NULL;
+        o->value_len = 0;
+        return o;
+    }
+    o = mem_alloc(sizeof(*o) + key_len);
+    memcpy(o->key, key, key_len);
+    o->key_len = key_len;
+    HASH_ADD_KEYPTR(hh, db->overlay, o->key, key_len, o);
+    return o;
+}
+
+void db_put(struct db *db, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    struct overlay *o = overlay_at(db, key, key_len);
+
+    if (!db->writes)
+        db->writes = leveldb_writebatch_create();
+    leveldb_writebatch_put(db->writes, key, key_len, value, value_len);
+    o->deleted = false;
+    o->value = mem_alloc(value_len + 1);
+    if (value_len)
+        memcpy(o->value, value, value_len);
+    o->value_len = value_len;
+}
+
+void db_delete(struct db *db, const void *key, size_t key_len)
+{
+    if (!db->writes)
+        db->writes = leveldb_writebatch_create();
+    leveldb_writebatch_delete(db->writes, key, key_len);
+    overlay_at(db, key, key_len)->deleted = true;
+}
+
+bool db_batch_empty(const struct db *db)
+{
+    return db->writes == NULL;
+}
+
+struct db_batch *db_batch_take(struct db *db)
+{
+    struct db_batch *batch = mem_alloc(sizeof(*batch));
+
+    batch->writes = db->writes;
+    db->writes = NULL;
+    return batch;
+}
+
+int db_write(struct db *db, struct db_batch *batch)
+{
+    char *reason = NULL;
+
+    leveldb_write(db->handle, db->sync, batch->writes, &reason);
+    if (!reason)
+        return 0;
+    log_error("cannot write the database", "reason=%s", log_quote(reason));
+    leveldb_free(reason);
+    return ERR_IO;
+}
+
+void db_batch_done(struct db *db, struct db_batch *batch)
+{
+    MUST(!db->writes);
+    overlay_clear(db);
+    leveldb_writebatch_destroy(batch->writes);
+    free(batch);
+}
+
+struct db_walk *db_walk_new(struct db *db, const void *prefix, size_t prefix_len, const void *start,
+                            size_t start_len)
+{
+    struct db_walk *walk = mem_alloc(sizeof(*walk) + prefix_len);
+
+    memcpy(walk->prefix, prefix, prefix_len);
+    walk->prefix_len = prefix_len;
+    walk->it = leveldb_create_iterator(db->handle, db->read);
+    if (start)
+        leveldb_iter_seek(walk->it, start, start_len);
+    else
+        leveldb_iter_seek(walk->it, prefix, prefix_len);
+    return walk;
+}
+
+bool db_walk_valid(const struct db_walk *walk)
+{
+    size_t len;
+    const char *key;
+
+    if (!leveldb_iter_valid(walk->it))
+        return false;
+    key = leveldb_iter_key(walk->it, &len);
+    return len >= walk->prefix_len && memcmp(key, walk->prefix, walk->prefix_len) == 0;
+}
+
+void db_walk_next(struct db_walk *walk)
+{
+    leveldb_iter_next(walk->it);
+}
+
+const char *db_walk_key(const struct db_walk *walk, size_t *len_r)
+{
+    return leveldb_iter_key(walk->it, len_r);
+}
+
+const char *db_walk_value(const struct db_walk *walk, size_t *len_r)
+{
+    return leveldb_iter_value(walk->it, len_r);
+}
+
+int db_walk_free(struct db_walk **walk_p)
+{
+    struct db_walk *walk = *walk_p;
+    char *reason = NULL;
+    int err = 0;
+
+    *walk_p = NULL;
+    leveldb_iter_get_error(walk->it, &reason);
+    if (reason) {
+        log_error("cannot read the database", "reason=%s", log_quote(reason));
+        leveldb_free(reason);
+        err = ERR_IO;
+    }
+    leveldb_iter_destroy(walk->it);
+    free(walk);
+    return err;
+}

@@ -1,0 +1,50 @@
+/*
+ * db.h - the catalog's database: LevelDB behind a batch. The only user of leveldb.
+ *
+ * Changes collect in a batch that later reads of the same round see. The batch
+ * is written with one sync, by a pool thread, while the loop goes on. LevelDB
+ * opens a path exactly once a machine; see doc/architecture.md.
+ */
+#ifndef ENTREPOT_CATALOG_DB_H
+#define ENTREPOT_CATALOG_DB_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct db;
+struct db_batch;
+
+/* Opens or makes the database. IO with a logged reason. */
+must_check int db_open(const char *path, struct db **db_r);
+void db_close(struct db **db);
+
+/* What the present batch or else the database says. value_r (may be NULL) is reset first. */
+must_check int db_get(struct db *db, const void *key, size_t key_len, struct str *value_r);
+void db_put(struct db *db, const void *key, size_t key_len, const void *value, size_t value_len);
+void db_delete(struct db *db, const void *key, size_t key_len);
+bool db_batch_empty(const struct db *db);
+
+/* Takes the collected changes out for db_write. Reads see them until
+ * db_batch_done, which must come before the next change. */
+struct db_batch *db_batch_take(struct db *db);
+/* Writes and syncs. Blocks: the only call allowed on a pool thread. After a
+ * failure the database must be closed and opened again. */
+must_check int db_write(struct db *db, struct db_batch *batch);
+void db_batch_done(struct db *db, struct db_batch *batch);
+
+/* Walks what is in the database (not the batch) in key order over a prefix,
+ * from `start` (at or after; NULL: the first). */
+struct db_walk;
+struct db_walk *db_walk_new(struct db *db, const void *prefix, size_t prefix_len, const void *start,
+                            size_t start_len);
+bool db_walk_valid(const struct db_walk *walk);
+void db_walk_next(struct db_walk *walk);
+const char *db_walk_key(const struct db_walk *walk, size_t *len_r);
+const char *db_walk_value(const struct db_walk *walk, size_t *len_r);
+/* Frees; IO when the walk ended because of an error. */
+must_check int db_walk_free(struct db_walk **walk);
+
+#endif

@@ -1,0 +1,91 @@
+/*
+ * keys.h - the database's keys and values.
+ *
+ * A key is a letter, then its fields: strings end in NUL (no name holds one),
+ * digests are algorithm byte + bytes, times are big-endian seconds.
+ *
+ *   B store digest                    blob: size, time
+ *   L repo image digest               link, "this image has that blob": size, time
+ *   M repo image digest               manifest: size, time, contents
+ *   T repo image tag                  tag: digest, size, media type, time
+ *   G repo image digest tag           back-reference: a tag on a manifest
+ *   K repo image child manifest       back-reference: a manifest names this child
+ *   R repo image subject manifest     back-reference: a manifest has this subject
+ *   U store digest kind repo image    back-reference: who keeps these bytes; kind L or M
+ *   I repo image                      image: time of its first content
+ *   Q time repo image digest          may be garbage since then: nobody referred to it
+ *   V                                 version of all this
+ *
+ * Values begin with a version byte and are fields as msg.h encodes them.
+ */
+#ifndef ENTREPOT_CATALOG_KEYS_H
+#define ENTREPOT_CATALOG_KEYS_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "oci/manifest.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define KEY_MAX      1024
+#define KEYS_VERSION 1
+
+struct key {
+    size_t len;
+    char data[KEY_MAX];
+};
+
+/* Each call appends a field; fields are bounded by their grammars, MUST otherwise. */
+void key_begin(struct key *k, char letter);
+void key_str(struct key *k, const char *text);
+/* A string without its end: for prefixes and seeks. */
+void key_part(struct key *k, const char *text);
+void key_digest(struct key *k, const struct digest *d);
+void key_char(struct key *k, char c);
+void key_time(struct key *k, uint64_t seconds);
+/* letter, repo, image */
+void key_image(struct key *k, char letter, const char *repo, const char *image);
+
+/* Reading keys that a walk yields. A malformed key makes every get fail. */
+struct key_reader {
+    const char *data;
+    size_t len, at;
+    bool bad;
+};
+
+void key_reader_init(struct key_reader *r, const char *data, size_t len);
+char key_get_char(struct key_reader *r);
+const char *key_get_str(struct key_reader *r); /* points into the key; "" when bad */
+void key_get_digest(struct key_reader *r, struct digest *d_r);
+/* 0 when all was consumed and well-formed, DAMAGED otherwise. */
+must_check int key_end(const struct key_reader *r);
+
+/* Values. Decoding fails with DAMAGED. */
+struct record_blob { /* B and L */
+    uint64_t size, time;
+};
+struct record_tag {
+    struct digest digest;
+    uint64_t size, time;
+    const char *media_type; /* points into the value */
+};
+struct record_manifest {
+    uint64_t size, time;
+    struct manifest contents; /* strings point into the value, arrays into the arena */
+};
+
+void record_blob_encode(struct str *out, const struct record_blob *b);
+must_check int record_blob_decode(const char *data, size_t len, struct record_blob *b_r);
+void record_tag_encode(struct str *out, const struct record_tag *t);
+must_check int record_tag_decode(const char *data, size_t len, struct record_tag *t_r);
+void record_manifest_encode(struct str *out, const struct record_manifest *m);
+must_check int record_manifest_decode(const char *data, size_t len, struct mem_arena *arena,
+                                      struct record_manifest *m_r);
+/* Only what the index needs, without the arrays. */
+must_check int record_manifest_peek(const char *data, size_t len, uint64_t *size_r,
+                                    const char **media_type_r);
+
+#endif

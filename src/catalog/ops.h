@@ -1,0 +1,41 @@
+/*
+ * ops.h - what the catalog can be asked. Contents of questions and answers: ipc/msg_push.h.
+ */
+#ifndef ENTREPOT_CATALOG_OPS_H
+#define ENTREPOT_CATALOG_OPS_H
+
+#include "catalog/turn.h"
+#include "ipc/msg_push.h"
+
+/* Changes, run by turn.c */
+void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+/* Reads of what is committed, answered at once. */
+void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_repo_stats(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+/* Shared by them: seconds since 1970, and whether a question's names are such. */
+uint64_t op_now(void);
+bool op_target_ok(const struct push_target *t);
+/* Puts the image's record when it is its first content. */
+must_check int op_image_touch(struct catalog *c, size_t repo_place, const char *repo,
+                              const char *image);
+/* Removes the image's record when nothing but `except_key` is left in it. */
+must_check int op_image_leave(struct catalog *c, size_t repo_place, const char *repo,
+                              const char *image, const void *except_key, size_t except_len);
+/* Notes that a blob of an image may be garbage from now on. */
+void op_suspect(struct catalog *c, const char *repo, const char *image, const struct digest *digest);
+/* Makes `digest` with `size` bytes known in the store and held by the image.
+ * kind: 'L' link or 'M' manifest. QUOTA when the store is full. */
+must_check int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo,
+                            const char *image, const struct digest *digest, uint64_t size,
+                            char kind);
+
+#endif

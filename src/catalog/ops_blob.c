@@ -1,0 +1,319 @@
+/*
+ * ops_blob.c - linking, mounting and unlinking blobs; and what all operations share.
+ *
+ * Runs in the catalog inside a turn (turn.h): every function here only collects
+ * changes, so a crash at any point leaves nothing.
+ */
+#include "catalog/ops.h"
+
+#include "base/log.h"
+#include "catalog/keys.h"
+#include "oci/name.h"
+
+#include <string.h>
+#include <time.h>
+
+uint64_t op_now(void)
+{
+    return (uint64_t)time(NULL);
+}
+
+bool op_target_ok(const struct push_target *t)
+{
+    return name_image_ok(t->repo, strlen(t->repo)) && name_image_ok(t->image, strlen(t->image));
+}
+
+int op_image_touch(struct catalog *c, size_t repo_place, const char *repo, const char *image)
+{
+    struct key k;
+    struct str value = {0};
+    struct record_blob record = {.time = op_now()};
+    int err;
+
+    key_image(&k, 'I', repo, image);
+    err = db_get(c->db, k.data, k.len, NULL);
+    if (err != ERR_NOT_FOUND)
+        return err;
+    record_blob_encode(&value, &record);
+    db_put(c->db, k.data, k.len, value.data, value.len);
+    str_free(&value);
+    turn_count(c->turn, repo_place)->images++;
+    return 0;
+}
+
+/* Does the image hold any key of this letter but the excepted one? */
+static int image_has(struct catalog *c, char letter, const char *repo, const char *image,
+                     const void *except_key, size_t except_len, bool *has_r)
+{
+    struct key k;
+    struct db_walk *walk;
+
+    *has_r = false;
+    key_image(&k, letter, repo, image);
+    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk);
+         db_walk_next(walk)) {
+        size_t len;
+        const char *key = db_walk_key(walk, &len);
+
+        if (len == except_len && memcmp(key, except_key, len) == 0)
+            continue;
+        *has_r = true;
+        break;
+    }
+    return db_walk_free(&walk);
+}
+
+int op_image_leave(struct catalog *c, size_t repo_place, const char *repo, const char *image,
+                   const void *except_key, size_t except_len)
+{
+    struct key k;
+    bool has = false;
+    int err = image_has(c, 'M', repo, image, except_key, except_len, &has);
+
+    if (err == 0 && !has)
+        err = image_has(c, 'L', repo, image, except_key, except_len, &has);
+    if (err != 0 || has)
+        return err;
+    key_image(&k, 'I', repo, image);
+    db_delete(c->db, k.data, k.len);
+    turn_count(c->turn, repo_place)->images--;
+    return 0;
+}
+
+void op_suspect(struct catalog *c, const char *repo, const char *image, const struct digest *digest)
+{
+    struct key k;
+
+    key_begin(&k, 'Q');
+    key_time(&k, op_now());
+    key_str(&k, repo);
+    key_str(&k, image);
+    key_digest(&k, digest);
+    db_put(c->db, k.data, k.len, "", 0);
+}
+
+static void key_holder(struct key *k, const char *store, const struct digest *digest, char kind,
+                       const char *repo, const char *image)
+{
+    key_begin(k, 'U');
+    key_str(k, store);
+    key_digest(k, digest);
+    key_char(k, kind);
+    key_str(k, repo);
+    key_str(k, image);
+}
+
+static void key_blob(struct key *k, const char *store, const struct digest *digest)
+{
+    key_begin(k, 'B');
+    key_str(k, store);
+    key_digest(k, digest);
+}
+
+int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const char *image,
+                 const struct digest *digest, uint64_t size, char kind)
+{
+    size_t place = catalog_store_of(c, repo_place);
+    const struct conf_store *store = &c->conf->stores[place];
+    struct record_blob record = {.size = size, .time = op_now()}, old = {0};
+    struct str value = {0};
+    struct key k;
+    int64_t *bytes = turn_store_bytes(c->turn, place);
+    int err;
+
+    key_blob(&k, store->name, digest);
+    err = db_get(c->db, k.data, k.len, &value);
+    if (err == 0)
+        err = record_blob_decode(value.data, value.len, &old);
+    if (err != 0 && err != ERR_NOT_FOUND)
+        goto out;
+    if (err == ERR_NOT_FOUND || old.size != size) {
+        uint64_t used = (uint64_t)(c->store_bytes[place] + *bytes) - old.size;
+
+        if (store->quota > 0 && (size > store->quota || used > store->quota - size)) {
+            err = ERR_QUOTA;
+            goto out;
+        }
+        record_blob_encode(&value, &record);
+        db_put(c->db, k.data, k.len, value.data, value.len);
+        *bytes += (int64_t)size - (int64_t)old.size;
+    }
+    key_holder(&k, store->name, digest, kind, repo, image);
+    if (db_get(c->db, k.data, k.len, NULL) == ERR_NOT_FOUND)
+        db_put(c->db, k.data, k.len, "", 0);
+    err = op_image_touch(c, repo_place, repo, image);
+out:
+    str_free(&value);
+    return err;
+}
+
+/* Links a blob that lies in the repository's store. */
+static int blob_link(struct catalog *c, size_t repo_place, const struct push_target *t)
+{
+    struct record_blob record = {.size = t->size, .time = op_now()};
+    struct str value = {0};
+    struct key k;
+    char text[DIGEST_TEXT_MAX];
+    int err = op_blob_hold(c, repo_place, t->repo, t->image, &t->digest, t->size, 'L');
+
+    if (err != 0)
+        return err;
+    key_image(&k, 'L', t->repo, t->image);
+    key_digest(&k, &t->digest);
+    err = db_get(c->db, k.data, k.len, NULL);
+    if (err == ERR_NOT_FOUND) {
+        record_blob_encode(&value, &record);
+        db_put(c->db, k.data, k.len, value.data, value.len);
+        str_free(&value);
+        turn_count(c->turn, repo_place)->blobs++;
+        turn_count(c->turn, repo_place)->bytes += (int64_t)t->size;
+        op_suspect(c, t->repo, t->image, &t->digest); /* until a manifest names it */
+        err = 0;
+    }
+    if (err == 0)
+        turn_publish(c->turn, INDEX_BLOB, t->repo, t->image, digest_text(&t->digest, text), t->size,
+                     NULL, NULL);
+    return err;
+}
+
+void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_target t;
+    size_t place = 0;
+    uint64_t size = 0;
+    int err;
+
+    push_target_get(question, &t);
+    err = msg_end(question);
+    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = catalog_repo(c, t.repo, &place);
+    if (err == 0 && c->conf->repos[place].redeploy == CONF_REDEPLOY_READ_ONLY)
+        err = ERR_DENIED;
+    if (err == 0) {
+        /* The worker put the file there before it asked; if it is gone or short,
+         * the record must not come to be. */
+        err = store_blob_size(&c->stores[catalog_store_of(c, place)], &t.digest, &size);
+        if (err == 0 && size != t.size)
+            err = ERR_DAMAGED;
+    }
+    if (err == 0)
+        err = blob_link(c, place, &t);
+    msg_put_i32(answer, err);
+}
+
+/* Any image of an online repository that shares the store and holds the digest. */
+static int mount_source_anywhere(struct catalog *c, const struct conf_store *store,
+                                 const struct digest *digest)
+{
+    struct key k;
+    struct db_walk *walk;
+    int found = ERR_NOT_FOUND, err;
+
+    key_begin(&k, 'U');
+    key_str(&k, store->name);
+    key_digest(&k, digest);
+    key_char(&k, 'L');
+    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && found != 0;
+         db_walk_next(walk)) {
+        struct key_reader r;
+        size_t len, place;
+        const char *key = db_walk_key(walk, &len);
+
+        key_reader_init(&r, key + k.len, len - k.len);
+        if (catalog_repo(c, key_get_str(&r), &place) == 0 && c->conf->repos[place].online)
+            found = 0;
+    }
+    err = db_walk_free(&walk);
+    return err != 0 ? err : found;
+}
+
+static int mount_source(struct catalog *c, const struct push_mount *m, size_t to_place)
+{
+    size_t from_place;
+    struct key k;
+    int err;
+
+    if (!*m->from_image)
+        return mount_source_anywhere(c, c->conf->repos[to_place].store, &m->to.digest);
+    if (!name_image_ok(m->from_image, strlen(m->from_image)))
+        return ERR_PROTOCOL;
+    err = catalog_repo(c, m->from_repo, &from_place);
+    if (err != 0)
+        return err;
+    if (!c->conf->repos[from_place].online ||
+        c->conf->repos[from_place].store != c->conf->repos[to_place].store)
+        return ERR_NOT_FOUND;
+    key_image(&k, 'L', m->from_repo, m->from_image);
+    key_digest(&k, &m->to.digest);
+    return db_get(c->db, k.data, k.len, NULL);
+}
+
+void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_mount m;
+    size_t place = 0;
+    int err;
+
+    push_mount_get(question, &m);
+    err = msg_end(question);
+    if (err == 0 && (!op_target_ok(&m.to) || m.to.digest.alg == 0))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = catalog_repo(c, m.to.repo, &place);
+    if (err == 0 && c->conf->repos[place].redeploy == CONF_REDEPLOY_READ_ONLY)
+        err = ERR_DENIED;
+    if (err == 0)
+        err = mount_source(c, &m, place);
+    if (err == 0) {
+        err = store_blob_size(&c->stores[catalog_store_of(c, place)], &m.to.digest, &m.to.size);
+        if (err == 0 && c->conf->repos[place].max_blob > 0 &&
+            m.to.size > c->conf->repos[place].max_blob)
+            err = ERR_NOT_FOUND; /* the client uploads it, and is told about the limit there */
+    }
+    if (err == 0)
+        err = blob_link(c, place, &m.to);
+    msg_put_i32(answer, err);
+}
+
+void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_target t;
+    struct record_blob record = {0};
+    struct str value = {0};
+    struct key link, holder;
+    size_t place = 0;
+    char text[DIGEST_TEXT_MAX];
+    int err;
+
+    push_target_get(question, &t);
+    err = msg_end(question);
+    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = catalog_repo(c, t.repo, &place);
+    if (err == 0 && !c->conf->repos[place].delete_allowed)
+        err = ERR_UNSUPPORTED;
+    if (err != 0)
+        goto out;
+    key_image(&link, 'L', t.repo, t.image);
+    key_digest(&link, &t.digest);
+    err = db_get(c->db, link.data, link.len, &value);
+    if (err == 0)
+        err = record_blob_decode(value.data, value.len, &record);
+    if (err == 0)
+        err = op_image_leave(c, place, t.repo, t.image, link.data, link.len);
+    if (err != 0)
+        goto out;
+    db_delete(c->db, link.data, link.len);
+    key_holder(&holder, c->conf->repos[place].store->name, &t.digest, 'L', t.repo, t.image);
+    db_delete(c->db, holder.data, holder.len);
+    op_suspect(c, t.repo, t.image, &t.digest);
+    turn_count(c->turn, place)->blobs--;
+    turn_count(c->turn, place)->bytes -= (int64_t)record.size;
+    turn_retract(c->turn, INDEX_BLOB, t.repo, t.image, digest_text(&t.digest, text));
+out:
+    str_free(&value);
+    msg_put_i32(answer, err);
+}

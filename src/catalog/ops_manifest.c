@@ -1,0 +1,413 @@
+/*
+ * ops_manifest.c - manifests and tags: put and delete.
+ *
+ * Runs in the catalog inside a turn (turn.h). Manifest, tags and
+ * back-references change in one batch or not at all.
+ */
+#include "catalog/ops.h"
+
+#include "base/log.h"
+#include "catalog/keys.h"
+#include "oci/name.h"
+
+#include <string.h>
+
+/* Digests an answer names at most; a client fixes them one push at a time anyway. */
+#define MISSING_MAX 100
+
+static bool question_ok(const struct push_manifest *p)
+{
+    if (!op_target_ok(&p->target) || p->target.digest.alg == 0 || !p->manifest.media_type ||
+        !manifest_type_known(p->manifest.media_type))
+        return false;
+    for (uint32_t i = 0; i < p->tag_count; i++)
+        if (!name_tag_ok(p->tags[i], strlen(p->tags[i])))
+            return false;
+    return true;
+}
+
+static int tag_load(struct catalog *c, const struct push_target *t, const char *tag,
+                    struct str *value, struct record_tag *record_r)
+{
+    struct key k;
+    int err;
+
+    key_image(&k, 'T', t->repo, t->image);
+    key_str(&k, tag);
+    err = db_get(c->db, k.data, k.len, value);
+    return err != 0 ? err : record_tag_decode(value->data, value->len, record_r);
+}
+
+/* May this tag be made to point to this digest? Answers EXISTS when policy says no. */
+static int tag_policy(struct catalog *c, const struct conf_repo *repo,
+                      const struct push_manifest *p, const char *tag)
+{
+    struct str value = {0};
+    struct record_tag record;
+    int err = tag_load(c, &p->target, tag, &value, &record);
+
+    if (err == 0 && !digest_equal(&record.digest, &p->target.digest)) {
+        if (repo->redeploy == CONF_REDEPLOY_DENY ||
+            (repo->redeploy == CONF_REDEPLOY_LATEST_ONLY && strcmp(tag, "latest") != 0))
+            err = ERR_EXISTS;
+    }
+    str_free(&value);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+static int condition_check(struct catalog *c, const struct push_manifest *p)
+{
+    struct str value = {0};
+    struct record_tag record = {0};
+    struct key k;
+    bool here, matches;
+    int err;
+
+    if (p->condition == PUSH_ALWAYS)
+        return 0;
+    if (p->tag_count > 0) {
+        err = tag_load(c, &p->target, p->tags[0], &value, &record);
+        matches = err == 0 && digest_equal(&record.digest, &p->condition_digest);
+    } else {
+        key_image(&k, 'M', p->target.repo, p->target.image);
+        key_digest(&k, &p->target.digest);
+        err = db_get(c->db, k.data, k.len, NULL);
+        matches = err == 0 && digest_equal(&p->target.digest, &p->condition_digest);
+    }
+    str_free(&value);
+    if (err != 0 && err != ERR_NOT_FOUND)
+        return err;
+    here = err == 0;
+    if (p->condition == PUSH_IF_ABSENT)
+        return here ? ERR_CONFLICT : 0;
+    return matches ? 0 : ERR_CONFLICT;
+}
+
+static bool key_exists(struct catalog *c, char letter, const struct push_target *t,
+                       const struct digest *digest, int *err)
+{
+    struct key k;
+    int found;
+
+    key_image(&k, letter, t->repo, t->image);
+    key_digest(&k, digest);
+    found = db_get(c->db, k.data, k.len, NULL);
+    if (found != 0 && found != ERR_NOT_FOUND)
+        *err = found;
+    return found == 0;
+}
+
+/* Collects the digests that are named but not here. */
+static int references_check(struct catalog *c, const struct conf_repo *repo,
+                            const struct push_manifest *p, struct digest *missing, uint32_t *count_r)
+{
+    int err = 0;
+
+    *count_r = 0;
+    for (size_t i = 0; i < p->manifest.ref_count && *count_r < MISSING_MAX && err == 0; i++) {
+        const struct manifest_ref *ref = &p->manifest.refs[i];
+        bool child = ref->kind == MANIFEST_REF_CHILD;
+
+        if (ref->exempt || (child && !repo->index_children_strict))
+            continue;
+        if (key_exists(c, 'L', &p->target, &ref->digest, &err))
+            continue;
+        if (child && key_exists(c, 'M', &p->target, &ref->digest, &err))
+            continue;
+        missing[(*count_r)++] = ref->digest;
+    }
+    if (err != 0)
+        return err;
+    return *count_r > 0 ? ERR_NOT_FOUND : 0;
+}
+
+static void back_references(struct catalog *c, const struct push_target *t,
+                            const struct manifest *m, bool put)
+{
+    struct key k;
+
+    for (size_t i = 0; i < m->ref_count; i++) {
+        key_image(&k, 'K', t->repo, t->image);
+        key_digest(&k, &m->refs[i].digest);
+        key_digest(&k, &t->digest);
+        if (put) {
+            db_put(c->db, k.data, k.len, "", 0);
+        } else {
+            db_delete(c->db, k.data, k.len);
+            op_suspect(c, t->repo, t->image, &m->refs[i].digest);
+        }
+    }
+    if (m->subject.alg != 0) {
+        key_image(&k, 'R', t->repo, t->image);
+        key_digest(&k, &m->subject);
+        key_digest(&k, &t->digest);
+        if (put)
+            db_put(c->db, k.data, k.len, "", 0);
+        else
+            db_delete(c->db, k.data, k.len);
+    }
+}
+
+static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p)
+{
+    const struct push_target *t = &p->target;
+    struct record_manifest record = {.size = t->size, .time = op_now(), .contents = p->manifest};
+    struct str value = {0};
+    struct key k;
+    const char *old_type;
+    uint64_t old_size;
+    int err = op_blob_hold(c, place, t->repo, t->image, &t->digest, t->size, 'M');
+
+    if (err != 0)
+        return err;
+    key_image(&k, 'M', t->repo, t->image);
+    key_digest(&k, &t->digest);
+    err = db_get(c->db, k.data, k.len, &value);
+    if (err == 0 && record_manifest_peek(value.data, value.len, &old_size, &old_type) == 0 &&
+        strcmp(old_type, p->manifest.media_type) == 0)
+        goto out; /* the same again */
+    if (err == ERR_NOT_FOUND) {
+        turn_count(c->turn, place)->manifests++;
+        turn_count(c->turn, place)->bytes += (int64_t)t->size;
+        err = 0;
+    }
+    if (err != 0)
+        goto out;
+    record_manifest_encode(&value, &record);
+    db_put(c->db, k.data, k.len, value.data, value.len);
+    back_references(c, t, &p->manifest, true);
+out:
+    str_free(&value);
+    return err;
+}
+
+static void key_tag_on(struct key *k, const struct push_target *t, const struct digest *digest,
+                       const char *tag)
+{
+    key_image(k, 'G', t->repo, t->image);
+    key_digest(k, digest);
+    key_str(k, tag);
+}
+
+static int tag_move(struct catalog *c, size_t place, const struct push_manifest *p, const char *tag)
+{
+    const struct push_target *t = &p->target;
+    struct record_tag record = {.digest = t->digest,
+                                .size = t->size,
+                                .time = op_now(),
+                                .media_type = p->manifest.media_type};
+    struct record_tag old;
+    struct str value = {0};
+    struct key k;
+    int err = tag_load(c, t, tag, &value, &old);
+
+    if (err == 0 && !digest_equal(&old.digest, &t->digest)) {
+        key_tag_on(&k, t, &old.digest, tag);
+        db_delete(c->db, k.data, k.len);
+    } else if (err == ERR_NOT_FOUND) {
+        turn_count(c->turn, place)->tags++;
+    } else if (err == 0 && strcmp(old.media_type, record.media_type) == 0) {
+        goto out; /* it points there already */
+    } else if (err != 0) {
+        goto out;
+    }
+    err = 0;
+    record_tag_encode(&value, &record);
+    key_image(&k, 'T', t->repo, t->image);
+    key_str(&k, tag);
+    db_put(c->db, k.data, k.len, value.data, value.len);
+    key_tag_on(&k, t, &t->digest, tag);
+    db_put(c->db, k.data, k.len, "", 0);
+out:
+    str_free(&value);
+    return err;
+}
+
+static int manifest_apply(struct catalog *c, size_t place, const struct push_manifest *p)
+{
+    const struct push_target *t = &p->target;
+    char text[DIGEST_TEXT_MAX];
+    int err = manifest_store(c, place, p);
+
+    for (uint32_t i = 0; err == 0 && i < p->tag_count; i++)
+        err = tag_move(c, place, p, p->tags[i]);
+    if (err != 0)
+        return err;
+    turn_publish(c->turn, INDEX_MANIFEST, t->repo, t->image, digest_text(&t->digest, text), t->size,
+                 p->manifest.media_type, &t->digest);
+    for (uint32_t i = 0; i < p->tag_count; i++)
+        turn_publish(c->turn, INDEX_TAG, t->repo, t->image, p->tags[i], t->size,
+                     p->manifest.media_type, &t->digest);
+    return 0;
+}
+
+void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_manifest p;
+    const struct conf_repo *repo = NULL;
+    struct digest missing[MISSING_MAX];
+    uint32_t missing_count = 0;
+    const char *refused = "";
+    uint64_t size = 0;
+    size_t place = 0;
+    int err;
+
+    push_manifest_get(question, turn_arena(c->turn), &p);
+    err = msg_end(question);
+    if (err == 0 && !question_ok(&p))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = catalog_repo(c, p.target.repo, &place) == 0 ? 0 : ERR_UNAVAILABLE;
+    if (err == 0) {
+        repo = &c->conf->repos[place];
+        if (repo->redeploy == CONF_REDEPLOY_READ_ONLY)
+            err = ERR_DENIED;
+    }
+    for (uint32_t i = 0; err == 0 && i < p.tag_count; i++) {
+        err = tag_policy(c, repo, &p, p.tags[i]);
+        if (err == ERR_EXISTS)
+            refused = p.tags[i];
+    }
+    if (err == 0)
+        err = condition_check(c, &p);
+    if (err == 0)
+        err = references_check(c, repo, &p, missing, &missing_count);
+    if (err == 0) {
+        err = store_blob_size(&c->stores[catalog_store_of(c, place)], &p.target.digest, &size);
+        if (err != 0 || size != p.target.size)
+            err = ERR_DAMAGED;
+    }
+    if (err == 0)
+        err = manifest_apply(c, place, &p);
+
+    msg_put_i32(answer, err);
+    if (err == ERR_EXISTS)
+        msg_put_str(answer, refused);
+    if (err == ERR_NOT_FOUND) {
+        msg_put_u32(answer, missing_count);
+        for (uint32_t i = 0; i < missing_count; i++)
+            msg_put_digest(answer, &missing[i]);
+    }
+}
+
+/* Removes every tag that points to the manifest. */
+static int tags_remove(struct catalog *c, size_t place, const struct push_target *t)
+{
+    struct key prefix, k;
+    struct db_walk *walk;
+    int err = 0, walk_err;
+
+    key_image(&prefix, 'G', t->repo, t->image);
+    key_digest(&prefix, &t->digest);
+    for (walk = db_walk_new(c->db, prefix.data, prefix.len, NULL, 0);
+         db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
+        struct key_reader r;
+        size_t len;
+        const char *key = db_walk_key(walk, &len), *tag;
+
+        key_reader_init(&r, key + prefix.len, len - prefix.len);
+        tag = key_get_str(&r);
+        err = key_end(&r);
+        if (err != 0)
+            break;
+        db_delete(c->db, key, len);
+        key_image(&k, 'T', t->repo, t->image);
+        key_str(&k, tag);
+        db_delete(c->db, k.data, k.len);
+        turn_count(c->turn, place)->tags--;
+        turn_retract(c->turn, INDEX_TAG, t->repo, t->image, tag);
+    }
+    walk_err = db_walk_free(&walk);
+    return err != 0 ? err : walk_err;
+}
+
+static int manifest_remove(struct catalog *c, size_t place, const struct push_target *t)
+{
+    struct record_manifest record;
+    struct str value = {0};
+    struct key k, holder;
+    char text[DIGEST_TEXT_MAX];
+    int err;
+
+    key_image(&k, 'M', t->repo, t->image);
+    key_digest(&k, &t->digest);
+    err = db_get(c->db, k.data, k.len, &value);
+    if (err == 0)
+        err = record_manifest_decode(value.data, value.len, turn_arena(c->turn), &record);
+    if (err == 0)
+        err = op_image_leave(c, place, t->repo, t->image, k.data, k.len);
+    if (err == 0)
+        err = tags_remove(c, place, t);
+    if (err != 0)
+        goto out;
+    db_delete(c->db, k.data, k.len);
+    back_references(c, t, &record.contents, false);
+    key_begin(&holder, 'U');
+    key_str(&holder, c->conf->repos[place].store->name);
+    key_digest(&holder, &t->digest);
+    key_char(&holder, 'M');
+    key_str(&holder, t->repo);
+    key_str(&holder, t->image);
+    db_delete(c->db, holder.data, holder.len);
+    op_suspect(c, t->repo, t->image, &t->digest);
+    turn_count(c->turn, place)->manifests--;
+    turn_count(c->turn, place)->bytes -= (int64_t)record.size;
+    turn_retract(c->turn, INDEX_MANIFEST, t->repo, t->image, digest_text(&t->digest, text));
+out:
+    str_free(&value);
+    return err;
+}
+
+void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_target t;
+    size_t place = 0;
+    int err;
+
+    push_target_get(question, &t);
+    err = msg_end(question);
+    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = catalog_repo(c, t.repo, &place);
+    if (err == 0 && !c->conf->repos[place].delete_allowed)
+        err = ERR_UNSUPPORTED;
+    if (err == 0)
+        err = manifest_remove(c, place, &t);
+    msg_put_i32(answer, err);
+}
+
+void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_list l; /* repo, image, and the tag as `last` */
+    struct push_target t = {0};
+    struct record_tag record;
+    struct str value = {0};
+    struct key k;
+    size_t place = 0;
+    int err;
+
+    push_list_get(question, &l);
+    err = msg_end(question);
+    t.repo = l.repo;
+    t.image = l.image;
+    if (err == 0 && (!op_target_ok(&t) || !name_tag_ok(l.last, strlen(l.last))))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = catalog_repo(c, t.repo, &place);
+    if (err == 0 && !c->conf->repos[place].delete_allowed)
+        err = ERR_UNSUPPORTED;
+    if (err == 0)
+        err = tag_load(c, &t, l.last, &value, &record);
+    if (err == 0) {
+        key_tag_on(&k, &t, &record.digest, l.last);
+        db_delete(c->db, k.data, k.len);
+        key_image(&k, 'T', t.repo, t.image);
+        key_str(&k, l.last);
+        db_delete(c->db, k.data, k.len);
+        turn_count(c->turn, place)->tags--;
+        turn_retract(c->turn, INDEX_TAG, t.repo, t.image, l.last);
+    }
+    str_free(&value);
+    msg_put_i32(answer, err);
+}

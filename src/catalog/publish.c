@@ -1,0 +1,222 @@
+/*
+ * publish.c - the shared index made from the database.
+ *
+ * Runs in the catalog at its start and whenever the map is crowded. The order
+ * is what makes it safe: the new map is complete, is kept by the master and lies
+ * in every worker's socket before the old one is marked superseded; only then
+ * are changes acknowledged that the old one does not show. A crash between any
+ * two steps leaves the old map, still true.
+ */
+#include "catalog/catalog.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "catalog/keys.h"
+#include "ipc/msg_push.h"
+
+#include <string.h>
+
+#define ENTRIES_MIN 4096
+/* A record is a header and a media type of some 60 bytes. */
+#define ARENA_PER_ENTRY 192
+
+static uint64_t index_entries_hint(const struct catalog *c)
+{
+    uint64_t live = ENTRIES_MIN;
+
+    if (c->index.header)
+        live += atomic_load(&c->index.header->slots_used) - atomic_load(&c->index.header->slots_dead);
+    return live * 2;
+}
+
+/* One key of letter L, M or T into the map and the counts. */
+static int publish_entry(struct catalog *c, struct index_writer *writer, char letter,
+                         struct key_reader *key, const char *value, size_t value_len)
+{
+    const char *repo = key_get_str(key), *image = key_get_str(key), *tag, *media_type;
+    char text[DIGEST_TEXT_MAX];
+    struct record_blob blob;
+    struct record_tag record;
+    struct digest digest;
+    uint64_t size;
+    size_t place;
+    int err;
+
+    if (key->bad)
+        return ERR_DAMAGED;
+    if (catalog_repo(c, repo, &place) != 0)
+        return 0; /* not configured now: it keeps its records and is not served */
+    if (letter == 'T') {
+        tag = key_get_str(key);
+        if (key_end(key) != 0 || record_tag_decode(value, value_len, &record) != 0)
+            return ERR_DAMAGED;
+        c->counts[place].tags++;
+        return index_put(writer, INDEX_TAG, repo, image, tag, record.size, record.media_type,
+                         &record.digest);
+    }
+    key_get_digest(key, &digest);
+    if (key_end(key) != 0)
+        return ERR_DAMAGED;
+    digest_text(&digest, text);
+    if (letter == 'L') {
+        err = record_blob_decode(value, value_len, &blob);
+        if (err != 0)
+            return err;
+        c->counts[place].blobs++;
+        c->counts[place].bytes += (int64_t)blob.size;
+        return index_put(writer, INDEX_BLOB, repo, image, text, blob.size, NULL, NULL);
+    }
+    err = record_manifest_peek(value, value_len, &size, &media_type);
+    if (err != 0)
+        return err;
+    c->counts[place].manifests++;
+    c->counts[place].bytes += (int64_t)size;
+    return index_put(writer, INDEX_MANIFEST, repo, image, text, size, media_type, &digest);
+}
+
+static int publish_letter(struct catalog *c, struct index_writer *writer, char letter)
+{
+    struct db_walk *walk;
+    int err = 0, walk_err;
+    uint64_t damaged = 0;
+
+    for (walk = db_walk_new(c->db, &letter, 1, NULL, 0); db_walk_valid(walk) && err == 0;
+         db_walk_next(walk)) {
+        struct key_reader key;
+        size_t key_len, value_len;
+        const char *data = db_walk_key(walk, &key_len);
+        const char *value = db_walk_value(walk, &value_len);
+
+        key_reader_init(&key, data + 1, key_len - 1);
+        err = publish_entry(c, writer, letter, &key, value, value_len);
+        if (err == ERR_DAMAGED) {
+            damaged++;
+            err = 0;
+        }
+    }
+    if (damaged > 0)
+        log_error("damaged records in the database were left out", "kind=%c count=%llu", letter,
+                  (unsigned long long)damaged);
+    walk_err = db_walk_free(&walk);
+    return err != 0 ? err : walk_err;
+}
+
+static int count_images(struct catalog *c)
+{
+    struct db_walk *walk;
+    size_t place;
+
+    for (walk = db_walk_new(c->db, "I", 1, NULL, 0); db_walk_valid(walk); db_walk_next(walk)) {
+        struct key_reader key;
+        size_t len;
+        const char *data = db_walk_key(walk, &len);
+
+        key_reader_init(&key, data + 1, len - 1);
+        if (catalog_repo(c, key_get_str(&key), &place) == 0)
+            c->counts[place].images++;
+    }
+    return db_walk_free(&walk);
+}
+
+static int count_store_bytes(struct catalog *c)
+{
+    struct db_walk *walk;
+
+    for (walk = db_walk_new(c->db, "B", 1, NULL, 0); db_walk_valid(walk); db_walk_next(walk)) {
+        struct record_blob blob;
+        struct key_reader key;
+        size_t key_len, value_len;
+        const char *data = db_walk_key(walk, &key_len), *store;
+        const char *value = db_walk_value(walk, &value_len);
+
+        key_reader_init(&key, data + 1, key_len - 1);
+        store = key_get_str(&key);
+        if (record_blob_decode(value, value_len, &blob) != 0)
+            continue;
+        for (size_t i = 0; i < c->conf->store_count; i++)
+            if (strcmp(c->conf->stores[i].name, store) == 0)
+                c->store_bytes[i] += (int64_t)blob.size;
+    }
+    return db_walk_free(&walk);
+}
+
+static int publish_fill(struct catalog *c, struct index_writer *writer)
+{
+    int err;
+
+    memset(c->counts, 0, c->conf->repo_count * sizeof(*c->counts));
+    memset(c->store_bytes, 0, sizeof(c->store_bytes));
+    err = publish_letter(c, writer, 'L');
+    if (err == 0)
+        err = publish_letter(c, writer, 'M');
+    if (err == 0)
+        err = publish_letter(c, writer, 'T');
+    if (err == 0)
+        err = count_images(c);
+    if (err == 0)
+        err = count_store_bytes(c);
+    return err;
+}
+
+static int publish_hand_round(struct catalog *c, const struct index_writer *writer)
+{
+    struct msg_writer w = {0};
+    int err = role_keep_index(c->role, ROLE_INDEX_WRITABLE, writer->fd);
+
+    if (err == 0)
+        err = role_keep_index(c->role, ROLE_INDEX_READABLE, writer->read_fd);
+    if (err != 0)
+        return err;
+    msg_begin(&w, MSG_INDEX_NEW, 0);
+    serve_broadcast(c->serve, &w, writer->read_fd);
+    return 0;
+}
+
+int publish_rebuild(struct catalog *c)
+{
+    struct index_writer writer;
+    uint64_t entries = index_entries_hint(c);
+    int err;
+
+    for (;; entries *= 2) {
+        err = index_writer_new(c->index_generation + 1, entries, entries * ARENA_PER_ENTRY, &writer);
+        if (err != 0)
+            return err;
+        err = publish_fill(c, &writer);
+        if (err == 0 && index_writer_crowded(&writer))
+            err = ERR_NO_SPACE;
+        if (err == 0)
+            break;
+        index_writer_close(&writer);
+        if (err != ERR_NO_SPACE)
+            return err;
+    }
+    index_writer_state(&writer, INDEX_COMPLETE);
+    err = publish_hand_round(c, &writer);
+    if (err != 0) {
+        index_writer_close(&writer);
+        return err;
+    }
+    c->index_generation++;
+    if (c->index.header) {
+        index_writer_state(&c->index, INDEX_SUPERSEDED);
+        index_writer_close(&c->index);
+    }
+    c->index = writer;
+    publish_stores(c);
+    log_notice("index published", "generation=%llu entries=%llu slots=%llu",
+               (unsigned long long)c->index_generation,
+               (unsigned long long)atomic_load(&writer.header->slots_used),
+               (unsigned long long)writer.header->slot_count);
+    return 0;
+}
+
+void publish_stores(struct catalog *c)
+{
+    for (size_t i = 0; i < c->conf->store_count; i++) {
+        atomic_store(&c->index.header->store_bytes[i], (uint64_t)c->store_bytes[i]);
+        atomic_store(&c->index.header->upload_count[i], c->survey_count[i]);
+        atomic_store(&c->index.header->upload_bytes[i], c->survey_bytes[i]);
+    }
+}

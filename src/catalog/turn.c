@@ -1,0 +1,338 @@
+/*
+ * turn.c - group commit of the catalog.
+ *
+ * Runs in the catalog. Owns the queue of changes and the running batch. At any
+ * instant a crash leaves either all of a turn in the database or nothing; the
+ * index is rebuilt from it, and whoever asked gets EOF and asks again.
+ */
+#include "catalog/turn.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+
+#define QUEUE_MAX 8192
+/* Operations one sync may carry. */
+#define BATCH_MAX 512
+
+struct turn_item {
+    struct serve_return to;
+    struct str question;
+    struct msg_writer answer;
+    turn_op op;
+    bool scans;
+    STAILQ_ENTRY(turn_item) entry;
+};
+
+struct turn_index_change {
+    bool put; /* else retract */
+    bool was_live;
+    enum index_kind kind;
+    const char *repo, *image, *ref, *media_type;
+    uint64_t size;
+    struct digest digest;
+    STAILQ_ENTRY(turn_index_change) entry;
+};
+
+STAILQ_HEAD(turn_items, turn_item);
+
+struct turn {
+    struct catalog *catalog;
+    struct turn_items waiting, running;
+    size_t waiting_count;
+    struct mem_arena *arena;
+    STAILQ_HEAD(, turn_index_change) changes;
+    struct catalog_count *counts;
+    int64_t store_bytes[INDEX_STORES_MAX];
+    struct pool_job job;
+    struct db_batch *batch; /* being written */
+    int write_err;
+    bool busy, scheduled;
+};
+
+static void turn_begin(void *ctx);
+
+struct turn *turn_new(struct catalog *c)
+{
+    struct turn *turn = mem_alloc(sizeof(*turn));
+
+    turn->catalog = c;
+    turn->arena = mem_arena_new();
+    turn->counts = mem_alloc_array(c->conf->repo_count, sizeof(*turn->counts));
+    STAILQ_INIT(&turn->waiting);
+    STAILQ_INIT(&turn->running);
+    STAILQ_INIT(&turn->changes);
+    return turn;
+}
+
+static void item_free(struct turn_item *item)
+{
+    str_free(&item->question);
+    msg_writer_free(&item->answer);
+    free(item);
+}
+
+void turn_free(struct turn **turn_p)
+{
+    struct turn *turn = *turn_p;
+    struct turn_item *item;
+
+    *turn_p = NULL;
+    MUST(!turn->busy);
+    while ((item = STAILQ_FIRST(&turn->waiting)) != NULL) {
+        STAILQ_REMOVE_HEAD(&turn->waiting, entry);
+        item_free(item);
+    }
+    mem_arena_free(&turn->arena);
+    free(turn->counts);
+    free(turn);
+}
+
+static void turn_schedule(struct turn *turn)
+{
+    if (turn->scheduled || turn->busy || STAILQ_EMPTY(&turn->waiting))
+        return;
+    turn->scheduled = true;
+    loop_after_round(turn->catalog->loop, turn_begin, turn);
+}
+
+int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader *question,
+             turn_op op, bool scans)
+{
+    struct turn_item *item;
+
+    if (turn->waiting_count >= QUEUE_MAX)
+        return ERR_BUSY;
+    item = mem_alloc(sizeof(*item));
+    item->to = to;
+    item->op = op;
+    item->scans = scans;
+    str_append(&item->question, question->data, question->len);
+    STAILQ_INSERT_TAIL(&turn->waiting, item, entry);
+    turn->waiting_count++;
+    turn_schedule(turn);
+    return 0;
+}
+
+bool turn_idle(const struct turn *turn)
+{
+    return !turn->busy && STAILQ_EMPTY(&turn->waiting);
+}
+
+struct mem_arena *turn_arena(struct turn *turn)
+{
+    return turn->arena;
+}
+
+static struct turn_index_change *turn_change(struct turn *turn, enum index_kind kind,
+                                             const char *repo, const char *image, const char *ref)
+{
+    struct turn_index_change *change = mem_arena_alloc(turn->arena, sizeof(*change));
+
+    change->kind = kind;
+    change->repo = mem_arena_strdup(turn->arena, repo);
+    change->image = mem_arena_strdup(turn->arena, image);
+    change->ref = mem_arena_strdup(turn->arena, ref);
+    STAILQ_INSERT_TAIL(&turn->changes, change, entry);
+    return change;
+}
+
+void turn_publish(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
+                  const char *ref, uint64_t size, const char *media_type,
+                  const struct digest *digest)
+{
+    struct turn_index_change *change = turn_change(turn, kind, repo, image, ref);
+
+    change->put = true;
+    change->size = size;
+    change->media_type = mem_arena_strdup(turn->arena, media_type ? media_type : "");
+    if (digest)
+        change->digest = *digest;
+}
+
+void turn_retract(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
+                  const char *ref)
+{
+    turn_change(turn, kind, repo, image, ref);
+}
+
+struct catalog_count *turn_count(struct turn *turn, size_t repo_place)
+{
+    return &turn->counts[repo_place];
+}
+
+int64_t *turn_store_bytes(struct turn *turn, size_t store_place)
+{
+    return &turn->store_bytes[store_place];
+}
+
+static void turn_index_before(struct turn *turn)
+{
+    struct turn_index_change *change;
+
+    STAILQ_FOREACH (change, &turn->changes, entry)
+        if (!change->put)
+            change->was_live = index_kill(&turn->catalog->index, change->kind, change->repo,
+                                          change->image, change->ref);
+}
+
+static void turn_index_take_back(struct turn *turn)
+{
+    struct turn_index_change *change;
+
+    STAILQ_FOREACH (change, &turn->changes, entry)
+        if (!change->put && change->was_live)
+            index_revive(&turn->catalog->index, change->kind, change->repo, change->image,
+                         change->ref);
+}
+
+/* Additions in order; a retraction that a later operation of the same turn made
+ * of an earlier addition is applied again in its place. */
+static int turn_index_after(struct turn *turn)
+{
+    struct index_writer *index = &turn->catalog->index;
+    struct turn_index_change *change;
+
+    STAILQ_FOREACH (change, &turn->changes, entry) {
+        int err = 0;
+
+        if (change->put)
+            err = index_put(index, change->kind, change->repo, change->image, change->ref,
+                            change->size, change->media_type, &change->digest);
+        else
+            index_kill(index, change->kind, change->repo, change->image, change->ref);
+        if (err != 0)
+            return err;
+    }
+    return 0;
+}
+
+/* Nothing may be acknowledged that pulls do not see. */
+static void turn_show(struct turn *turn)
+{
+    if (turn_index_after(turn) != 0 || index_writer_crowded(&turn->catalog->index))
+        MUST(publish_rebuild(turn->catalog) == 0);
+}
+
+static void turn_take_over_counts(struct turn *turn)
+{
+    struct catalog *c = turn->catalog;
+
+    for (size_t i = 0; i < c->conf->repo_count; i++) {
+        c->counts[i].images += turn->counts[i].images;
+        c->counts[i].tags += turn->counts[i].tags;
+        c->counts[i].manifests += turn->counts[i].manifests;
+        c->counts[i].blobs += turn->counts[i].blobs;
+        c->counts[i].bytes += turn->counts[i].bytes;
+    }
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        c->store_bytes[i] += turn->store_bytes[i];
+    publish_stores(c);
+}
+
+static void turn_answer(struct turn *turn, int err)
+{
+    struct turn_item *item;
+
+    while ((item = STAILQ_FIRST(&turn->running)) != NULL) {
+        STAILQ_REMOVE_HEAD(&turn->running, entry);
+        if (err != 0) {
+            serve_reply_begin(&item->answer, item->to);
+            msg_put_i32(&item->answer, err);
+        }
+        serve_reply(turn->catalog->serve, item->to, &item->answer, -1);
+        item_free(item);
+    }
+    STAILQ_INIT(&turn->changes);
+    mem_arena_reset(turn->arena);
+    memset(turn->counts, 0, turn->catalog->conf->repo_count * sizeof(*turn->counts));
+    memset(turn->store_bytes, 0, sizeof(turn->store_bytes));
+}
+
+static void turn_work(struct pool_job *job)
+{
+    struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
+
+    turn->write_err = db_write(turn->catalog->db, turn->batch);
+}
+
+static void turn_written(struct pool_job *job)
+{
+    struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
+    struct catalog *c = turn->catalog;
+    int err = turn->write_err;
+
+    db_batch_done(c->db, turn->batch);
+    turn->batch = NULL;
+    turn->busy = false;
+    if (err != 0) {
+        turn_index_take_back(turn);
+        turn_answer(turn, ERR_NO_SPACE);
+        /* LevelDB refuses every write after a failed one until it is opened anew. */
+        db_close(&c->db);
+        loop_timer_set(c->loop, &c->reopen, 0);
+        return;
+    }
+    turn_take_over_counts(turn);
+    turn_show(turn);
+    turn_answer(turn, 0);
+    turn_schedule(turn);
+}
+
+static void turn_run(struct turn *turn)
+{
+    size_t count = 0;
+
+    while (count < BATCH_MAX) {
+        struct turn_item *item = STAILQ_FIRST(&turn->waiting);
+        struct msg_reader question;
+
+        if (!item || (item->scans && !db_batch_empty(turn->catalog->db)))
+            break;
+        STAILQ_REMOVE_HEAD(&turn->waiting, entry);
+        turn->waiting_count--;
+        STAILQ_INSERT_TAIL(&turn->running, item, entry);
+        MUST(msg_reader_init(&question, item->question.data, item->question.len) == 0);
+        serve_reply_begin(&item->answer, item->to);
+        item->op(turn->catalog, &question, &item->answer);
+        count++;
+    }
+}
+
+static void turn_begin(void *ctx)
+{
+    struct turn *turn = ctx;
+
+    turn->scheduled = false;
+    if (turn->busy)
+        return;
+    if (!turn->catalog->db) {
+        /* Closed after a failed write: say so at once instead of letting clients wait. */
+        while (!STAILQ_EMPTY(&turn->waiting)) {
+            struct turn_item *item = STAILQ_FIRST(&turn->waiting);
+
+            STAILQ_REMOVE_HEAD(&turn->waiting, entry);
+            turn->waiting_count--;
+            STAILQ_INSERT_TAIL(&turn->running, item, entry);
+        }
+        turn_answer(turn, ERR_NO_SPACE);
+        return;
+    }
+    turn_run(turn);
+    if (db_batch_empty(turn->catalog->db)) {
+        turn_show(turn);
+        turn_answer(turn, 0);
+        turn_schedule(turn);
+        return;
+    }
+    turn_index_before(turn);
+    turn->busy = true;
+    turn->job.work = turn_work;
+    turn->job.done = turn_written;
+    turn->batch = db_batch_take(turn->catalog->db);
+    pool_submit(turn->catalog->pool, &turn->job);
+}

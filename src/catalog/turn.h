@@ -1,0 +1,42 @@
+/*
+ * turn.h - group commit: changes wait their turn, run together, are synced once
+ * and only then answered.
+ *
+ * One turn: take what waits -> run each operation (it reads the database and
+ * collects changes) -> tombstones into the index -> one synced batch on the
+ * pool -> additions into the index -> answers. What arrives meanwhile waits for
+ * the next turn.
+ */
+#ifndef ENTREPOT_CATALOG_TURN_H
+#define ENTREPOT_CATALOG_TURN_H
+
+#include "catalog/catalog.h"
+
+/* An operation reads its question and writes its answer (i32 err first). All
+ * checks come before the first change. */
+typedef void (*turn_op)(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+struct turn *turn_new(struct catalog *c);
+void turn_free(struct turn **turn);
+
+/* Queues a question; it is copied. `scans`: the operation walks the database, so
+ * nothing uncommitted may be before it in its batch. BUSY when the queue is full. */
+must_check int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader *question,
+                        turn_op op, bool scans);
+/* Nothing waits and nothing runs. */
+bool turn_idle(const struct turn *turn);
+
+/* For operations: memory until the turn's end. */
+struct mem_arena *turn_arena(struct turn *turn);
+/* Becomes visible after the sync. Strings are copied. */
+void turn_publish(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
+                  const char *ref, uint64_t size, const char *media_type,
+                  const struct digest *digest);
+/* Becomes invisible before the sync; comes back when the sync fails. */
+void turn_retract(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
+                  const char *ref);
+/* Differences to the counts, taken over after the sync. */
+struct catalog_count *turn_count(struct turn *turn, size_t repo_place);
+int64_t *turn_store_bytes(struct turn *turn, size_t store_place);
+
+#endif

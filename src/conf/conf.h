@@ -1,0 +1,99 @@
+/*
+ * conf.h - the configuration, parsed and checked.
+ *
+ * The master parses it before it forks and roles inherit it. Nothing changes a
+ * struct conf after conf_load(): a reload makes a new one for new processes.
+ */
+#ifndef ENTREPOT_CONF_CONF_H
+#define ENTREPOT_CONF_CONF_H
+
+#include "base/err.h"
+#include "base/net.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* `[A-Za-z0-9][A-Za-z0-9._-]*`, at most this long: names of repositories and blob stores. */
+#define CONF_NAME_MAX 64
+
+struct conf_store {
+    char *name;
+    char *path;         /* absolute */
+    uint64_t quota;     /* bytes; 0: none */
+    uint64_t keep_free; /* bytes the file system must keep free */
+};
+
+enum conf_repo_kind { CONF_HOSTED, CONF_PROXY, CONF_GROUP };
+enum conf_redeploy { CONF_REDEPLOY_ALLOW, CONF_REDEPLOY_LATEST_ONLY, CONF_REDEPLOY_DENY, CONF_REDEPLOY_READ_ONLY };
+
+struct conf_repo {
+    char *name;
+    enum conf_repo_kind kind;
+    const struct conf_store *store; /* NULL for groups */
+    bool online;
+    enum conf_redeploy redeploy;
+    bool delete_allowed;
+    uint64_t max_blob; /* bytes; 0: no limit */
+    bool index_children_strict;
+};
+
+struct conf_host {
+    char *name; /* lower case, without port */
+    const struct conf_repo *repo;
+};
+
+struct conf_connector {
+    char *address; /* as written: "0.0.0.0:8082" */
+    struct net_addr addr;
+    const struct conf_repo *repo; /* NULL: the first path component names it */
+    struct conf_host *hosts;
+    size_t host_count;
+};
+
+struct mem_arena;
+
+struct conf {
+    struct mem_arena *arena; /* holds everything below but `file` */
+    char *file; /* absolute path it came from */
+    char *user; /* "" or NULL: stay who we are */
+    unsigned workers; /* resolved: at least 1 */
+    char *data_dir, *run_dir; /* absolute */
+    char *log;        /* "stderr" or an absolute path */
+    char *access_log; /* "off", "stderr" or an absolute path */
+
+    /* limits towards clients */
+    uint64_t head_timeout_ms;      /* a request head must be complete, default 30s */
+    uint64_t keepalive_timeout_ms; /* an idle connection is closed, default 75s */
+    uint64_t min_rate;             /* bytes a second, both ways, over rate_window; default 1K */
+    uint64_t rate_window_ms;       /* default 30s */
+    uint64_t max_manifest;         /* bytes, default 4M */
+    uint64_t max_connections;      /* a worker, default 4096 */
+    uint64_t upload_expiry_ms;     /* idle upload sessions go, default 24h */
+    uint64_t max_uploads;          /* open sessions a blob store, default 100000 */
+    uint64_t drain_timeout_ms;     /* old workers after a reload or QUIT, default 1h */
+
+    struct conf_store *stores;
+    size_t store_count;
+    struct conf_repo *repos;
+    size_t repo_count;
+    struct conf_connector *connectors;
+    size_t connector_count;
+};
+
+/* Parses and checks `path`. Every mistake is appended to `mistakes` as a line
+ * "FILE:LINE: message" (what is wrong, what to do); with any, INVALID and
+ * *conf_r stays NULL. Relative paths in the file are made absolute against the
+ * working directory. Does not touch the system beyond reading the file. */
+must_check int conf_load(const char *path, struct conf **conf_r, struct str *mistakes);
+void conf_free(struct conf **conf);
+
+/* By name; NULL when there is none. */
+const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *name, size_t len);
+
+/* Appends a line for each key that differs between the two and only takes effect with a
+ * restart (user, data_dir, run_dir, a store's path). */
+void conf_restart_differences(const struct conf *old_conf, const struct conf *new_conf, struct str *out);
+
+#endif

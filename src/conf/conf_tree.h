@@ -1,0 +1,70 @@
+/*
+ * conf_tree.h - a configuration file as sections and settings, before it means
+ * anything; and the list of mistakes.
+ */
+#ifndef ENTREPOT_CONF_CONF_TREE_H
+#define ENTREPOT_CONF_CONF_TREE_H
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "conf/conf_schema.h"
+
+struct conf_setting {
+    const char **values;
+    size_t count; /* 0: not in the file */
+    int line;
+};
+
+struct conf_section {
+    enum conf_section_id id;
+    const char *title; /* "" when it has none */
+    int line;
+    struct conf_setting settings[CONF_KEY_COUNT]; /* those of this section's kind are used */
+    struct conf_section *children, *next;         /* in the order of the file, by kind */
+};
+
+struct conf_mistakes {
+    const char *file;
+    struct str *out;
+    size_t count;
+};
+
+/* One line "FILE:LINE: ..." */
+__attribute__((format(printf, 3, 4))) void conf_mistake(struct conf_mistakes *m, int line,
+                                                        const char *format, ...);
+
+/* conf_scan.c: where things stand. Unknown and repeated keys and sections are
+ * mistakes found here, all of them with their lines. */
+struct conf_scan;
+/* Replaces comments by spaces in place: the parser miscounts lines over them. */
+void conf_scan_blank_comments(char *text);
+struct conf_scan *conf_scan_run(struct mem_arena *arena, const char *text, struct conf_mistakes *m);
+/* The line of a path like "connector 0.0.0.0:80/host a.example/repository"; 0 when unknown. */
+int conf_scan_line(const struct conf_scan *scan, const char *path);
+
+/* conf_load.c: parses the text with libconfuse into a tree in the arena. Syntax
+ * errors are mistakes and leave *root_r NULL. */
+void conf_tree_parse(struct mem_arena *arena, const char *text, struct conf_mistakes *m,
+                     struct conf_section **root_r);
+
+/* conf_value.c: a setting's value or its default, checked; a mistake yields the default. */
+const char *conf_text(const struct conf_section *s, enum conf_key_id key);
+uint64_t conf_size(const struct conf_section *s, enum conf_key_id key, struct conf_mistakes *m);
+uint64_t conf_time_ms(const struct conf_section *s, enum conf_key_id key, struct conf_mistakes *m);
+uint64_t conf_count(const struct conf_section *s, enum conf_key_id key, struct conf_mistakes *m);
+bool conf_bool(const struct conf_section *s, enum conf_key_id key, struct conf_mistakes *m);
+/* Place of the word among the key's choices. */
+int conf_choice(const struct conf_section *s, enum conf_key_id key, struct conf_mistakes *m);
+/* Absolute, in the arena; "" stays "". */
+char *conf_path(const struct conf_section *s, enum conf_key_id key, struct mem_arena *arena);
+/* Checks every setting of a section by its kind without using it. */
+void conf_check_values(const struct conf_section *s, struct conf_mistakes *m);
+/* Must be unsigned decimal with an optional unit of `units` ("K M G T"). */
+must_check int conf_number(const char *text, const char *const *units, const uint64_t *factors,
+                           uint64_t *value_r);
+
+/* conf_later.c: features of later versions, refused loudly. */
+void conf_refuse_later(const struct conf_section *root, struct conf_mistakes *m);
+
+#endif

@@ -1,0 +1,106 @@
+/*
+ * msg.h - typed messages between processes: encoding and decoding.
+ *
+ * Layout: u16 type, u16 flags, u32 reserved 0, u64 id, then fields. Integers in
+ * host order (one machine, one build). Strings and bytes carry a u32 length.
+ * A reader must consume everything; whatever is left or missing makes the whole
+ * message invalid. A message is at most MSG_INLINE_MAX bytes on the socket; a
+ * longer one (up to MSG_MAX) travels as a sealed memfd behind its header.
+ */
+#ifndef ENTREPOT_IPC_MSG_H
+#define ENTREPOT_IPC_MSG_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "base/str.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MSG_INLINE_MAX 61440
+#define MSG_MAX        (16u << 20)
+#define MSG_HEADER     16
+
+/* X(NAME, deadline of the asking side in milliseconds) */
+#define MSG_TABLE(X)                                                                               \
+    /* worker, ctl -> catalog */                                                                   \
+    X(HELLO, 20000)           /* -> descriptor of the index */                                     \
+    X(BLOB_COMMIT, 20000)     /* a file was made durable under its digest: link it */              \
+    X(BLOB_MOUNT, 20000)      /* link a blob of another image */                                   \
+    X(BLOB_DELETE, 20000)                                                                          \
+    X(MANIFEST_PUT, 20000)                                                                         \
+    X(MANIFEST_DELETE, 20000)                                                                      \
+    X(TAG_DELETE, 20000)                                                                           \
+    X(TAG_LIST, 20000)                                                                             \
+    X(IMAGE_LIST, 20000)                                                                           \
+    X(REFERRER_LIST, 20000)                                                                        \
+    X(REPO_STATS, 20000)                                                                           \
+    /* catalog -> worker, unasked */                                                               \
+    X(INDEX_NEW, 0)                                                                                \
+    /* child -> master, on the control channel */                                                  \
+    X(READY, 0)                                                                                    \
+    X(INDEX_KEEP, 0) /* catalog: keep these descriptors of the index for those born later */       \
+    /* ctl -> master, on the control socket */                                                     \
+    X(CTL_STATUS, 5000)                                                                            \
+    /* the answer to any question */                                                               \
+    X(REPLY, 0)
+
+enum msg_type {
+    MSG_NONE = 0,
+#define X(name, deadline) MSG_##name,
+    MSG_TABLE(X)
+#undef X
+        MSG_TYPE_COUNT
+};
+
+const char *msg_name(unsigned type);
+unsigned msg_deadline_ms(unsigned type);
+
+/* Writing: begin, then fields in the order the reader expects. */
+struct msg_writer {
+    struct str buf;
+};
+
+void msg_begin(struct msg_writer *w, enum msg_type type, uint64_t id);
+void msg_put_u8(struct msg_writer *w, uint8_t v);
+void msg_put_u32(struct msg_writer *w, uint32_t v);
+void msg_put_u64(struct msg_writer *w, uint64_t v);
+void msg_put_i32(struct msg_writer *w, int32_t v);
+void msg_put_str(struct msg_writer *w, const char *text); /* NULL as "" */
+void msg_put_bytes(struct msg_writer *w, const void *data, size_t len);
+void msg_put_digest(struct msg_writer *w, const struct digest *d);
+void msg_writer_free(struct msg_writer *w);
+
+/* Reading: a failed get makes every later one fail and return zero or "". */
+struct msg_reader {
+    uint16_t type;
+    uint64_t id;
+    const char *data;
+    size_t len, at;
+    bool bad;
+};
+
+/* Takes a received message apart; `data` must outlive the reader. PROTOCOL when
+ * the header is not one. */
+must_check int msg_reader_init(struct msg_reader *r, const void *data, size_t len);
+uint8_t msg_get_u8(struct msg_reader *r);
+uint32_t msg_get_u32(struct msg_reader *r);
+uint64_t msg_get_u64(struct msg_reader *r);
+int32_t msg_get_i32(struct msg_reader *r);
+/* NUL-terminated in the message itself, at most `max` bytes, no NUL inside. */
+const char *msg_get_str(struct msg_reader *r, size_t max);
+const void *msg_get_bytes(struct msg_reader *r, size_t max, size_t *len_r);
+/* A digest with a known algorithm, or all zero (alg 0) when `optional`. */
+void msg_get_digest(struct msg_reader *r, bool optional, struct digest *d_r);
+/* 0 when everything was well-formed and consumed, PROTOCOL otherwise. */
+must_check int msg_end(const struct msg_reader *r);
+
+/* One message over a SEQPACKET socket, memfd detour included. `pass_fd` (-1:
+ * none) only with inline messages. Errors of net_send. */
+must_check int msg_send(int fd, const struct msg_writer *w, int pass_fd);
+/* Receives into `buf` (reset first). fd_r: a passed descriptor or -1. Errors of net_receive;
+ * PROTOCOL for a bad detour. */
+must_check int msg_receive(int fd, struct str *buf, int *fd_r);
+
+#endif

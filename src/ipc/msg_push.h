@@ -1,0 +1,86 @@
+/*
+ * msg_push.h - the contents of the messages between worker and catalog, each
+ * written and read in one place so that both sides agree.
+ */
+#ifndef ENTREPOT_IPC_MSG_PUSH_H
+#define ENTREPOT_IPC_MSG_PUSH_H
+
+#include "base/mem.h"
+#include "ipc/msg.h"
+#include "oci/manifest.h"
+
+/* Tags one manifest PUT may carry (protocol notes 1.6, point 8). */
+#define PUSH_TAGS_MAX 32
+/* Artifact types a referrers question may name. */
+#define PUSH_TYPES_MAX 16
+
+/* BLOB_COMMIT, BLOB_DELETE, MANIFEST_DELETE: which thing of which image. */
+struct push_target {
+    const char *repo, *image;
+    struct digest digest;
+    uint64_t size; /* BLOB_COMMIT only */
+};
+
+void push_target_put(struct msg_writer *w, const struct push_target *t);
+void push_target_get(struct msg_reader *r, struct push_target *t_r);
+
+/* BLOB_MOUNT */
+struct push_mount {
+    struct push_target to;
+    const char *from_repo, *from_image; /* both "": any image of a repository with the same store */
+};
+
+void push_mount_put(struct msg_writer *w, const struct push_mount *m);
+void push_mount_get(struct msg_reader *r, struct push_mount *m_r);
+
+/* What must hold for a manifest PUT (RFC 9110 section 13.1, about its tag). */
+enum push_condition {
+    PUSH_ALWAYS = 0,
+    PUSH_IF_ABSENT = 1, /* If-None-Match: * */
+    PUSH_IF_MATCH = 2   /* If-Match: "digest" */
+};
+
+/* MANIFEST_PUT. Reply: i32 err; CONFLICT: the condition failed; EXISTS: redeploy
+ * policy, then str tag; NOT_FOUND: u32 count, digests that are missing. */
+struct push_manifest {
+    struct push_target target; /* size: the manifest's bytes */
+    const char *tags[PUSH_TAGS_MAX];
+    uint32_t tag_count;
+    uint8_t condition; /* enum push_condition */
+    struct digest condition_digest;
+    struct manifest manifest;
+};
+
+void push_manifest_put(struct msg_writer *w, const struct push_manifest *p);
+/* Arrays live in the arena, strings in the message. */
+void push_manifest_get(struct msg_reader *r, struct mem_arena *arena, struct push_manifest *p_r);
+
+/* A manifest's contents alone: the catalog keeps them in its records too. */
+void push_contents_put(struct msg_writer *w, const struct manifest *m);
+void push_contents_get(struct msg_reader *r, struct mem_arena *arena, struct manifest *m_r);
+
+/* TAG_LIST, IMAGE_LIST. IMAGE_LIST with repo "": names as REPO/IMAGE over all.
+ * Reply: i32 err, u8 more, u32 count, str ... */
+struct push_list {
+    const char *repo, *image; /* image: TAG_LIST only */
+    const char *last;         /* exclusive; "" from the start */
+    uint32_t limit;
+};
+
+void push_list_put(struct msg_writer *w, const struct push_list *l);
+void push_list_get(struct msg_reader *r, struct push_list *l_r);
+
+/* REFERRER_LIST. Reply: i32 err, u8 more, u32 count, then for each: digest, u64
+ * size, contents. */
+struct push_referrers {
+    struct push_target subject;
+    struct digest last; /* exclusive; alg 0 from the start */
+    uint32_t limit;
+    const char *types[PUSH_TYPES_MAX];
+    uint32_t type_count; /* 0: all */
+};
+
+void push_referrers_put(struct msg_writer *w, const struct push_referrers *q);
+void push_referrers_get(struct msg_reader *r, struct push_referrers *q_r);
+
+#endif

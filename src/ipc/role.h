@@ -1,0 +1,70 @@
+/*
+ * role.h - how a process of the daemon begins and hears from its master.
+ *
+ * Every role starts as a fork of the master with a struct role_start, calls
+ * role_confine() before it touches anything foreign, and tells READY when it
+ * serves. The control channel's EOF means that the master is gone.
+ */
+#ifndef ENTREPOT_IPC_ROLE_H
+#define ENTREPOT_IPC_ROLE_H
+
+#include "base/err.h"
+#include "base/loop.h"
+#include "conf/conf.h"
+#include "ipc/msg.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+/* A role that exits with this is not started again (sysexits' EX_CONFIG). */
+#define ROLE_EXIT_CONFIG 78
+
+#define ROLE_SOCKET_CATALOG "catalog.sock"
+#define ROLE_SOCKET_AUTH    "auth.sock"
+#define ROLE_SOCKET_CONTROL "control.sock"
+
+/* Which descriptor an INDEX_KEEP message carries. */
+enum role_index_fd { ROLE_INDEX_WRITABLE = 1, ROLE_INDEX_READABLE = 2 };
+
+struct role_start {
+    const char *name;        /* "worker" */
+    const struct conf *conf; /* a copy of the process's own by fork */
+    size_t slot;
+    unsigned generation; /* of the configuration */
+    int control_fd;      /* SEQPACKET to the master */
+    int run_dir_fd;      /* of the role sockets */
+    int listen_fd;       /* the role's own socket; -1 for workers */
+    int lock_fd;         /* catalog: the data directory's flock, held as long as it lives; else -1 */
+    const int *connector_fds; /* by place in conf->connectors; NULL for others */
+    int index_write_fd;       /* catalog: the map of an earlier catalog; else -1 */
+    int index_read_fd;        /* worker: the present map; -1 when there is none yet */
+    void *tally;              /* region of all slots */
+    uid_t uid;                /* to become; -1: stay */
+    gid_t gid;
+};
+
+struct role;
+
+struct role_setup {
+    const struct role_start *start;
+    struct loop *loop;
+    /* TERM, INT or the master's death ask to stop, QUIT to finish what runs first. */
+    void (*on_stop)(bool drain, void *ctx);
+    /* USR1 */
+    void (*on_reopen)(void *ctx);
+    void *ctx;
+};
+
+/* The very first call: names the process, closes every inherited descriptor the
+ * role has no use for and gives up root and the way back to it. Ends the process
+ * when a privilege cannot be dropped. */
+void role_confine(const struct role_start *start);
+/* Watches signals and the control channel. The result lives as long as the process. */
+struct role *role_begin(const struct role_setup *setup);
+/* Tells the master that the role serves. */
+void role_ready(struct role *role);
+/* Hands a descriptor of the index to the master. */
+must_check int role_keep_index(struct role *role, enum role_index_fd which, int fd);
+
+#endif

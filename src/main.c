@@ -1,0 +1,139 @@
+/*
+ * main.c - arguments, configuration test, hand over to the master.
+ */
+#include "config.h"
+
+#include "auth/auth.h"
+#include "base/log.h"
+#include "catalog/catalog.h"
+#include "conf/conf.h"
+#include "master/master.h"
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef DEFAULT_CONF
+#define DEFAULT_CONF "/etc/entrepot/entrepot.conf"
+#endif
+
+static const struct master_role_entry roles[MASTER_ROLES] = {
+    [MASTER_CATALOG] = {"catalog", ROLE_SOCKET_CATALOG, catalog_main},
+    [MASTER_AUTH] = {"auth", ROLE_SOCKET_AUTH, auth_main},
+    [MASTER_WORKER] = {"worker", NULL, worker_main},
+};
+
+static void usage(FILE *out)
+{
+    fprintf(out,
+            "usage: entrepotd [-fhtV] [-c FILE]\n"
+            "  -c FILE  configuration (default " DEFAULT_CONF ")\n"
+            "  -f       stay in the foreground\n"
+            "  -t       test the configuration and exit\n"
+            "  -V       print the version and exit\n"
+            "  -h       print this and exit\n"
+            "signals: HUP reload, USR1 reopen logs, QUIT finish and stop, TERM stop\n");
+}
+
+/* The parent of a daemonised start waits until everything serves, so that an
+ * init script's success means what it says. */
+static int wait_for_start(int fd)
+{
+    char byte;
+    ssize_t got;
+
+    do {
+        got = read(fd, &byte, 1);
+    } while (got < 0 && errno == EINTR);
+    if (got == 1)
+        return EXIT_SUCCESS;
+    fprintf(stderr, "entrepotd: did not start; see the log\n");
+    return EXIT_FAILURE;
+}
+
+static void detach(const struct conf *conf)
+{
+    int null = open("/dev/null", O_RDWR);
+    bool keep_stderr = strcmp(conf->log, "stderr") == 0;
+
+    setsid();
+    if (chdir("/") != 0 || null < 0)
+        return;
+    dup2(null, STDIN_FILENO);
+    dup2(null, STDOUT_FILENO);
+    if (!keep_stderr)
+        dup2(null, STDERR_FILENO);
+    if (null > STDERR_FILENO)
+        close(null);
+}
+
+static int run_detached(struct conf *conf)
+{
+    int ready[2];
+    pid_t pid;
+
+    if (pipe2(ready, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
+        fprintf(stderr, "entrepotd: cannot fork: %s\n", strerror(errno));
+        return EXIT_FAILURE;
+    }
+    if (pid > 0) {
+        close(ready[1]);
+        return wait_for_start(ready[0]);
+    }
+    close(ready[0]);
+    if (log_open(conf->log) != 0)
+        fprintf(stderr, "entrepotd: cannot open log %s\n", conf->log);
+    detach(conf);
+    return master_run(conf, roles, ready[1]);
+}
+
+int main(int argc, char **argv)
+{
+    const char *file = DEFAULT_CONF;
+    bool foreground = false, test = false;
+    struct conf *conf = NULL;
+    struct str mistakes = {0};
+    int option;
+
+    while ((option = getopt(argc, argv, "c:fhtV")) != -1) {
+        switch (option) {
+        case 'c':
+            file = optarg;
+            break;
+        case 'f':
+            foreground = true;
+            break;
+        case 't':
+            test = true;
+            break;
+        case 'V':
+            printf("entrepotd %s\n", PACKAGE_VERSION);
+            return EXIT_SUCCESS;
+        case 'h':
+            usage(stdout);
+            return EXIT_SUCCESS;
+        default:
+            usage(stderr);
+            return EXIT_FAILURE;
+        }
+    }
+    if (optind < argc) {
+        usage(stderr);
+        return EXIT_FAILURE;
+    }
+    if (conf_load(file, &conf, &mistakes) != 0) {
+        fputs(mistakes.data ? mistakes.data : "entrepotd: cannot load the configuration\n", stderr);
+        str_free(&mistakes);
+        return EXIT_FAILURE;
+    }
+    if (test) {
+        printf("entrepotd: %s is good\n", file);
+        conf_free(&conf);
+        return EXIT_SUCCESS;
+    }
+    return foreground ? master_run(conf, roles, -1) : run_detached(conf);
+}

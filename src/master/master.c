@@ -1,0 +1,231 @@
+/*
+ * master.c - the master process: start, signals, reload, stop.
+ *
+ * Single-threaded; opens neither the database nor any client's connection.
+ * Owns listeners, role sockets, the lock, the descriptors of the index and the
+ * tally, so that every other process can die and be born again around them.
+ * When it dies, the children see EOF on their control channels, finish and leave.
+ */
+#include "master/master.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Between TERM and KILL. */
+#define STOP_PATIENCE_MS 5000
+
+static void start_role(struct master *m, enum master_role role, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        slot_fork(slots_take(m, role));
+}
+
+static bool role_ready_in_generation(const struct master *m, enum master_role role, size_t count)
+{
+    size_t ready = 0;
+
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
+        ready += m->slots[i].role == role && m->slots[i].state == SLOT_READY &&
+                 m->slots[i].generation == m->generation;
+    return ready >= count;
+}
+
+static size_t role_started_in_generation(const struct master *m, enum master_role role)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
+        count += m->slots[i].role == role && m->slots[i].state != SLOT_EMPTY &&
+                 m->slots[i].state != SLOT_DRAINING && m->slots[i].generation == m->generation;
+    return count;
+}
+
+static void drain_old_workers(struct master *m)
+{
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+
+        if (slot->role != MASTER_WORKER || slot->generation == m->generation ||
+            slot->state == SLOT_EMPTY || slot->state == SLOT_DRAINING)
+            continue;
+        loop_timer_cancel(m->loop, &slot->again);
+        if (slot->pid > 0) {
+            slot->state = SLOT_DRAINING;
+            slot_signal(slot, SIGQUIT);
+        } else {
+            slot->state = SLOT_EMPTY;
+        }
+    }
+}
+
+static void serving(struct master *m)
+{
+    bool first = m->phase == MASTER_STARTING;
+
+    m->phase = MASTER_SERVING;
+    log_notice(first ? "serving" : "reloaded", "generation=%u workers=%u", m->generation,
+               m->conf->workers);
+    if (m->started_fd >= 0) {
+        if (write(m->started_fd, "1", 1) != 1)
+            log_warn("whoever started us has left", NULL);
+        close(m->started_fd);
+        m->started_fd = -1;
+    }
+    if (m->reload_again) {
+        m->reload_again = false;
+        reload_begin(m);
+    }
+}
+
+/* Start and reload are the same walk: catalog, then auth and workers, then serve. */
+static void bring_up(struct master *m)
+{
+    if (!role_ready_in_generation(m, MASTER_CATALOG, 1))
+        return;
+    if (role_started_in_generation(m, MASTER_AUTH) == 0)
+        start_role(m, MASTER_AUTH, 1);
+    if (role_started_in_generation(m, MASTER_WORKER) == 0)
+        start_role(m, MASTER_WORKER, m->conf->workers);
+    if (!role_ready_in_generation(m, MASTER_WORKER, m->conf->workers))
+        return;
+    drain_old_workers(m);
+    serving(m);
+}
+
+void master_progress(struct master *m)
+{
+    size_t alive = 0, workers = 0;
+
+    if (m->phase == MASTER_STARTING || m->phase == MASTER_RELOADING) {
+        bring_up(m);
+        return;
+    }
+    if (m->phase == MASTER_SERVING)
+        return;
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++) {
+        alive += m->slots[i].pid > 0;
+        workers += m->slots[i].pid > 0 && m->slots[i].role == MASTER_WORKER;
+    }
+    if (alive == 0) {
+        loop_stop(m->loop);
+    } else if (m->phase == MASTER_DRAINING && workers == 0) {
+        m->phase = MASTER_STOPPING;
+        slots_signal_all(m, MASTER_ROLES, SIGTERM);
+        loop_timer_set(m->loop, &m->kill_timer, STOP_PATIENCE_MS);
+    }
+}
+
+static void master_kill(struct loop_timer *timer)
+{
+    struct master *m = (struct master *)((char *)timer - offsetof(struct master, kill_timer));
+
+    log_warn("some processes did not end in time: killing them", NULL);
+    slots_signal_all(m, MASTER_ROLES, SIGKILL);
+}
+
+static void master_stop(struct master *m, bool drain)
+{
+    if (m->phase == MASTER_STOPPING || (drain && m->phase == MASTER_DRAINING))
+        return;
+    log_notice(drain ? "finishing: no new connections" : "stopping", NULL);
+    m->phase = drain ? MASTER_DRAINING : MASTER_STOPPING;
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
+        loop_timer_cancel(m->loop, &m->slots[i].again);
+    if (drain) {
+        slots_signal_all(m, MASTER_WORKER, SIGQUIT);
+        for (size_t i = 0; i < m->conf->connector_count; i++)
+            close(m->connector_fds[i]);
+    } else {
+        slots_signal_all(m, MASTER_ROLES, SIGTERM);
+        loop_timer_set(m->loop, &m->kill_timer, STOP_PATIENCE_MS);
+    }
+    master_progress(m);
+}
+
+static void master_signal(int signal, void *ctx)
+{
+    struct master *m = ctx;
+
+    switch (signal) {
+    case SIGCHLD:
+        slots_reap(m);
+        break;
+    case SIGHUP:
+        reload_begin(m);
+        break;
+    case SIGUSR1:
+        if (log_reopen() != 0)
+            log_error("cannot reopen the log; writing to the old file", NULL);
+        if (resources_prepare(m, m->conf) != 0) /* the new files must belong to the roles */
+            log_error("cannot prepare the new log files", NULL);
+        slots_signal_all(m, MASTER_ROLES, SIGUSR1);
+        break;
+    case SIGQUIT:
+        master_stop(m, true);
+        break;
+    default:
+        master_stop(m, false);
+    }
+}
+
+static int master_watch_signals(struct master *m)
+{
+    static const int caught[] = {SIGCHLD, SIGHUP, SIGUSR1, SIGQUIT, SIGTERM, SIGINT};
+    sigset_t set;
+
+    sigemptyset(&set);
+    for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
+        sigaddset(&set, caught[i]);
+    return loop_signals(m->loop, &set, master_signal, m);
+}
+
+static void master_init(struct master *m, struct conf *conf,
+                        const struct master_role_entry roles[MASTER_ROLES], int started_fd)
+{
+    m->roles = roles;
+    m->conf = conf;
+    m->started_fd = started_fd;
+    m->lock_fd = m->run_dir_fd = m->control_fd = m->index_write_fd = m->index_read_fd = -1;
+    for (size_t i = 0; i < MASTER_ROLES; i++)
+        m->socket_fds[i] = -1;
+    m->generation = 1;
+    m->started = time(NULL);
+    m->kill_timer.fire = master_kill;
+    slots_init(m);
+}
+
+int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES], int started_fd)
+{
+    struct master *m = mem_alloc(sizeof(*m));
+    struct serve_setup control = {.peers_max = 16, .on_message = status_message, .ctx = m};
+
+    master_init(m, conf, roles, started_fd);
+    log_identity("master", 0);
+    if (resources_prepare(m, conf) != 0)
+        return EXIT_FAILURE;
+    if (log_open(conf->log) != 0) {
+        log_error("cannot open the log", "log=%s", log_quote(conf->log));
+        return EXIT_FAILURE;
+    }
+    if (resources_claim(m) != 0 || resources_listen(m, conf, &m->connector_fds) != 0)
+        return EXIT_FAILURE;
+    m->loop = loop_new();
+    control.loop = m->loop;
+    control.listen_fd = m->control_fd;
+    MUST(master_watch_signals(m) == 0);
+    MUST(serve_new(&control, &m->control) == 0);
+    log_notice("starting", "file=%s data_dir=%s", log_quote(conf->file),
+               log_quote(conf->data_dir));
+    start_role(m, MASTER_CATALOG, 1);
+    loop_run(m->loop);
+    log_notice("stopped", NULL);
+    resources_release(m);
+    return EXIT_SUCCESS;
+}

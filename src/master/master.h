@@ -1,0 +1,114 @@
+/*
+ * master.h - the process that starts, watches and replaces all others.
+ */
+#ifndef ENTREPOT_MASTER_MASTER_H
+#define ENTREPOT_MASTER_MASTER_H
+
+#include "base/loop.h"
+#include "conf/conf.h"
+#include "ipc/role.h"
+#include "ipc/serve.h"
+#include "shm/tally.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum master_role { MASTER_CATALOG, MASTER_AUTH, MASTER_WORKER, MASTER_ROLES };
+
+/* What main.c tells about each role; the master knows none of them itself. */
+struct master_role_entry {
+    const char *name;
+    const char *socket; /* name of its role socket; NULL: none */
+    int (*run)(const struct role_start *start);
+};
+
+enum slot_state {
+    SLOT_EMPTY,
+    SLOT_STARTING, /* forked */
+    SLOT_READY,    /* said so */
+    SLOT_DRAINING, /* told to finish; not replaced */
+    SLOT_WAITING,  /* died too often: back-off runs */
+    SLOT_FAILED    /* exited with ROLE_EXIT_CONFIG: stays down until a reload */
+};
+
+struct master;
+
+/* A place for one process. Its number is its place in the tally. */
+struct slot {
+    struct master *master;
+    enum master_role role;
+    enum slot_state state;
+    pid_t pid;
+    unsigned generation, restarts, failures;
+    uint64_t started_ms;
+    bool replace;           /* planned end: start the next one at once */
+    struct loop_fd control; /* fd -1: none */
+    struct loop_timer again;
+};
+
+enum master_phase {
+    MASTER_STARTING,  /* first catalog, then the rest */
+    MASTER_SERVING,
+    MASTER_RELOADING, /* the new catalog, then new workers, then the old ones drain */
+    MASTER_DRAINING,  /* QUIT: workers finish, then all end */
+    MASTER_STOPPING   /* TERM: everybody ends now */
+};
+
+struct master {
+    const struct master_role_entry *roles; /* [MASTER_ROLES] */
+    struct conf *conf;
+    struct loop *loop;
+    struct serve *control;
+    enum master_phase phase;
+    bool reload_again; /* a HUP came during a reload */
+    unsigned generation;
+    uid_t uid; /* of the roles; -1: ours */
+    gid_t gid;
+    int lock_fd, run_dir_fd;
+    int socket_fds[MASTER_ROLES], control_fd;
+    int *connector_fds; /* by place in conf->connectors */
+    int index_write_fd, index_read_fd;
+    void *tally;
+    int started_fd; /* told when we serve (daemonised start); -1: nobody waits */
+    time_t started;
+    struct loop_timer kill_timer;
+    struct slot slots[TALLY_SLOTS_MAX];
+};
+
+/* Runs the daemon with a checked configuration, which it owns from then on.
+ * started_fd gets one byte when everything serves; -1: nobody waits. Returns the exit status. */
+int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES], int started_fd);
+/* Moves a start, reload or stop on; called after every change of a slot. */
+void master_progress(struct master *m);
+
+/* slots.c */
+void slots_init(struct master *m);
+/* A place for a new process of that role; MUST when all are taken (the
+ * configuration bounds workers, reloads wait for each other). */
+struct slot *slots_take(struct master *m, enum master_role role);
+void slot_fork(struct slot *slot);
+void slot_signal(struct slot *slot, int signal);
+/* Collects dead children, replaces whom it should. */
+void slots_reap(struct master *m);
+/* How many processes of a role (MASTER_ROLES: of any) are in a state. */
+size_t slots_count(const struct master *m, enum master_role role, enum slot_state state);
+void slots_signal_all(struct master *m, enum master_role role, int signal);
+
+/* resources.c: what must be there before a configuration can be used. */
+/* Makes directories, opens and owns log files, blob stores; the account. */
+must_check int resources_prepare(struct master *m, const struct conf *conf);
+/* Sockets for every connector of `conf`; those also in m->conf are taken over.
+ * On failure nothing is left open that was not before. */
+must_check int resources_listen(struct master *m, const struct conf *conf, int **fds_r);
+/* Lock, run directory, role sockets, pid file. */
+must_check int resources_claim(struct master *m);
+void resources_release(struct master *m);
+
+/* reload.c */
+void reload_begin(struct master *m);
+
+/* status.c */
+int status_message(struct serve *serve, struct serve_return to, struct msg_reader *m, void *ctx);
+const char *status_state_name(enum slot_state state);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * reload.c - HUP: a new configuration, all or nothing.
+ *
+ * Runs in the master. First phase: parse, check, make directories, bind new
+ * connectors; any failure is logged and the old configuration stays untouched.
+ * Second phase: the catalog and auth are replaced (their sockets keep what is
+ * asked meanwhile), then new workers start, then the old ones finish their
+ * connections. A crash of the new catalog in between leaves old workers serving.
+ */
+#include "base/log.h"
+#include "base/must.h"
+#include "master/master.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void log_lines(enum log_level level, const char *msg, struct str *lines)
+{
+    char *rest = lines->data, *line;
+
+    while (rest && (line = strsep(&rest, "\n")) != NULL)
+        if (*line)
+            log_write(level, msg, "detail=%s", log_quote(line));
+    str_free(lines);
+}
+
+static int reload_read(struct master *m, struct conf **conf_r)
+{
+    struct str lines = {0};
+    int err = conf_load(m->conf->file, conf_r, &lines);
+
+    if (err != 0) {
+        log_lines(LOG_LEVEL_ERROR, "mistake in the configuration", &lines);
+        return err;
+    }
+    conf_restart_differences(m->conf, *conf_r, &lines);
+    if (lines.len > 0) {
+        log_lines(LOG_LEVEL_ERROR, "this change needs a restart", &lines);
+        return ERR_CONFLICT;
+    }
+    str_free(&lines);
+    return resources_prepare(m, *conf_r);
+}
+
+/* Listeners only the old configuration has. The old workers close theirs when they drain. */
+static void reload_close_listeners(struct master *m, const struct conf *conf, const int *fds)
+{
+    for (size_t i = 0; i < m->conf->connector_count; i++) {
+        bool kept = false;
+
+        for (size_t j = 0; j < conf->connector_count; j++)
+            kept = kept || fds[j] == m->connector_fds[i];
+        if (!kept)
+            close(m->connector_fds[i]);
+    }
+}
+
+static void reload_replace(struct master *m, enum master_role role)
+{
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++) {
+        struct slot *slot = &m->slots[i];
+
+        if (slot->role != role || slot->state == SLOT_EMPTY)
+            continue;
+        if (slot->pid > 0) {
+            slot->replace = true;
+            slot->state = SLOT_STARTING; /* it is ready again when its successor is */
+            slot_signal(slot, SIGQUIT);
+        } else {
+            slot->failures = 0;
+            slot_fork(slot);
+        }
+    }
+}
+
+void reload_begin(struct master *m)
+{
+    struct conf *conf = NULL;
+    int *fds = NULL;
+
+    if (m->phase != MASTER_SERVING) {
+        m->reload_again = m->phase == MASTER_RELOADING || m->phase == MASTER_STARTING;
+        return;
+    }
+    log_notice("reloading", "file=%s", log_quote(m->conf->file));
+    if (reload_read(m, &conf) != 0 || resources_listen(m, conf, &fds) != 0) {
+        log_error("reload refused: the old configuration stays", NULL);
+        conf_free(&conf);
+        return;
+    }
+    if (log_open(conf->log) != 0)
+        log_error("cannot open the new log; writing to the old one", "log=%s",
+                  log_quote(conf->log));
+    reload_close_listeners(m, conf, fds);
+    free(m->connector_fds);
+    m->connector_fds = fds;
+    conf_free(&m->conf);
+    m->conf = conf;
+    m->generation++;
+    m->phase = MASTER_RELOADING;
+    reload_replace(m, MASTER_CATALOG);
+    reload_replace(m, MASTER_AUTH);
+}

@@ -1,0 +1,248 @@
+/*
+ * resources.c - what the master makes before any role needs it.
+ *
+ * Runs in the master, as root when started so. Everything a configuration can
+ * fail at is tried here, before anything of the old one is given up.
+ */
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/net.h"
+#include "master/master.h"
+#include "store/store_fs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BACKLOG 4096
+/* An earlier daemon's last processes may still be leaving. */
+#define CLAIM_TRIES   30
+#define CLAIM_WAIT_US 100000
+
+static int resources_account(struct master *m, const struct conf *conf)
+{
+    const struct passwd *account;
+
+    m->uid = (uid_t)-1;
+    m->gid = (gid_t)-1;
+    if (getuid() != 0 || !conf->user || !*conf->user)
+        return 0;
+    account = getpwnam(conf->user);
+    if (!account) {
+        log_error("no such account; create it or change `user`", "user=%s", log_quote(conf->user));
+        return ERR_NOT_FOUND;
+    }
+    m->uid = account->pw_uid;
+    m->gid = account->pw_gid;
+    return 0;
+}
+
+static int resources_directory(struct master *m, const char *path, mode_t mode)
+{
+    int fd = -1;
+    int err = file_mkdir_open(path, mode, m->uid, m->gid, &fd);
+
+    if (err != 0) {
+        log_error("cannot make or open a directory", "path=%s err=%s", log_quote(path),
+                  log_quote(err_text(err)));
+        return err;
+    }
+    close(fd);
+    return 0;
+}
+
+/* Roles open log files again as themselves: the files must be theirs. */
+static int resources_log_file(struct master *m, const char *path)
+{
+    char *copy;
+    int fd, err;
+
+    if (strcmp(path, "stderr") == 0 || strcmp(path, "off") == 0)
+        return 0;
+    copy = mem_strdup(path);
+    err = resources_directory(m, dirname(copy), 0750);
+    free(copy);
+    if (err != 0)
+        return err;
+    fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0 || (m->uid != (uid_t)-1 && fchown(fd, m->uid, m->gid) != 0)) {
+        log_error("cannot open a log file", "path=%s errno=%s", log_quote(path),
+                  log_quote(strerror(errno)));
+        err = ERR_IO;
+    }
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
+int resources_prepare(struct master *m, const struct conf *conf)
+{
+    int err = resources_account(m, conf);
+
+    if (err == 0)
+        err = resources_directory(m, conf->data_dir, 0750);
+    if (err == 0)
+        err = resources_log_file(m, conf->log);
+    if (err == 0)
+        err = resources_log_file(m, conf->access_log);
+    for (size_t i = 0; i < conf->store_count && err == 0; i++) {
+        struct store store;
+
+        err = store_open(conf->stores[i].path, m->uid, m->gid, &store);
+        if (err == 0)
+            store_close(&store);
+        else
+            log_error("cannot make or open a blob store", "store=%s path=%s err=%s",
+                      conf->stores[i].name, log_quote(conf->stores[i].path),
+                      log_quote(err_text(err)));
+    }
+    return err;
+}
+
+static int listen_patiently(const struct conf_connector *connector, bool patient, int *fd_r)
+{
+    int tries = patient ? CLAIM_TRIES : 1;
+    int err = ERR_EXISTS;
+
+    while (err == ERR_EXISTS && tries-- > 0) {
+        err = net_listen(&connector->addr, BACKLOG, fd_r);
+        if (err == ERR_EXISTS && tries > 0)
+            usleep(CLAIM_WAIT_US);
+    }
+    if (err == ERR_EXISTS)
+        log_error("a connector's address is in use by another program", "connector=%s",
+                  connector->address);
+    else if (err == ERR_DENIED)
+        log_error("no right to listen on a connector's port", "connector=%s", connector->address);
+    else if (err != 0)
+        log_error("cannot listen on a connector's address", "connector=%s err=%s",
+                  connector->address, log_quote(err_text(err)));
+    return err;
+}
+
+int resources_listen(struct master *m, const struct conf *conf, int **fds_r)
+{
+    int *fds = mem_alloc_array(conf->connector_count + 1, sizeof(*fds));
+    bool *opened = mem_alloc_array(conf->connector_count + 1, sizeof(*opened));
+    int err = 0;
+    size_t i;
+
+    for (i = 0; i < conf->connector_count && err == 0; i++) {
+        fds[i] = -1;
+        for (size_t j = 0; m->connector_fds && j < m->conf->connector_count; j++)
+            if (strcmp(conf->connectors[i].address, m->conf->connectors[j].address) == 0)
+                fds[i] = m->connector_fds[j];
+        if (fds[i] >= 0)
+            continue;
+        err = listen_patiently(&conf->connectors[i], !m->connector_fds, &fds[i]);
+        opened[i] = err == 0;
+    }
+    if (err != 0) {
+        while (i-- > 0)
+            if (opened[i])
+                close(fds[i]);
+        free(fds);
+    } else {
+        *fds_r = fds;
+    }
+    free(opened);
+    return err;
+}
+
+static int resources_lock(struct master *m)
+{
+    struct str path = {0};
+    int tries = CLAIM_TRIES;
+
+    str_printf(&path, "%s/lock", m->conf->data_dir);
+    m->lock_fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (m->lock_fd < 0) {
+        log_error("cannot open the lock file", "path=%s errno=%s", log_quote(path.data),
+                  log_quote(strerror(errno)));
+        str_free(&path);
+        return ERR_IO;
+    }
+    while (flock(m->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno != EWOULDBLOCK || --tries == 0) {
+            log_error("another entrepotd uses this data directory; stop it first",
+                      "data_dir=%s", log_quote(m->conf->data_dir));
+            str_free(&path);
+            return ERR_BUSY;
+        }
+        usleep(CLAIM_WAIT_US);
+    }
+    str_free(&path);
+    return 0;
+}
+
+static int resources_socket(struct master *m, const char *name, int *fd_r)
+{
+    int err = net_seqpacket_listen(m->run_dir_fd, name, fd_r);
+
+    if (err == 0 && m->uid != (uid_t)-1 && fchownat(m->run_dir_fd, name, m->uid, m->gid, 0) != 0)
+        err = err_from_errno(errno);
+    if (err != 0)
+        log_error("cannot make a role socket", "name=%s/%s err=%s", log_quote(m->conf->run_dir),
+                  name, log_quote(err_text(err)));
+    return err;
+}
+
+static int resources_pid_file(struct master *m)
+{
+    int fd = openat(m->run_dir_fd, "entrepotd.pid",
+                    O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int err = fd < 0 ? err_from_errno(errno) : 0;
+
+    if (fd >= 0) {
+        if (dprintf(fd, "%d\n", (int)getpid()) < 0)
+            err = err_from_errno(errno);
+        close(fd);
+    }
+    if (err != 0)
+        log_error("cannot write the pid file", "path=%s/entrepotd.pid err=%s",
+                  log_quote(m->conf->run_dir), log_quote(err_text(err)));
+    return err;
+}
+
+int resources_claim(struct master *m)
+{
+    int err = resources_lock(m);
+
+    if (err != 0)
+        return err;
+    err = file_mkdir_open(m->conf->run_dir, 0700, m->uid, m->gid, &m->run_dir_fd);
+    if (err != 0) {
+        log_error("cannot make or open the run directory", "path=%s err=%s",
+                  log_quote(m->conf->run_dir), log_quote(err_text(err)));
+        return err;
+    }
+    for (size_t i = 0; i < MASTER_ROLES && err == 0; i++)
+        if (m->roles[i].socket)
+            err = resources_socket(m, m->roles[i].socket, &m->socket_fds[i]);
+    if (err == 0)
+        err = resources_socket(m, ROLE_SOCKET_CONTROL, &m->control_fd);
+    if (err == 0)
+        err = tally_new(&m->tally);
+    if (err == 0)
+        err = resources_pid_file(m);
+    return err;
+}
+
+void resources_release(struct master *m)
+{
+    for (size_t i = 0; i < MASTER_ROLES; i++)
+        if (m->roles[i].socket && m->run_dir_fd >= 0)
+            unlinkat(m->run_dir_fd, m->roles[i].socket, 0);
+    if (m->run_dir_fd >= 0) {
+        unlinkat(m->run_dir_fd, ROLE_SOCKET_CONTROL, 0);
+        unlinkat(m->run_dir_fd, "entrepotd.pid", 0);
+    }
+}

@@ -1,0 +1,75 @@
+/*
+ * status.c - what the master tells entrepotctl.
+ *
+ * Runs in the master, asked over the control socket (mode 0600, run directory
+ * 0700: only root and the daemon's own account get there).
+ */
+#include "config.h"
+#include "master/master.h"
+
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+const char *status_state_name(enum slot_state state)
+{
+    switch (state) {
+    case SLOT_EMPTY:
+        return "empty";
+    case SLOT_STARTING:
+        return "starting";
+    case SLOT_READY:
+        return "ready";
+    case SLOT_DRAINING:
+        return "draining";
+    case SLOT_WAITING:
+        return "waiting";
+    case SLOT_FAILED:
+        return "failed";
+    }
+    return "unknown";
+}
+
+static void status_slot(struct msg_writer *w, const struct master *m, size_t place)
+{
+    const struct slot *slot = &m->slots[place];
+    struct tally_page *tally = tally_at(m->tally, place);
+
+    msg_put_str(w, m->roles[slot->role].name);
+    msg_put_u32(w, (uint32_t)place);
+    msg_put_u32(w, (uint32_t)slot->pid);
+    msg_put_u32(w, slot->generation);
+    msg_put_str(w, status_state_name(slot->state));
+    msg_put_u32(w, slot->restarts);
+    msg_put_u64(w, atomic_load(&tally->http.connections));
+    msg_put_u64(w, atomic_load(&tally->http.requests));
+    msg_put_u64(w, atomic_load(&tally->http.bytes_in));
+    msg_put_u64(w, atomic_load(&tally->http.bytes_out));
+    msg_put_u64(w, atomic_load(&tally->asks));
+}
+
+int status_message(struct serve *serve, struct serve_return to, struct msg_reader *question,
+                   void *ctx)
+{
+    struct master *m = ctx;
+    struct msg_writer w = {0};
+    uint32_t count = 0;
+
+    if (question->type != MSG_CTL_STATUS || msg_end(question) != 0)
+        return ERR_PROTOCOL;
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
+        count += m->slots[i].state != SLOT_EMPTY;
+    serve_reply_begin(&w, to);
+    msg_put_i32(&w, 0);
+    msg_put_str(&w, PACKAGE_VERSION);
+    msg_put_u32(&w, (uint32_t)getpid());
+    msg_put_u32(&w, m->generation);
+    msg_put_u64(&w, (uint64_t)(time(NULL) - m->started));
+    msg_put_str(&w, m->conf->file);
+    msg_put_u32(&w, count);
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
+        if (m->slots[i].state != SLOT_EMPTY)
+            status_slot(&w, m, i);
+    serve_reply(serve, to, &w, -1);
+    return 0;
+}

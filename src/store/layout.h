@@ -1,0 +1,29 @@
+/*
+ * layout.h - where things lie below a blob store's path. The only place that
+ * knows:
+ *
+ *   blobs/<alg>/<first two hex digits>/<hex>   finished, named by content
+ *   uploads/<32 hex id>-<32 hex owner>         an upload session's bytes so far
+ *   uploads/<...>.sum                          what is known of their hash
+ *
+ * <owner> is a hash of repository and image, so a session cannot be found
+ * through another name.
+ */
+#ifndef ENTREPOT_STORE_LAYOUT_H
+#define ENTREPOT_STORE_LAYOUT_H
+
+#include "base/digest.h"
+
+#include <stdbool.h>
+
+#define LAYOUT_PATH_MAX 192
+#define LAYOUT_ID_LEN   32
+
+/* "blobs/sha256/ab/abcd..." relative to the store; returns out. */
+char *layout_blob(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
+/* "blobs/sha256/ab": the directory to sync after a rename into it. */
+char *layout_blob_dir(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
+/* "uploads/<id>-<owner>"; false when id is not LAYOUT_ID_LEN lower-case hex digits. */
+bool layout_upload(const char *id, const char *repo, const char *image, char out[LAYOUT_PATH_MAX]);
+
+#endif

@@ -1,0 +1,154 @@
+/*
+ * store_fs.c - finished blobs on a file system.
+ *
+ * Master (making directories), workers and catalog. A blob appears by rename of
+ * a synced file and disappears by unlink; whoever holds it open keeps it. A
+ * crash leaves temporary files, which the survey of uploads removes.
+ */
+#include "store/store_fs.h"
+
+#include "base/file.h"
+#include "base/str.h"
+#include "store/layout.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DIR_MODE  0750
+#define FILE_MODE 0640
+
+static int make_dir(int dir_fd, const char *name, uid_t uid, gid_t gid)
+{
+    struct stat st;
+    int err;
+
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+        return S_ISDIR(st.st_mode) ? 0 : ERR_IO;
+    err = file_mkdirat(dir_fd, name, DIR_MODE);
+    if (err == 0 && uid != (uid_t)-1 && fchownat(dir_fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
+        err = err_from_errno(errno);
+    return err;
+}
+
+static int make_fan_out(int dir_fd, const char *alg, uid_t uid, gid_t gid)
+{
+    char name[64];
+    int err;
+
+    snprintf(name, sizeof(name), "blobs/%s", alg);
+    err = make_dir(dir_fd, name, uid, gid);
+    for (unsigned i = 0; i < 256 && err == 0; i++) {
+        snprintf(name, sizeof(name), "blobs/%s/%02x", alg, i);
+        err = make_dir(dir_fd, name, uid, gid);
+    }
+    return err;
+}
+
+int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
+{
+    int fd = -1;
+    int err = file_mkdir_open(path, DIR_MODE, uid, gid, &fd);
+
+    if (err != 0)
+        return err;
+    err = make_dir(fd, "uploads", uid, gid);
+    if (err == 0)
+        err = make_dir(fd, "blobs", uid, gid);
+    if (err == 0)
+        err = make_fan_out(fd, "sha256", uid, gid);
+    if (err == 0)
+        err = make_fan_out(fd, "sha512", uid, gid);
+    if (err != 0) {
+        close(fd);
+        return err;
+    }
+    store_r->dir_fd = fd;
+    return 0;
+}
+
+void store_close(struct store *store)
+{
+    if (store->dir_fd >= 0)
+        close(store->dir_fd);
+    store->dir_fd = -1;
+}
+
+int store_blob_open(const struct store *store, const struct digest *digest, uint64_t size,
+                    int *fd_r)
+{
+    char path[LAYOUT_PATH_MAX];
+    struct stat st;
+    int fd = openat(store->dir_fd, layout_blob(digest, path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+    if (fd < 0)
+        return err_from_errno(errno);
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size) {
+        close(fd);
+        return ERR_DAMAGED;
+    }
+    *fd_r = fd;
+    return 0;
+}
+
+int store_blob_size(const struct store *store, const struct digest *digest, uint64_t *size_r)
+{
+    char path[LAYOUT_PATH_MAX];
+    struct stat st;
+
+    if (fstatat(store->dir_fd, layout_blob(digest, path), &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return err_from_errno(errno);
+    if (!S_ISREG(st.st_mode))
+        return ERR_DAMAGED;
+    *size_r = (uint64_t)st.st_size;
+    return 0;
+}
+
+int store_blob_unlink(const struct store *store, const struct digest *digest)
+{
+    char path[LAYOUT_PATH_MAX];
+
+    if (unlinkat(store->dir_fd, layout_blob(digest, path), 0) != 0)
+        return err_from_errno(errno);
+    return 0;
+}
+
+int store_blob_place(const struct store *store, int fd, const char *from,
+                     const struct digest *digest)
+{
+    char path[LAYOUT_PATH_MAX];
+    int dir, err = 0;
+
+    if (fdatasync(fd) != 0 ||
+        renameat(store->dir_fd, from, store->dir_fd, layout_blob(digest, path)) != 0)
+        return err_from_errno(errno);
+    dir = openat(store->dir_fd, layout_blob_dir(digest, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || fsync(dir) != 0)
+        err = err_from_errno(errno);
+    if (dir >= 0)
+        close(dir);
+    return err;
+}
+
+int store_blob_write(const struct store *store, const struct digest *digest, const void *data,
+                     size_t len)
+{
+    char name[LAYOUT_PATH_MAX], random[33];
+    int fd, err;
+
+    file_random_hex(16, random);
+    snprintf(name, sizeof(name), "uploads/tmp-%s", random);
+    fd = openat(store->dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                FILE_MODE);
+    if (fd < 0)
+        return err_from_errno(errno);
+    err = file_write_full(fd, data, len);
+    if (err == 0)
+        err = store_blob_place(store, fd, name, digest);
+    if (err != 0)
+        unlinkat(store->dir_fd, name, 0);
+    close(fd);
+    return err;
+}

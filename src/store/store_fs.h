@@ -1,0 +1,68 @@
+/*
+ * store_fs.h - a blob store on a file system. Workers and catalog share the
+ * directory; what makes that safe is that blobs only ever appear by rename.
+ * Everything that syncs or hashes blocks: call it from a pool thread.
+ */
+#ifndef ENTREPOT_STORE_STORE_FS_H
+#define ENTREPOT_STORE_STORE_FS_H
+
+#include "base/digest.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct store {
+    int dir_fd;
+};
+
+/* Makes blobs/<alg>/00..ff and uploads/ when they are missing, owned by uid/gid (-1: leave),
+ * modes 0750, and opens the directory. */
+must_check int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r);
+void store_close(struct store *store);
+
+/* Opens a finished blob for reading. Fails with DAMAGED when its size is not
+ * `size`, NOT_FOUND when it is missing. */
+must_check int store_blob_open(const struct store *store, const struct digest *digest,
+                               uint64_t size, int *fd_r);
+must_check int store_blob_size(const struct store *store, const struct digest *digest,
+                               uint64_t *size_r);
+must_check int store_blob_unlink(const struct store *store, const struct digest *digest);
+
+/* An upload session's file, locked against other writers (flock) while open. */
+must_check int store_upload_create(const struct store *store, const char *repo, const char *image,
+                                   char id_out[33], int *fd_r);
+/* NOT_FOUND; BUSY when another process writes it and `lock` is true. */
+must_check int store_upload_open(const struct store *store, const char *repo, const char *image,
+                                 const char *id, bool lock, int *fd_r, uint64_t *size_r);
+must_check int store_upload_unlink(const struct store *store, const char *repo, const char *image,
+                                   const char *id);
+
+/* Remembers that the first `size` bytes hash to `digest`, for the worker that
+ * takes the final PUT. Holds only within this boot: after a power loss the
+ * bytes may differ, so it names the boot id and is ignored after another. */
+must_check int store_upload_sum_save(const struct store *store, const char *repo,
+                                     const char *image, const char *id, uint64_t size,
+                                     const struct digest *digest);
+/* NOT_FOUND when nothing valid is known for exactly `size` bytes. */
+must_check int store_upload_sum_load(const struct store *store, const char *repo,
+                                     const char *image, const char *id, uint64_t size,
+                                     struct digest *digest_r);
+
+/* fdatasync, rename to its digest's place, fsync of the directory. Blocks. */
+must_check int store_upload_finish(const struct store *store, int fd, const char *repo,
+                                   const char *image, const char *id, const struct digest *digest);
+/* The last steps of both: sync the file, rename `from` (relative to the store) to
+ * its digest's place, sync that directory. Blocks. */
+must_check int store_blob_place(const struct store *store, int fd, const char *from,
+                                const struct digest *digest);
+/* A whole small blob (a manifest) made durable under its digest. Blocks. */
+must_check int store_blob_write(const struct store *store, const struct digest *digest,
+                                const void *data, size_t len);
+
+/* Counts upload sessions and their bytes, and removes those not written to for expiry_ms. */
+must_check int store_uploads_survey(const struct store *store, uint64_t expiry_ms,
+                                    uint64_t *count_r, uint64_t *bytes_r);
+
+#endif

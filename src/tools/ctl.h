@@ -1,0 +1,41 @@
+/*
+ * ctl.h - entrepotctl's commands and what they share.
+ */
+#ifndef ENTREPOT_TOOLS_CTL_H
+#define ENTREPOT_TOOLS_CTL_H
+
+#include "base/str.h"
+#include "ipc/msg_push.h"
+
+#include <stdbool.h>
+
+struct ctl {
+    const char *run_dir; /* of the daemon to talk to */
+    bool json;
+};
+
+/* Each returns the exit status and has written its result or the reason. */
+int ctl_status(const struct ctl *ctl, int argc, char **argv);
+int ctl_repos(const struct ctl *ctl, int argc, char **argv);
+int ctl_images(const struct ctl *ctl, int argc, char **argv);
+int ctl_tags(const struct ctl *ctl, int argc, char **argv);
+
+/* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
+ * the reply's bytes and is the caller's to free. Prints the reason on failure. */
+must_check int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *question,
+                       struct str *in, struct msg_reader *reply_r);
+
+/* ctl_print.c: a table of left- and right-aligned columns for people. */
+struct ctl_table {
+    struct str cells; /* NUL-terminated, row by row */
+    size_t columns, count;
+};
+void ctl_cell(struct ctl_table *table, const char *text);
+__attribute__((format(printf, 2, 3))) void ctl_cellf(struct ctl_table *table, const char *format,
+                                                     ...);
+/* Prints and frees; columns whose cells all look like numbers are right-aligned. */
+void ctl_table_print(struct ctl_table *table);
+/* "1.5 GiB" */
+const char *ctl_bytes(unsigned long long bytes, char out[32]);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * ctl_ask.c - entrepotctl's line to the daemon: connect, ask once, wait.
+ */
+#include "base/log.h"
+#include "base/net.h"
+#include "tools/ctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define WAIT_MS 30000
+
+static int ask_connect(const struct ctl *ctl, const char *socket, int *fd_r)
+{
+    int dir = open(ctl->run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int err;
+
+    if (dir < 0) {
+        fprintf(stderr,
+                "entrepotctl: cannot open the run directory %s: %s; name another with -s DIR or "
+                "the configuration with -c FILE\n",
+                ctl->run_dir, strerror(errno));
+        return err_from_errno(errno);
+    }
+    err = net_seqpacket_connect(dir, socket, fd_r);
+    if (err != 0)
+        fprintf(stderr, "entrepotctl: cannot reach the daemon at %s/%s: %s; is it running?\n",
+                ctl->run_dir, socket, err_text(err));
+    close(dir);
+    return err;
+}
+
+static int ask_wait(int fd, struct str *in, int *pass_fd)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+
+    if (poll(&poll_fd, 1, WAIT_MS) <= 0)
+        return ERR_TIMEOUT;
+    return msg_receive(fd, in, pass_fd);
+}
+
+int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *question, struct str *in,
+            struct msg_reader *reply_r)
+{
+    int fd = -1, pass_fd = -1;
+    int err = ask_connect(ctl, socket, &fd);
+
+    if (err != 0) {
+        msg_writer_free(question);
+        return err;
+    }
+    err = msg_send(fd, question, -1);
+    msg_writer_free(question);
+    if (err == 0)
+        err = ask_wait(fd, in, &pass_fd);
+    close(fd);
+    if (pass_fd >= 0)
+        close(pass_fd);
+    if (err == 0)
+        err = msg_reader_init(reply_r, in->data, in->len);
+    if (err != 0) {
+        fprintf(stderr, "entrepotctl: no answer from the daemon: %s\n", err_text(err));
+        return err;
+    }
+    return msg_get_i32(reply_r);
+}

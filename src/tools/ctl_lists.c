@@ -1,0 +1,218 @@
+/*
+ * ctl_lists.c - entrepotctl repos, images, tags: what the catalog holds.
+ */
+#include "base/json.h"
+#include "base/mem.h"
+#include "ipc/role.h"
+#include "oci/name.h"
+#include "tools/ctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE 1000
+
+struct repo_line {
+    const char *name, *kind, *store;
+    bool online;
+    uint64_t images, tags, manifests, blobs, bytes;
+};
+
+static void repo_read(struct msg_reader *r, struct repo_line *line)
+{
+    static const char *const kinds[] = {"hosted", "proxy", "group"};
+    uint8_t kind;
+
+    line->name = msg_get_str(r, 64);
+    kind = msg_get_u8(r);
+    line->kind = kind < 3 ? kinds[kind] : "unknown";
+    line->online = msg_get_u8(r);
+    line->store = msg_get_str(r, 64);
+    line->images = msg_get_u64(r);
+    line->tags = msg_get_u64(r);
+    line->manifests = msg_get_u64(r);
+    line->blobs = msg_get_u64(r);
+    line->bytes = msg_get_u64(r);
+}
+
+static void repos_json(struct msg_reader *r)
+{
+    struct str out = {0};
+    uint32_t count = msg_get_u32(r);
+
+    str_puts(&out, "{\"repositories\":[");
+    for (uint32_t i = 0; i < count && !r->bad; i++) {
+        struct repo_line line;
+
+        repo_read(r, &line);
+        str_puts(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
+        json_append_string(&out, line.name);
+        str_printf(&out, ",\"type\":\"%s\",\"online\":%s,\"blobstore\":", line.kind,
+                   line.online ? "true" : "false");
+        json_append_string(&out, line.store);
+        str_printf(&out,
+                   ",\"images\":%llu,\"tags\":%llu,\"manifests\":%llu,\"blobs\":%llu,"
+                   "\"bytes\":%llu}",
+                   (unsigned long long)line.images, (unsigned long long)line.tags,
+                   (unsigned long long)line.manifests, (unsigned long long)line.blobs,
+                   (unsigned long long)line.bytes);
+    }
+    str_puts(&out, "],\"blobstores\":[");
+    count = msg_get_u32(r);
+    for (uint32_t i = 0; i < count && !r->bad; i++) {
+        str_puts(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
+        json_append_string(&out, msg_get_str(r, 64));
+        str_printf(&out, ",\"bytes\":%llu", (unsigned long long)msg_get_u64(r));
+        str_printf(&out, ",\"quota\":%llu}", (unsigned long long)msg_get_u64(r));
+    }
+    str_puts(&out, "]}\n");
+    fputs(out.data, stdout);
+    str_free(&out);
+}
+
+static void repos_text(struct msg_reader *r)
+{
+    static const char *const heads[] = {"REPOSITORY", "TYPE", "STATE", "BLOBSTORE", "IMAGES",
+                                        "TAGS",       "MANIFESTS", "BLOBS", "BYTES"};
+    struct ctl_table table = {.columns = 9};
+    uint32_t count = msg_get_u32(r);
+    char bytes[32], quota[32];
+
+    for (size_t i = 0; i < table.columns; i++)
+        ctl_cell(&table, heads[i]);
+    for (uint32_t i = 0; i < count && !r->bad; i++) {
+        struct repo_line line;
+
+        repo_read(r, &line);
+        ctl_cell(&table, line.name);
+        ctl_cell(&table, line.kind);
+        ctl_cell(&table, line.online ? "online" : "offline");
+        ctl_cell(&table, line.store);
+        ctl_cellf(&table, "%llu", (unsigned long long)line.images);
+        ctl_cellf(&table, "%llu", (unsigned long long)line.tags);
+        ctl_cellf(&table, "%llu", (unsigned long long)line.manifests);
+        ctl_cellf(&table, "%llu", (unsigned long long)line.blobs);
+        ctl_cell(&table, ctl_bytes(line.bytes, bytes));
+    }
+    ctl_table_print(&table);
+    count = msg_get_u32(r);
+    for (uint32_t i = 0; i < count && !r->bad; i++) {
+        const char *name = msg_get_str(r, 64);
+        uint64_t used = msg_get_u64(r), limit = msg_get_u64(r);
+
+        printf("blob store %s: %s used, quota %s\n", name, ctl_bytes(used, bytes),
+               limit ? ctl_bytes(limit, quota) : "none");
+    }
+}
+
+int ctl_repos(const struct ctl *ctl, int argc, char **argv)
+{
+    struct msg_writer question = {0};
+    struct msg_reader reply;
+    struct str in = {0};
+    int err;
+
+    (void)argv;
+    if (argc != 0) {
+        fprintf(stderr, "usage: entrepotctl repos\n");
+        return EXIT_FAILURE;
+    }
+    msg_begin(&question, MSG_REPO_STATS, 1);
+    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    if (err == 0) {
+        if (ctl->json)
+            repos_json(&reply);
+        else
+            repos_text(&reply);
+        err = msg_end(&reply);
+    }
+    str_free(&in);
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Walks all pages of a list; every name is printed or goes into the JSON array. */
+static int list_all(const struct ctl *ctl, enum msg_type type, const char *repo, const char *image,
+                    struct str *json)
+{
+    struct str last = {0};
+    bool more = true, first = true;
+    int err = 0;
+
+    str_puts(&last, "");
+    while (more && err == 0) {
+        struct push_list list = {.repo = repo, .image = image, .last = last.data, .limit = PAGE};
+        struct msg_writer question = {0};
+        struct msg_reader reply;
+        struct str in = {0};
+        uint32_t count = 0;
+
+        msg_begin(&question, type, 1);
+        push_list_put(&question, &list);
+        err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+        if (err == 0) {
+            more = msg_get_u8(&reply);
+            count = msg_get_u32(&reply);
+        }
+        for (uint32_t i = 0; err == 0 && i < count; i++) {
+            const char *name = msg_get_str(&reply, 2 * NAME_IMAGE_MAX);
+
+            if (ctl->json) {
+                str_puts(json, first ? "" : ",");
+                json_append_string(json, name);
+            } else {
+                printf("%s\n", name);
+            }
+            first = false;
+            str_reset(&last);
+            str_puts(&last, name);
+        }
+        if (err == 0)
+            err = msg_end(&reply);
+        if (count == 0)
+            more = false;
+        str_free(&in);
+    }
+    str_free(&last);
+    return err;
+}
+
+static int list_print(const struct ctl *ctl, enum msg_type type, const char *repo,
+                      const char *image, const char *key)
+{
+    struct str json = {0};
+    int err;
+
+    str_printf(&json, "{\"%s\":[", key);
+    err = list_all(ctl, type, repo, image, &json);
+    str_puts(&json, "]}\n");
+    if (err == 0 && ctl->json)
+        fputs(json.data, stdout);
+    if (err == ERR_NOT_FOUND)
+        fprintf(stderr, "entrepotctl: repository %s has no image %s\n", repo, image);
+    else if (err != 0)
+        fprintf(stderr, "entrepotctl: %s\n", err_text(err));
+    str_free(&json);
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int ctl_images(const struct ctl *ctl, int argc, char **argv)
+{
+    if (argc > 1) {
+        fprintf(stderr, "usage: entrepotctl images [REPOSITORY]\n");
+        return EXIT_FAILURE;
+    }
+    return list_print(ctl, MSG_IMAGE_LIST, argc == 1 ? argv[0] : "", "", "images");
+}
+
+int ctl_tags(const struct ctl *ctl, int argc, char **argv)
+{
+    char *image = argc == 1 ? strchr(argv[0], ':') : NULL;
+
+    if (!image || image == argv[0] || !image[1]) {
+        fprintf(stderr, "usage: entrepotctl tags REPOSITORY:IMAGE\n");
+        return EXIT_FAILURE;
+    }
+    *image++ = 0;
+    return list_print(ctl, MSG_TAG_LIST, argv[0], image, "tags");
+}

@@ -1,0 +1,145 @@
+/*
+ * ctl_main.c - entrepotctl: arguments and the table of commands.
+ *
+ * Runs as whoever may enter the daemon's run directory: root or its account.
+ */
+#include "config.h"
+
+#include "base/log.h"
+#include "conf/conf.h"
+#include "tools/ctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef DEFAULT_CONF
+#define DEFAULT_CONF "/etc/entrepot/entrepot.conf"
+#endif
+#define DEFAULT_RUN_DIR "/run/entrepot"
+
+static const struct command {
+    const char *name;
+    int (*run)(const struct ctl *ctl, int argc, char **argv);
+} commands[] = {
+    {"status", ctl_status},
+    {"repos", ctl_repos},
+    {"images", ctl_images},
+    {"tags", ctl_tags},
+};
+
+static int usage(FILE *out, int status)
+{
+    fprintf(out, "usage: entrepotctl [--json] [-c FILE | -s RUN_DIR] COMMAND\n"
+                 "  status                   processes, connections, generations\n"
+                 "  repos                    repositories and blob stores\n"
+                 "  images [REPOSITORY]      images of one repository or of all\n"
+                 "  tags REPOSITORY:IMAGE    tags of an image\n"
+                 "  config check [FILE]      test a configuration\n"
+                 "  -c FILE     find the daemon by its configuration (default " DEFAULT_CONF ")\n"
+                 "  -s RUN_DIR  find the daemon by its run directory\n"
+                 "  --json      print JSON\n"
+                 "  -V          print the version\n");
+    return status;
+}
+
+static int config_check(const struct ctl *ctl, const char *file)
+{
+    struct conf *conf = NULL;
+    struct str mistakes = {0};
+    int err = conf_load(file, &conf, &mistakes);
+
+    if (err != 0)
+        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
+    if (ctl->json)
+        printf("{\"good\":%s}\n", err == 0 ? "true" : "false");
+    else if (err == 0)
+        printf("%s is good\n", file);
+    conf_free(&conf);
+    str_free(&mistakes);
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* Without -s the configuration tells where the daemon runs; a default that is
+ * not there means the default place. */
+static bool find_run_dir(struct ctl *ctl, const char *file, bool file_given, struct conf **conf)
+{
+    struct str mistakes = {0};
+
+    if (ctl->run_dir)
+        return true;
+    if (!file_given && access(file, R_OK) != 0) {
+        ctl->run_dir = DEFAULT_RUN_DIR;
+        return true;
+    }
+    if (conf_load(file, conf, &mistakes) != 0) {
+        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
+        str_free(&mistakes);
+        return false;
+    }
+    ctl->run_dir = (*conf)->run_dir;
+    return true;
+}
+
+static int run(struct ctl *ctl, const char *file, bool file_given, int argc, char **argv)
+{
+    struct conf *conf = NULL;
+    int status;
+
+    if (strcmp(argv[0], "config") == 0) {
+        if (argc < 2 || argc > 3 || strcmp(argv[1], "check") != 0)
+            return usage(stderr, EXIT_FAILURE);
+        return config_check(ctl, argc == 3 ? argv[2] : file);
+    }
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(argv[0], commands[i].name) != 0)
+            continue;
+        if (!find_run_dir(ctl, file, file_given, &conf))
+            return EXIT_FAILURE;
+        status = commands[i].run(ctl, argc - 1, argv + 1);
+        conf_free(&conf);
+        return status;
+    }
+    fprintf(stderr, "entrepotctl: no such command: %s\n", argv[0]);
+    return usage(stderr, EXIT_FAILURE);
+}
+
+int main(int argc, char **argv)
+{
+    struct ctl ctl = {0};
+    const char *file = DEFAULT_CONF;
+    bool file_given = false;
+    int kept = 0;
+
+    /* --json is allowed anywhere; everything else is in order. */
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            ctl.json = true;
+        else
+            argv[kept++] = argv[i];
+    }
+    argc = kept;
+    for (int option; (option = getopt(argc, argv, "+c:s:hV")) != -1;) {
+        switch (option) {
+        case 'c':
+            file = optarg;
+            file_given = true;
+            break;
+        case 's':
+            ctl.run_dir = optarg;
+            break;
+        case 'V':
+            printf("entrepotctl %s\n", PACKAGE_VERSION);
+            return EXIT_SUCCESS;
+        case 'h':
+            return usage(stdout, EXIT_SUCCESS);
+        default:
+            return usage(stderr, EXIT_FAILURE);
+        }
+    }
+    if (optind >= argc)
+        return usage(stderr, EXIT_FAILURE);
+    log_identity("ctl", 0);
+    return run(&ctl, file, file_given, argc - optind, argv + optind);
+}

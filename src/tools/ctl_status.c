@@ -1,0 +1,135 @@
+/*
+ * ctl_status.c - entrepotctl status: the processes and what they do.
+ */
+#include "base/json.h"
+#include "ipc/role.h"
+#include "tools/ctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct role_line {
+    const char *role, *state;
+    uint32_t slot, pid, generation, restarts;
+    uint64_t connections, requests, bytes_in, bytes_out, asks;
+};
+
+static void role_read(struct msg_reader *r, struct role_line *line)
+{
+    line->role = msg_get_str(r, 64);
+    line->slot = msg_get_u32(r);
+    line->pid = msg_get_u32(r);
+    line->generation = msg_get_u32(r);
+    line->state = msg_get_str(r, 64);
+    line->restarts = msg_get_u32(r);
+    line->connections = msg_get_u64(r);
+    line->requests = msg_get_u64(r);
+    line->bytes_in = msg_get_u64(r);
+    line->bytes_out = msg_get_u64(r);
+    line->asks = msg_get_u64(r);
+}
+
+static void role_json(const struct role_line *line, struct str *out)
+{
+    str_puts(out, "{\"role\":");
+    json_append_string(out, line->role);
+    str_printf(out, ",\"slot\":%u,\"pid\":%u,\"generation\":%u,\"state\":", line->slot, line->pid,
+               line->generation);
+    json_append_string(out, line->state);
+    str_printf(out,
+               ",\"restarts\":%u,\"connections\":%llu,\"requests\":%llu,\"bytes_in\":%llu,"
+               "\"bytes_out\":%llu,\"asks\":%llu}",
+               line->restarts, (unsigned long long)line->connections,
+               (unsigned long long)line->requests, (unsigned long long)line->bytes_in,
+               (unsigned long long)line->bytes_out, (unsigned long long)line->asks);
+}
+
+static void role_row(const struct role_line *line, struct ctl_table *table)
+{
+    ctl_cell(table, line->role);
+    ctl_cellf(table, "%u", line->slot);
+    if (line->pid)
+        ctl_cellf(table, "%u", line->pid);
+    else
+        ctl_cell(table, "-");
+    ctl_cellf(table, "%u", line->generation);
+    ctl_cell(table, line->state);
+    ctl_cellf(table, "%u", line->restarts);
+    ctl_cellf(table, "%llu", (unsigned long long)line->connections);
+    ctl_cellf(table, "%llu", (unsigned long long)line->requests);
+}
+
+static void status_json(struct msg_reader *r)
+{
+    struct str out = {0};
+    uint32_t count;
+
+    str_puts(&out, "{\"version\":");
+    json_append_string(&out, msg_get_str(r, 64));
+    str_printf(&out, ",\"pid\":%u", msg_get_u32(r));
+    str_printf(&out, ",\"generation\":%u", msg_get_u32(r));
+    str_printf(&out, ",\"uptime_s\":%llu,\"file\":", (unsigned long long)msg_get_u64(r));
+    json_append_string(&out, msg_get_str(r, 4096));
+    str_puts(&out, ",\"roles\":[");
+    count = msg_get_u32(r);
+    for (uint32_t i = 0; i < count && !r->bad; i++) {
+        struct role_line line;
+
+        role_read(r, &line);
+        if (i > 0)
+            str_putc(&out, ',');
+        role_json(&line, &out);
+    }
+    str_puts(&out, "]}\n");
+    fputs(out.data, stdout);
+    str_free(&out);
+}
+
+static void status_text(struct msg_reader *r)
+{
+    struct ctl_table table = {.columns = 8};
+    static const char *const heads[] = {"ROLE",  "SLOT",     "PID",         "GENERATION",
+                                        "STATE", "RESTARTS", "CONNECTIONS", "REQUESTS"};
+    const char *version = msg_get_str(r, 64);
+    unsigned pid = msg_get_u32(r), generation = msg_get_u32(r);
+    unsigned long long uptime = msg_get_u64(r);
+    const char *file = msg_get_str(r, 4096);
+    uint32_t count = msg_get_u32(r);
+
+    printf("entrepotd %s, pid %u, up %llu s, configuration %s (generation %u)\n\n", version, pid,
+           uptime, file, generation);
+    for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
+        ctl_cell(&table, heads[i]);
+    for (uint32_t i = 0; i < count && !r->bad; i++) {
+        struct role_line line;
+
+        role_read(r, &line);
+        role_row(&line, &table);
+    }
+    ctl_table_print(&table);
+}
+
+int ctl_status(const struct ctl *ctl, int argc, char **argv)
+{
+    struct msg_writer question = {0};
+    struct msg_reader reply;
+    struct str in = {0};
+    int err;
+
+    (void)argv;
+    if (argc != 0) {
+        fprintf(stderr, "usage: entrepotctl status\n");
+        return EXIT_FAILURE;
+    }
+    msg_begin(&question, MSG_CTL_STATUS, 1);
+    err = ctl_ask(ctl, ROLE_SOCKET_CONTROL, &question, &in, &reply);
+    if (err == 0) {
+        if (ctl->json)
+            status_json(&reply);
+        else
+            status_text(&reply);
+        err = msg_end(&reply);
+    }
+    str_free(&in);
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,286 @@
+/*
+ * worker.c - the worker process.
+ *
+ * Accepts on the inherited listeners, answers from the shared index and the
+ * blob stores, and asks the catalog for changes and lists. Owns its
+ * connections, its map of the index and its tally page, nothing durable. A
+ * crash here costs its connections.
+ */
+#include "worker/worker.h"
+
+#include "api/api.h"
+#include "api/hashes.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "worker/access.h"
+
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#define POOL_THREADS   4
+#define CATALOG_QUEUE  4096
+#define DRAIN_BYTES    (1u << 20)
+/* Requests wait this long for a new index; a start waits for a first one as long. */
+#define INDEX_WAIT_MS 5000
+
+struct parked {
+    struct http_request *r;
+    uint64_t since_ms;
+    STAILQ_ENTRY(parked) entry;
+};
+
+struct worker {
+    const struct role_start *start;
+    struct loop *loop;
+    struct role *role;
+    struct api api;
+    struct http_server *server;
+    struct ask hello;
+    struct loop_timer index_timer, drain_timer;
+    STAILQ_HEAD(, parked) parked; /* requests that wait for a new index */
+    bool serving;
+};
+
+static void worker_serve(struct worker *w);
+
+static bool index_fresh(const struct worker *w)
+{
+    return w->api.index.header &&
+           atomic_load_explicit(&w->api.index.header->state, memory_order_acquire) ==
+               INDEX_COMPLETE;
+}
+
+static void worker_dispatch(struct worker *w, struct http_request *r)
+{
+    if (index_fresh(w))
+        api_handle(&w->api, r);
+    else
+        api_bad_request(r, 503, "the index is being replaced, try again");
+}
+
+static void parked_release(struct worker *w, bool all)
+{
+    uint64_t now = loop_now_ms(w->loop);
+    struct parked *p;
+
+    while ((p = STAILQ_FIRST(&w->parked)) != NULL) {
+        if (!all && now - p->since_ms < INDEX_WAIT_MS)
+            break;
+        STAILQ_REMOVE_HEAD(&w->parked, entry);
+        worker_dispatch(w, p->r); /* p lies in the request's arena: not touched again */
+    }
+}
+
+static void index_timer(struct loop_timer *timer)
+{
+    struct worker *w = (struct worker *)((char *)timer - offsetof(struct worker, index_timer));
+
+    parked_release(w, false);
+    if (!STAILQ_EMPTY(&w->parked))
+        loop_timer_set(w->loop, &w->index_timer, INDEX_WAIT_MS / 10);
+    if (!w->serving)
+        worker_serve(w); /* the catalog is dead: what the old map knows can be pulled */
+}
+
+static void index_take(struct worker *w, int fd)
+{
+    struct index_map map;
+
+    if (fd < 0 || index_map_open(fd, &map) != 0) {
+        log_error("the catalog sent an index that cannot be used", NULL);
+    } else {
+        if (w->api.index.header)
+            index_map_close(&w->api.index);
+        w->api.index = map;
+    }
+    if (fd >= 0)
+        close(fd);
+    if (index_fresh(w))
+        parked_release(w, true);
+    if (!w->serving)
+        worker_serve(w);
+}
+
+static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct worker *w = (struct worker *)((char *)ask - offsetof(struct worker, hello));
+
+    if (err == 0 && msg_get_i32(reply) == 0)
+        index_take(w, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
+/* Every new line to the catalog begins with taking its index: what it
+ * published while we were away was not told to us. */
+static void catalog_connected(struct link *link, void *ctx)
+{
+    struct worker *w = ctx;
+
+    w->hello.done = hello_done;
+    link_ask_begin(link, &w->hello, MSG_HELLO);
+    link_ask_send_first(link, &w->hello);
+}
+
+static void catalog_message(struct link *link, struct msg_reader *message, int fd, void *ctx)
+{
+    (void)link;
+    if (message->type == MSG_INDEX_NEW) {
+        index_take(ctx, fd);
+        return;
+    }
+    log_warn("unexpected message from the catalog", "type=%s", msg_name(message->type));
+    if (fd >= 0)
+        close(fd);
+}
+
+static void worker_request(struct http_request *r, void *ctx)
+{
+    struct worker *w = ctx;
+    struct parked *p;
+
+    if (!index_fresh(w))
+        link_poll(w->api.catalog); /* a successor lies in the socket before the end mark is set */
+    if (index_fresh(w)) {
+        api_handle(&w->api, r);
+        return;
+    }
+    p = mem_arena_alloc(r->arena, sizeof(*p));
+    p->r = r;
+    p->since_ms = loop_now_ms(w->loop);
+    STAILQ_INSERT_TAIL(&w->parked, p, entry);
+    loop_timer_set(w->loop, &w->index_timer, INDEX_WAIT_MS / 10);
+}
+
+static void worker_bad_request(struct http_request *r, int status, const char *reason, void *ctx)
+{
+    (void)ctx;
+    api_bad_request(r, status, reason);
+}
+
+static void worker_log(const struct http_request *r, void *ctx)
+{
+    (void)ctx;
+    access_log(r);
+}
+
+static void worker_drained(void *ctx)
+{
+    struct worker *w = ctx;
+
+    loop_stop(w->loop);
+}
+
+static void drain_timer(struct loop_timer *timer)
+{
+    struct worker *w = (struct worker *)((char *)timer - offsetof(struct worker, drain_timer));
+
+    log_warn("connections did not end in time: closing them", "connections=%zu",
+             http_server_connections(w->server));
+    loop_stop(w->loop);
+}
+
+static void worker_stop(bool drain, void *ctx)
+{
+    struct worker *w = ctx;
+
+    if (!drain || !w->serving) {
+        loop_stop(w->loop);
+        return;
+    }
+    loop_timer_set(w->loop, &w->drain_timer, w->start->conf->drain_timeout_ms);
+    http_server_drain(w->server);
+}
+
+static void worker_reopen(void *ctx)
+{
+    (void)ctx;
+    if (access_reopen() != 0)
+        log_error("cannot reopen the access log; writing to the old file", NULL);
+}
+
+static void worker_serve(struct worker *w)
+{
+    const struct conf *conf = w->start->conf;
+    struct http_server_setup setup = {
+        .loop = w->loop,
+        .limits = {.head_timeout_ms = conf->head_timeout_ms,
+                   .keepalive_timeout_ms = conf->keepalive_timeout_ms,
+                   .rate_window_ms = conf->rate_window_ms,
+                   .min_rate = conf->min_rate,
+                   .max_connections = conf->max_connections,
+                   .drain_bytes = DRAIN_BYTES},
+        .counters = &w->api.tally->http,
+        .on_request = worker_request,
+        .on_bad_request = worker_bad_request,
+        .on_log = worker_log,
+        .on_drained = worker_drained,
+        .ctx = w,
+    };
+
+    w->serving = true;
+    MUST(http_server_new(&setup, &w->server) == 0);
+    for (size_t i = 0; i < conf->connector_count; i++)
+        MUST(http_server_listen(w->server, w->start->connector_fds[i], i) == 0);
+    role_ready(w->role);
+}
+
+static int worker_open(struct worker *w)
+{
+    const struct conf *conf = w->start->conf;
+    struct link_setup link = {.loop = w->loop,
+                              .dir_fd = w->start->run_dir_fd,
+                              .name = ROLE_SOCKET_CATALOG,
+                              .queue_max = CATALOG_QUEUE,
+                              .on_connect = catalog_connected,
+                              .on_message = catalog_message,
+                              .ctx = w};
+    int err;
+
+    for (size_t i = 0; i < conf->store_count; i++) {
+        err = store_open(conf->stores[i].path, (uid_t)-1, (gid_t)-1, &w->api.stores[i]);
+        if (err != 0) {
+            log_error("cannot open a blob store", "store=%s err=%s", conf->stores[i].name,
+                      log_quote(err_text(err)));
+            return err;
+        }
+    }
+    if (access_open(conf->access_log) != 0)
+        log_error("cannot open the access log: requests are not logged", "path=%s",
+                  log_quote(conf->access_log));
+    if (w->start->index_read_fd >= 0 &&
+        index_map_open(w->start->index_read_fd, &w->api.index) != 0)
+        log_error("the index left by the master cannot be used", NULL);
+    err = pool_new(w->loop, POOL_THREADS, &w->api.pool);
+    if (err != 0)
+        return err;
+    w->api.hashes = api_hashes_new();
+    w->api.catalog = link_new(&link);
+    return 0;
+}
+
+int worker_main(const struct role_start *start)
+{
+    struct worker *w = mem_alloc(sizeof(*w));
+    struct role_setup role = {
+        .start = start, .on_stop = worker_stop, .on_reopen = worker_reopen, .ctx = w};
+
+    role_confine(start);
+    w->start = start;
+    w->loop = loop_new();
+    role.loop = w->loop;
+    w->role = role_begin(&role);
+    w->api.conf = start->conf;
+    w->api.loop = w->loop;
+    w->api.tally = tally_at(start->tally, start->slot);
+    w->index_timer.fire = index_timer;
+    w->drain_timer.fire = drain_timer;
+    STAILQ_INIT(&w->parked);
+    if (worker_open(w) != 0)
+        return EXIT_FAILURE;
+    loop_timer_set(w->loop, &w->index_timer, INDEX_WAIT_MS);
+    loop_run(w->loop);
+    return EXIT_SUCCESS;
+}
