@@ -46,9 +46,17 @@ void upload_add_headers(struct api_call *call)
     http_header_add(call->r, "Docker-Upload-UUID", "%s", u->id);
 }
 
+void upload_release(struct api_call *call)
+{
+    if (call->fd >= 0)
+        close(call->fd);
+    call->fd = -1;
+}
+
 void upload_answer_accepted(struct api_call *call, int status)
 {
     upload_add_headers(call);
+    upload_release(call);
     http_answer_empty(call->r, status);
 }
 
@@ -224,6 +232,7 @@ static bool session_open(struct api_call *call, bool lock)
 static void answer_bad_range(struct api_call *call)
 {
     upload_add_headers(call);
+    upload_release(call);
     problem_answer(call->r, PROBLEM_UPLOAD_RANGE, NULL);
 }
 
@@ -274,6 +283,7 @@ static bool chunk_fits(struct api_call *call)
     u->expected_end = last + 1;
     if (call->r->has_length && call->r->length != last - first + 1) {
         upload_add_headers(call);
+        upload_release(call);
         problem_answer(call->r, PROBLEM_SIZE_INVALID,
                        "Content-Range and Content-Length do not agree");
         return false;
@@ -312,7 +322,12 @@ static void session_put(struct api_call *call)
     if (!api_query(call, "digest", &digest) || !session_open(call, true))
         return;
     u = call->op;
-    if (!api_digest(call, digest, &u->wanted) || !chunk_fits(call))
+    if (!digest || digest_parse(digest, &u->wanted) != 0) {
+        upload_release(call);
+        api_digest(call, NULL, &u->wanted);
+        return;
+    }
+    if (!chunk_fits(call))
         return;
     if (!upload_admit(call, u->size + call->r->length))
         return;

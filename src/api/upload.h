@@ -27,6 +27,9 @@ struct upload {
 /* call->op is the struct upload, call->fd its locked file. Takes the body (what
  * there is of it), then answers 202, or verifies, publishes and answers 201. */
 void upload_receive(struct api_call *call);
+/* Lets go of the session's file. Before any answer: a client that has read it may
+ * come back at once over another connection, and must not find the lock held. */
+void upload_release(struct api_call *call);
 /* 202 with Location, Range and UUID. */
 void upload_answer_accepted(struct api_call *call, int status);
 /* Location, Range, Docker-Upload-UUID. */

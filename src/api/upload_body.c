@@ -64,6 +64,7 @@ bool upload_admit(struct api_call *call, uint64_t size)
 
     if (upload_room(call, size, size - u->size, &problem, &text))
         return true;
+    upload_release(call);
     problem_answer(call->r, problem, text ? "%s" : NULL, text);
     return false;
 }
@@ -96,6 +97,7 @@ static void session_remember(struct api_call *call)
 static int body_refuse(struct api_call *call, enum problem problem, const char *text)
 {
     session_drop(call);
+    upload_release(call);
     problem_answer(call->r, problem, text ? "%s" : NULL, text);
     return ERR_CLOSED;
 }
@@ -109,6 +111,7 @@ static int body_write_failed(struct api_call *call, int err)
               log_quote(err_text(err)), call->r->id);
     if (u->fresh)
         session_drop(call);
+    upload_release(call);
     problem_answer(call->r, problem_from_err(err), NULL);
     return err;
 }
@@ -184,6 +187,7 @@ static void job_done(struct pool_job *job)
                                  .digest = u->wanted,
                                  .size = u->size};
 
+    upload_release(call);
     if (u->job_err == ERR_MISMATCH) {
         session_drop(call);
         problem_answer(call->r, PROBLEM_DIGEST_INVALID,
@@ -232,6 +236,7 @@ static void body_end(struct http_request *r, int err)
         if (ftruncate(call->fd, (off_t)u->start) != 0)
             session_drop(call);
         u->size = u->start;
+        upload_release(call);
         problem_answer(call->r, PROBLEM_SIZE_INVALID, "fewer bytes than Content-Range announced");
         return;
     }

@@ -1,0 +1,241 @@
+"""An entrepotd of the test's own: configuration, processes, logs."""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import requests
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+ENTREPOTD = os.environ.get("ENTREPOTD", str(TOP / "build" / "entrepotd"))
+ENTREPOTCTL = os.environ.get("ENTREPOTCTL", str(TOP / "build" / "entrepotctl"))
+
+HEAD = """
+data_dir   = "{dir}/data"
+run_dir    = "{dir}/run"
+log        = "{dir}/log"
+access_log = "{dir}/access.log"
+workers    = 2
+"""
+BODY = """
+hosted docker-local {{
+    {hosted}
+}}
+connector "127.0.0.1:{port}" {{
+    repository = docker-local
+}}
+"""
+
+
+def wait_for(condition, what, timeout=15.0):
+    """Polls until condition() is true; its value is returned."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"{what}: not within {timeout} s")
+        time.sleep(0.01)
+
+
+def free_port(family=socket.AF_INET):
+    with socket.socket(family, socket.SOCK_STREAM) as s:
+        s.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+        return s.getsockname()[1]
+
+
+class Daemon:
+    """`top` and `hosted` are lines added to the default configuration; `text` replaces it."""
+
+    def __init__(self, top="", hosted="", text=None, directory=None, preexec=None):
+        self.own_dir = directory is None
+        self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="entrepot-test-"))
+        self.port = free_port()
+        self.preexec = preexec
+        self.allowed_errors = []
+        self.process = None
+        self.conf = self.dir / "entrepot.conf"
+        body = text if text is not None else BODY
+        self.write_conf(HEAD + top + body, hosted)
+
+    def write_conf(self, template, hosted=""):
+        self.conf.write_text(template.format(dir=self.dir, port=self.port, hosted=hosted))
+
+    @property
+    def registry(self):
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self):
+        return f"http://{self.registry}"
+
+    @property
+    def data_dir(self):
+        return self.dir / "data"
+
+    @property
+    def run_dir(self):
+        return self.dir / "run"
+
+    def start(self, wait=True):
+        self.stderr = open(self.dir / "stderr", "ab")
+        self.process = subprocess.Popen([ENTREPOTD, "-f", "-c", str(self.conf)], cwd=self.dir,
+                                        stderr=self.stderr, stdout=self.stderr,
+                                        preexec_fn=self.preexec)
+        if wait:
+            wait_for(self.serving, "the daemon serves", 20)
+        return self
+
+    def serving(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"entrepotd ended with {self.process.returncode}:\n"
+                                 + self.log_text()[-3000:])
+        try:
+            return requests.get(self.url + "/v2/", timeout=5).status_code in (200, 401, 503)
+        except requests.RequestException:
+            return False
+
+    def stop(self, sig=signal.SIGTERM, timeout=20):
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.process.send_signal(sig)
+        code = self.process.wait(timeout)
+        self.process = None
+        self.stderr.close()
+        assert code == 0, f"entrepotd ended with {code}:\n{self.log_text()[-3000:]}"
+
+    def close(self, check=True):
+        """Ends everything, then judges the log."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.stop()
+        finally:
+            self.reap()
+            text = self.log_text()
+            if self.own_dir:
+                shutil.rmtree(self.dir, ignore_errors=True)
+        if check:
+            self.judge(text)
+
+    def judge(self, text):
+        for bad in ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "runtime error:",
+                    "an assertion failed"):
+            assert bad not in text, text[-6000:]
+        for line in text.splitlines():
+            if "level=error" in line and not any(a in line for a in self.allowed_errors):
+                raise AssertionError(f"unexpected error in the log: {line}")
+
+    def allow_error(self, *texts):
+        self.allowed_errors += texts
+
+    def reap(self):
+        if self.process is not None and self.process.poll() is None:
+            for pid in self.all_pids():
+                kill(pid, signal.SIGKILL)
+            self.process.kill()
+            self.process.wait(10)
+        self.process = None
+
+    def log_text(self):
+        text = ""
+        for name in ("log", "stderr"):
+            path = self.dir / name
+            if path.exists():
+                text += path.read_text(errors="replace")
+        return text
+
+    def access_log_text(self):
+        path = self.dir / "access.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def ctl(self, *args, check=True):
+        done = subprocess.run([ENTREPOTCTL, "-s", str(self.run_dir), *args], text=True, timeout=60,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if check:
+            assert done.returncode == 0, done.stderr
+        return done
+
+    def status(self):
+        return json.loads(self.ctl("--json", "status").stdout)
+
+    def roles(self, role=None):
+        return [r for r in self.status()["roles"] if role in (None, r["role"])]
+
+    def pids(self, role):
+        return [r["pid"] for r in self.roles(role) if r["pid"]]
+
+    def all_pids(self):
+        """Master first, then its children."""
+        master = self.process.pid
+        pids = [master]
+        for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = entry.read_text().rsplit(")", 1)[1].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[1]) == master:
+                pids.append(int(entry.parent.name))
+        return pids
+
+    def kill_role(self, role, sig=signal.SIGKILL):
+        pids = self.pids(role)
+        for pid in pids:
+            kill(pid, sig)
+        return pids
+
+    def kill_all(self):
+        """SIGKILL to every process at once, as a power cut would end them."""
+        pids = self.all_pids()
+        for pid in pids:
+            kill(pid, signal.SIGKILL)
+        self.process.wait(10)
+        self.process = None
+        wait_for(lambda: not any(alive(pid) for pid in pids), "all processes are gone")
+
+    def respawned(self, role, old):
+        """Waits until `role` is ready in processes other than `old`."""
+        def ready():
+            rows = self.roles(role)
+            return rows and all(r["state"] == "ready" and r["pid"] not in old for r in rows)
+        wait_for(ready, f"{role} is respawned")
+
+    def hup(self):
+        generation = self.status()["generation"]
+        self.process.send_signal(signal.SIGHUP)
+        return generation
+
+    def reload(self):
+        """HUP and wait until the new generation serves alone."""
+        self.hup()
+        wait_for(lambda: "msg=\"reloaded\"" in self.log_text(), "the reload is done")
+
+
+def kill(pid, sig):
+    try:
+        os.kill(pid, sig)
+    except ProcessLookupError:
+        pass
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+def log_fields(line):
+    """A logfmt line as a dict."""
+    fields = {}
+    for name, quoted, bare in re.findall(r'(\w+)=(?:"((?:[^"\\]|\\.)*)"|(\S*))', line):
+        fields[name] = quoted or bare
+    return fields
