@@ -29,14 +29,13 @@ static const struct master_role_entry roles[MASTER_ROLES] = {
 
 static void usage(FILE *out)
 {
-    fprintf(out,
-            "usage: entrepotd [-fhtV] [-c FILE]\n"
-            "  -c FILE  configuration (default " DEFAULT_CONF ")\n"
-            "  -f       stay in the foreground\n"
-            "  -t       test the configuration and exit\n"
-            "  -V       print the version and exit\n"
-            "  -h       print this and exit\n"
-            "signals: HUP reload, USR1 reopen logs, QUIT finish and stop, TERM stop\n");
+    fprintf(out, "usage: entrepotd [-fhtV] [-c FILE]\n"
+                 "  -c FILE  configuration (default " DEFAULT_CONF ")\n"
+                 "  -f       stay in the foreground\n"
+                 "  -t       test the configuration and exit\n"
+                 "  -V       print the version and exit\n"
+                 "  -h       print this and exit\n"
+                 "signals: HUP reload, USR1 reopen logs, QUIT finish and stop, TERM stop\n");
 }
 
 /* The parent of a daemonised start waits until everything serves, so that an

@@ -37,9 +37,9 @@ struct api_call {
     struct route route;
     struct ask ask;
     struct pool_job job;
-    int fd;          /* closed at the end; -1: none */
-    struct str body; /* of a built answer or of a request; freed at the end */
-    void *op;        /* the handler's own, in the arena */
+    int fd;                                /* closed at the end; -1: none */
+    struct str body;                       /* of a built answer or of a request; freed at the end */
+    void *op;                              /* the handler's own, in the arena */
     void (*finish)(struct api_call *call); /* releases what `op` holds; or NULL */
 };
 

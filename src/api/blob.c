@@ -40,8 +40,8 @@ static void answer_unreadable(struct api_call *call, const struct blob_read *blo
         problem_answer(call->r, PROBLEM_BLOB_UNKNOWN, NULL);
         return;
     }
-    log_error("cannot open a blob", "digest=%s err=%s req=%s", blob->text,
-              log_quote(err_text(err)), call->r->id);
+    log_error("cannot open a blob", "digest=%s err=%s req=%s", blob->text, log_quote(err_text(err)),
+              call->r->id);
     problem_answer(call->r, problem_from_err(err), NULL);
 }
 
@@ -87,9 +87,8 @@ static void answer_ranges(struct api_call *call, const struct blob_read *blob,
                                 boundary, (unsigned long long)ranges[i].first,
                                 (unsigned long long)ranges[i].last, (unsigned long long)blob->size);
         segments[2 * i] = (struct http_segment){.data = text, .fd = -1, .len = strlen(text)};
-        segments[2 * i + 1] = (struct http_segment){.fd = call->fd,
-                                                    .offset = ranges[i].first,
-                                                    .len = ranges[i].last - ranges[i].first + 1};
+        segments[2 * i + 1] = (struct http_segment){
+            .fd = call->fd, .offset = ranges[i].first, .len = ranges[i].last - ranges[i].first + 1};
     }
     text = mem_arena_printf(arena, "\r\n--%s--\r\n", boundary);
     segments[2 * count] = (struct http_segment){.data = text, .fd = -1, .len = strlen(text)};
@@ -137,8 +136,8 @@ static void blob_read(struct api_call *call)
     err = index_find(&call->api->index, INDEX_BLOB, call->route.repo->name, call->route.image,
                      blob.text, &entry);
     if (err != 0) {
-        problem_answer(call->r,
-                       err == ERR_NOT_FOUND ? PROBLEM_BLOB_UNKNOWN : problem_from_err(err), NULL);
+        problem_answer(call->r, err == ERR_NOT_FOUND ? PROBLEM_BLOB_UNKNOWN : problem_from_err(err),
+                       NULL);
         return;
     }
     blob.size = entry.size;

@@ -212,8 +212,8 @@ static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, i
         problem_answer(call->r, problem_from_err(err), NULL);
         return;
     }
-    str_puts(&call->body, "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE_OCI_INDEX
-                          "\",\"manifests\":[");
+    str_puts(&call->body,
+             "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE_OCI_INDEX "\",\"manifests\":[");
     more = msg_get_u8(reply);
     count = msg_get_u32(reply);
     for (uint32_t i = 0; i < count && !reply->bad; i++) {

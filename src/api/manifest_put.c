@@ -44,8 +44,7 @@ static bool take_tags(struct api_call *call, struct manifest_put *p)
         if (!tag)
             return true;
         if (!p->by_digest || !name_tag_ok(tag, strlen(tag))) {
-            problem_answer(call->r, PROBLEM_TAG_INVALID,
-                           p->by_digest ? NULL : "%s",
+            problem_answer(call->r, PROBLEM_TAG_INVALID, p->by_digest ? NULL : "%s",
                            "tag parameters go with a digest in the path");
             return false;
         }
@@ -141,8 +140,7 @@ static void answer_created(struct api_call *call)
     for (uint32_t i = 0; p->by_digest && i < p->push.tag_count; i++)
         http_header_add(call->r, "OCI-Tag", "%s", p->push.tags[i]);
     if (p->push.manifest.subject.alg != 0)
-        http_header_add(call->r, "OCI-Subject", "%s",
-                        digest_text(&p->push.manifest.subject, text));
+        http_header_add(call->r, "OCI-Subject", "%s", digest_text(&p->push.manifest.subject, text));
     http_answer_empty(call->r, 201);
 }
 
@@ -193,8 +191,8 @@ static void write_work(struct pool_job *job)
     struct api_call *call = api_call_of_job(job);
     struct manifest_put *p = call->op;
 
-    p->job_err = store_blob_write(api_store(call), &p->push.target.digest, call->body.data,
-                                  call->body.len);
+    p->job_err =
+        store_blob_write(api_store(call), &p->push.target.digest, call->body.data, call->body.len);
 }
 
 static void write_done(struct pool_job *job)

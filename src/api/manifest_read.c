@@ -57,9 +57,8 @@ static bool manifest_find(struct api_call *call, struct manifest_read *m)
     err = index_find(&call->api->index, m->by_digest ? INDEX_MANIFEST : INDEX_TAG,
                      call->route.repo->name, call->route.image, call->route.ref, &entry);
     if (err != 0) {
-        problem_answer(call->r,
-                       err == ERR_NOT_FOUND ? PROBLEM_MANIFEST_UNKNOWN : problem_from_err(err),
-                       NULL);
+        problem_answer(
+            call->r, err == ERR_NOT_FOUND ? PROBLEM_MANIFEST_UNKNOWN : problem_from_err(err), NULL);
         return false;
     }
     m->digest = *entry.digest;

@@ -46,8 +46,8 @@ enum problem {
 
 /* Answers with {"errors":[{"code","message","detail"}]}. `format` NULL: the
  * table's text. 503 and 429 carry Retry-After. */
-__attribute__((format(printf, 3, 4))) void problem_answer(struct http_request *r, enum problem problem,
-                                                          const char *format, ...);
+__attribute__((format(printf, 3, 4))) void
+problem_answer(struct http_request *r, enum problem problem, const char *format, ...);
 /* The same with another status (errors of the HTTP layer). */
 void problem_answer_status(struct http_request *r, int status, const char *message);
 /* 405 with Allow. */

@@ -12,7 +12,7 @@
 #include <string.h>
 
 struct segments {
-    char *last, *second, *third; /* "" when absent */
+    char *last, *second, *third;       /* "" when absent */
     char *before_last, *before_second; /* the slash that begins them; NULL when absent */
 };
 
@@ -24,7 +24,8 @@ static bool fail(enum problem *problem_r, const char **text_r, enum problem prob
     return false;
 }
 
-static const struct conf_repo *repo_by_host(const struct conf_connector *connector, const char *host)
+static const struct conf_repo *repo_by_host(const struct conf_connector *connector,
+                                            const char *host)
 {
     for (size_t i = 0; i < connector->host_count; i++)
         if (strcmp(connector->hosts[i].name, host) == 0)
@@ -60,7 +61,8 @@ static bool take_prefix(const struct conf *conf, struct http_request *r, char *p
         return true;
     }
     if (strncmp(path, "/v2/", 4) != 0)
-        return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN, "no such path; the registry is at /v2/");
+        return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN,
+                    "no such path; the registry is at /v2/");
     *rest_r = path + 4;
     return true;
 }

@@ -9,15 +9,15 @@
 #include "conf/conf.h"
 
 enum route_kind {
-    ROUTE_PING,      /* /v2/ */
-    ROUTE_CATALOG,   /* _catalog */
-    ROUTE_DISCOVER,  /* _oci/ext/discover */
-    ROUTE_BLOB,      /* N/blobs/D: ref is the digest */
-    ROUTE_UPLOADS,   /* N/blobs/uploads/ */
-    ROUTE_UPLOAD,    /* N/blobs/uploads/ID: ref is the id */
-    ROUTE_MANIFEST,  /* N/manifests/R: ref is tag or digest */
-    ROUTE_TAGS,      /* N/tags/list */
-    ROUTE_REFERRERS  /* N/referrers/D: ref is the digest */
+    ROUTE_PING,     /* /v2/ */
+    ROUTE_CATALOG,  /* _catalog */
+    ROUTE_DISCOVER, /* _oci/ext/discover */
+    ROUTE_BLOB,     /* N/blobs/D: ref is the digest */
+    ROUTE_UPLOADS,  /* N/blobs/uploads/ */
+    ROUTE_UPLOAD,   /* N/blobs/uploads/ID: ref is the id */
+    ROUTE_MANIFEST, /* N/manifests/R: ref is tag or digest */
+    ROUTE_TAGS,     /* N/tags/list */
+    ROUTE_REFERRERS /* N/referrers/D: ref is the digest */
 };
 
 struct route {
@@ -25,7 +25,7 @@ struct route {
     const struct conf_repo *repo; /* NULL: none named (ping, catalog over all) */
     const char *image;            /* valid name; NULL for ping, catalog, discover */
     const char *ref;              /* not yet checked */
-    const char *base;             /* what Locations begin with: "/v2/", "/v2/NAME/", "/repository/NAME/v2/" */
+    const char *base; /* what Locations begin with: "/v2/", "/v2/NAME/", "/repository/NAME/v2/" */
 };
 
 /* Fills route_r (strings in the request's arena) and returns true, or returns

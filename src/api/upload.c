@@ -155,7 +155,8 @@ static void mount_from(struct api_call *call, const char *from, struct push_moun
         repo = slash ? conf_repo_by_name(call->api->conf, from, (size_t)(slash - from)) : NULL;
         from = slash ? slash + 1 : from;
     }
-    /* An unknown source is asked for by a name nothing has: the answer is the same as for absent. */
+    /* An unknown source is asked for by a name nothing has: the answer is the same as for absent.
+     */
     mount->from_repo = repo ? repo->name : "-";
     mount->from_image = from;
 }

@@ -12,11 +12,12 @@ struct upload {
     char id[LAYOUT_ID_LEN + 1];
     uint64_t start; /* bytes that were there before this request */
     uint64_t size;  /* bytes now */
-    uint64_t expected_end; /* from Content-Range: size there must be after the body; UINT64_MAX: any */
-    uint64_t checked;      /* size at which space was last looked at */
+    uint64_t
+        expected_end; /* from Content-Range: size there must be after the body; UINT64_MAX: any */
+    uint64_t checked; /* size at which space was last looked at */
     struct digest_ctx *hash; /* SHA-256 of all so far; NULL: unknown */
-    bool finishing;        /* the request names the digest */
-    bool fresh;            /* made by this very request: nobody knows its id */
+    bool finishing;          /* the request names the digest */
+    bool fresh;              /* made by this very request: nobody knows its id */
     struct digest wanted;
     /* for the pool */
     bool known; /* `found` is the digest of the whole file in the wanted algorithm */

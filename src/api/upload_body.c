@@ -182,10 +182,8 @@ static void job_done(struct pool_job *job)
 {
     struct api_call *call = api_call_of_job(job);
     struct upload *u = call->op;
-    struct push_target target = {.repo = repo_name(call),
-                                 .image = call->route.image,
-                                 .digest = u->wanted,
-                                 .size = u->size};
+    struct push_target target = {
+        .repo = repo_name(call), .image = call->route.image, .digest = u->wanted, .size = u->size};
 
     upload_release(call);
     if (u->job_err == ERR_MISMATCH) {

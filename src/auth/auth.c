@@ -19,7 +19,8 @@ static void auth_stop(bool drain, void *ctx)
     loop_stop(ctx);
 }
 
-static int auth_message(struct serve *serve, struct serve_return to, struct msg_reader *m, void *ctx)
+static int auth_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
+                        void *ctx)
 {
     struct msg_writer answer = {0};
 

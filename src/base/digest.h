@@ -23,7 +23,7 @@ struct digest {
     uint8_t bytes[DIGEST_BYTES_MAX];
 };
 
-size_t digest_len(uint8_t alg);        /* 32 or 64; 0 for an unknown algorithm */
+size_t digest_len(uint8_t alg);           /* 32 or 64; 0 for an unknown algorithm */
 const char *digest_alg_name(uint8_t alg); /* "sha256"; NULL when unknown */
 /* By name; 0 when unknown. */
 uint8_t digest_alg_by_name(const char *name, size_t len);

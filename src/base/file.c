@@ -145,9 +145,9 @@ int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r)
     int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     int err = fd < 0 ? err_from_errno(errno) : file_write_full(fd, data, len);
 
-    if (err == 0 && (lseek(fd, 0, SEEK_SET) != 0 ||
-                     fcntl(fd, F_ADD_SEALS,
-                           F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0))
+    if (err == 0 &&
+        (lseek(fd, 0, SEEK_SET) != 0 ||
+         fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) != 0))
         err = err_from_errno(errno);
     if (err == 0)
         *fd_r = fd;

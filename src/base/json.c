@@ -188,8 +188,8 @@ int json_integer(const struct json_value *value, int64_t *value_r)
 {
     uint64_t number;
 
-    if (!value || value->type != JSON_NUMBER || str_parse_u64(value->text, value->len, &number) != 0 ||
-        number > INT64_MAX)
+    if (!value || value->type != JSON_NUMBER ||
+        str_parse_u64(value->text, value->len, &number) != 0 || number > INT64_MAX)
         return ERR_INVALID;
     *value_r = (int64_t)number;
     return 0;

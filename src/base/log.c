@@ -76,9 +76,9 @@ static size_t line_begin(char *line, enum log_level level, const char *msg)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &tm);
     strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%S", &tm);
-    len = snprintf(line, LINE_MAX_BYTES, "time=%s.%03ldZ level=%s role=%s slot=%d pid=%d msg=\"%s\"",
-                   when, now.tv_nsec / 1000000, names[level], log_role, log_slot, (int)getpid(),
-                   msg);
+    len =
+        snprintf(line, LINE_MAX_BYTES, "time=%s.%03ldZ level=%s role=%s slot=%d pid=%d msg=\"%s\"",
+                 when, now.tv_nsec / 1000000, names[level], log_role, log_slot, (int)getpid(), msg);
     return len < LINE_MAX_BYTES ? (size_t)len : LINE_MAX_BYTES - 1;
 }
 
@@ -100,7 +100,7 @@ void log_write(enum log_level level, const char *msg, const char *fields, ...)
         errno = saved; /* for %m */
         more = vsnprintf(line + len, LINE_MAX_BYTES - len, fields, args);
         va_end(args);
-        len += more < 0 ? 0
+        len += more < 0                              ? 0
                : (size_t)more < LINE_MAX_BYTES - len ? (size_t)more
                                                      : LINE_MAX_BYTES - len - 1;
     }

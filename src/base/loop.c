@@ -139,8 +139,7 @@ static void heap_down(struct loop *loop, size_t slot, struct loop_timer *timer)
 
         if (child > loop->timer_count)
             break;
-        if (child < loop->timer_count &&
-            loop->heap[child + 1]->at_ms < loop->heap[child]->at_ms)
+        if (child < loop->timer_count && loop->heap[child + 1]->at_ms < loop->heap[child]->at_ms)
             child++;
         if (loop->heap[child]->at_ms >= timer->at_ms)
             break;
@@ -270,8 +269,7 @@ void loop_run(struct loop *loop)
     loop->stop = false;
     while (!loop->stop) {
         loop->event_at = loop->event_count = 0;
-        loop->event_count =
-            epoll_wait(loop->epoll_fd, loop->events, EVENTS_MAX, sleep_ms(loop));
+        loop->event_count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_MAX, sleep_ms(loop));
         if (loop->event_count < 0) {
             MUST(errno == EINTR);
             loop->event_count = 0;

@@ -18,10 +18,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PEERS_MAX        512
-#define REOPEN_MS        1000
-#define SURVEY_MS        10000
-#define SURVEY_FIRST_MS  200
+#define PEERS_MAX       512
+#define REOPEN_MS       1000
+#define SURVEY_MS       10000
+#define SURVEY_FIRST_MS 200
 
 struct question {
     enum msg_type type;
@@ -67,7 +67,8 @@ static void catalog_say(struct catalog *c, struct serve_return to, int err, int 
     serve_reply(c->serve, to, &w, fd);
 }
 
-static void catalog_read(struct catalog *c, struct serve_return to, struct msg_reader *m, turn_op op)
+static void catalog_read(struct catalog *c, struct serve_return to, struct msg_reader *m,
+                         turn_op op)
 {
     struct msg_writer answer = {0};
 

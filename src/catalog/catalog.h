@@ -31,7 +31,7 @@ struct catalog {
     char *db_path;
     struct index_writer index;
     uint64_t index_generation;
-    struct store stores[INDEX_STORES_MAX];     /* by place in conf->stores */
+    struct store stores[INDEX_STORES_MAX]; /* by place in conf->stores */
     int64_t store_bytes[INDEX_STORES_MAX];
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;

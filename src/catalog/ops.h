@@ -31,7 +31,8 @@ must_check int op_image_touch(struct catalog *c, size_t repo_place, const char *
 must_check int op_image_leave(struct catalog *c, size_t repo_place, const char *repo,
                               const char *image, const void *except_key, size_t except_len);
 /* Notes that a blob of an image may be garbage from now on. */
-void op_suspect(struct catalog *c, const char *repo, const char *image, const struct digest *digest);
+void op_suspect(struct catalog *c, const char *repo, const char *image,
+                const struct digest *digest);
 /* Makes `digest` with `size` bytes known in the store and held by the image.
  * kind: 'L' link or 'M' manifest. QUOTA when the store is full. */
 must_check int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo,

@@ -99,7 +99,8 @@ static bool key_exists(struct catalog *c, char letter, const struct push_target 
 
 /* Collects the digests that are named but not here. */
 static int references_check(struct catalog *c, const struct conf_repo *repo,
-                            const struct push_manifest *p, struct digest *missing, uint32_t *count_r)
+                            const struct push_manifest *p, struct digest *missing,
+                            uint32_t *count_r)
 {
     int err = 0;
 

@@ -26,7 +26,8 @@ static uint64_t index_entries_hint(const struct catalog *c)
     uint64_t live = ENTRIES_MIN;
 
     if (c->index.header)
-        live += atomic_load(&c->index.header->slots_used) - atomic_load(&c->index.header->slots_dead);
+        live +=
+            atomic_load(&c->index.header->slots_used) - atomic_load(&c->index.header->slots_dead);
     return live * 2;
 }
 
@@ -180,7 +181,8 @@ int publish_rebuild(struct catalog *c)
     int err;
 
     for (;; entries *= 2) {
-        err = index_writer_new(c->index_generation + 1, entries, entries * ARENA_PER_ENTRY, &writer);
+        err =
+            index_writer_new(c->index_generation + 1, entries, entries * ARENA_PER_ENTRY, &writer);
         if (err != 0)
             return err;
         err = publish_fill(c, &writer);

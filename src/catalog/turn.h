@@ -21,8 +21,8 @@ void turn_free(struct turn **turn);
 
 /* Queues a question; it is copied. `scans`: the operation walks the database, so
  * nothing uncommitted may be before it in its batch. BUSY when the queue is full. */
-must_check int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader *question,
-                        turn_op op, bool scans);
+must_check int turn_add(struct turn *turn, struct serve_return to,
+                        const struct msg_reader *question, turn_op op, bool scans);
 /* Nothing waits and nothing runs. */
 bool turn_idle(const struct turn *turn);
 

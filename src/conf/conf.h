@@ -26,7 +26,12 @@ struct conf_store {
 };
 
 enum conf_repo_kind { CONF_HOSTED, CONF_PROXY, CONF_GROUP };
-enum conf_redeploy { CONF_REDEPLOY_ALLOW, CONF_REDEPLOY_LATEST_ONLY, CONF_REDEPLOY_DENY, CONF_REDEPLOY_READ_ONLY };
+enum conf_redeploy {
+    CONF_REDEPLOY_ALLOW,
+    CONF_REDEPLOY_LATEST_ONLY,
+    CONF_REDEPLOY_DENY,
+    CONF_REDEPLOY_READ_ONLY
+};
 
 struct conf_repo {
     char *name;
@@ -55,13 +60,13 @@ struct conf_connector {
 struct mem_arena;
 
 struct conf {
-    struct mem_arena *arena; /* holds everything below but `file` */
-    char *file; /* absolute path it came from */
-    char *user; /* "" or NULL: stay who we are */
-    unsigned workers; /* resolved: at least 1 */
+    struct mem_arena *arena;  /* holds everything below but `file` */
+    char *file;               /* absolute path it came from */
+    char *user;               /* "" or NULL: stay who we are */
+    unsigned workers;         /* resolved: at least 1 */
     char *data_dir, *run_dir; /* absolute */
-    char *log;        /* "stderr" or an absolute path */
-    char *access_log; /* "off", "stderr" or an absolute path */
+    char *log;                /* "stderr" or an absolute path */
+    char *access_log;         /* "off", "stderr" or an absolute path */
 
     /* limits towards clients */
     uint64_t head_timeout_ms;      /* a request head must be complete, default 30s */
@@ -94,6 +99,7 @@ const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *n
 
 /* Appends a line for each key that differs between the two and only takes effect with a
  * restart (user, data_dir, run_dir, a store's path). */
-void conf_restart_differences(const struct conf *old_conf, const struct conf *new_conf, struct str *out);
+void conf_restart_differences(const struct conf *old_conf, const struct conf *new_conf,
+                              struct str *out);
 
 #endif

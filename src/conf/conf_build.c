@@ -43,9 +43,10 @@ static void check_name(struct build *b, const struct conf_section *s, bool in_pa
 {
     size_t len = strlen(s->title);
 
-    if (len == 0 || len > CONF_NAME_MAX || strspn(s->title, "abcdefghijklmnopqrstuvwxyz"
-                                                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                            "0123456789._-") != len)
+    if (len == 0 || len > CONF_NAME_MAX ||
+        strspn(s->title, "abcdefghijklmnopqrstuvwxyz"
+                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                         "0123456789._-") != len)
         conf_mistake(b->m, s->line,
                      "%s \"%s\": a name has 1 to %d letters, digits, dots, dashes, underscores",
                      conf_sections[s->id].name, s->title, CONF_NAME_MAX);
@@ -102,9 +103,9 @@ static void build_stores(struct build *b)
             conf_mistake(b->m, s->line, "at most %d blob stores", STORES_MAX);
     }
     if (count == 0) {
-        conf->stores[0] = (struct conf_store){
-            .name = mem_arena_strdup(b->arena, "main"),
-            .path = mem_arena_printf(b->arena, "%s/blobs", conf->data_dir)};
+        conf->stores[0] =
+            (struct conf_store){.name = mem_arena_strdup(b->arena, "main"),
+                                .path = mem_arena_printf(b->arena, "%s/blobs", conf->data_dir)};
         conf->store_count = 1;
     }
 }
@@ -150,7 +151,8 @@ static void build_repos(struct build *b)
         conf->repo_count++;
     }
     if (conf->repo_count == 0)
-        conf_mistake(b->m, 0, "there is no repository; add a section like: hosted docker-local { }");
+        conf_mistake(b->m, 0,
+                     "there is no repository; add a section like: hosted docker-local { }");
 }
 
 static const struct conf_repo *repo_of(struct build *b, const struct conf_section *s,

@@ -18,7 +18,9 @@
 static struct conf_mistakes *current;
 static bool failed;
 
-static void on_error(cfg_t *cfg, const char *format, va_list args)
+/* The texts come from libconfuse itself, never from the file. */
+__attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const char *format,
+                                                           va_list args)
 {
     char text[512];
 
@@ -29,8 +31,8 @@ static void on_error(cfg_t *cfg, const char *format, va_list args)
 
 static cfg_opt_t *options_of(struct mem_arena *arena, enum conf_section_id section)
 {
-    cfg_opt_t *options = mem_arena_alloc(
-        arena, (CONF_KEY_COUNT + CONF_SECTION_COUNT + 2) * sizeof(*options));
+    cfg_opt_t *options =
+        mem_arena_alloc(arena, (CONF_KEY_COUNT + CONF_SECTION_COUNT + 2) * sizeof(*options));
     size_t count = 0;
 
     for (size_t i = 0; i < CONF_KEY_COUNT; i++) {

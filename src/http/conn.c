@@ -18,478 +18,503 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TLS_HANDSHAKE 0x16
-#define LINGER_MS 2000
-#define DRAIN_FIRST_MS 1000
-#define STEPS_A_TURN 32
+#define TLS_HANDSHAKE   0x16
+#define LINGER_MS       2000
+#define DRAIN_FIRST_MS  1000
+#define STEPS_A_TURN    32
 #define EMPTY_LINES_MAX 2
 
 static void conn_ready(struct loop_fd *watch, uint32_t events);
 static void conn_timer(struct loop_timer *timer);
 
-static uint64_t now_us(void) {
-  struct timespec now;
+static uint64_t now_us(void)
+{
+    struct timespec now;
 
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
 /* The timer is only moved when it fires: most deadlines are replaced long
  * before. */
-static void deadline_in(struct http_conn *c, uint64_t delay_ms) {
-  struct loop *loop = c->server->setup.loop;
+static void deadline_in(struct http_conn *c, uint64_t delay_ms)
+{
+    struct loop *loop = c->server->setup.loop;
 
-  c->deadline_ms = loop_now_ms(loop) + delay_ms;
-  if (c->timer.slot == 0 || c->timer.at_ms > c->deadline_ms)
-    loop_timer_set(loop, &c->timer, delay_ms);
+    c->deadline_ms = loop_now_ms(loop) + delay_ms;
+    if (c->timer.slot == 0 || c->timer.at_ms > c->deadline_ms)
+        loop_timer_set(loop, &c->timer, delay_ms);
 }
 
-static void deadline_none(struct http_conn *c) { c->deadline_ms = UINT64_MAX; }
+static void deadline_none(struct http_conn *c)
+{
+    c->deadline_ms = UINT64_MAX;
+}
 
 /* Bytes that really moved: of a response, those that left the socket's queue,
  * which may hold megabytes for a client that takes nothing. */
-static int64_t progress(const struct http_conn *c) {
-  return (int64_t)c->moved -
-         (c->state == CONN_RESPOND ? (int64_t)io_unsent(c->watch.fd) : 0);
+static int64_t progress(const struct http_conn *c)
+{
+    return (int64_t)c->moved - (c->state == CONN_RESPOND ? (int64_t)io_unsent(c->watch.fd) : 0);
 }
 
-static void rate_window(struct http_conn *c) {
-  c->window_mark = progress(c);
-  deadline_in(c, c->server->setup.limits.rate_window_ms);
+static void rate_window(struct http_conn *c)
+{
+    c->window_mark = progress(c);
+    deadline_in(c, c->server->setup.limits.rate_window_ms);
 }
 
-static bool rate_kept(const struct http_conn *c) {
-  const struct http_limits *limits = &c->server->setup.limits;
+static bool rate_kept(const struct http_conn *c)
+{
+    const struct http_limits *limits = &c->server->setup.limits;
 
-  return progress(c) - c->window_mark >=
-         (int64_t)(limits->min_rate * limits->rate_window_ms / 1000);
+    return progress(c) - c->window_mark >=
+           (int64_t)(limits->min_rate * limits->rate_window_ms / 1000);
 }
 
 /* Frees what is read off, so that an idle connection holds no buffer. */
-static void in_release(struct http_conn *c) {
-  if (c->in_at < c->in_len)
-    return;
-  free(c->in);
-  c->in = NULL;
-  c->in_at = c->in_len = 0;
+static void in_release(struct http_conn *c)
+{
+    if (c->in_at < c->in_len)
+        return;
+    free(c->in);
+    c->in = NULL;
+    c->in_at = c->in_len = 0;
 }
 
-void conn_keep(struct http_conn *c, const char *data, size_t len) {
-  size_t left = c->in_len - c->in_at;
+void conn_keep(struct http_conn *c, const char *data, size_t len)
+{
+    size_t left = c->in_len - c->in_at;
 
-  if (len == 0)
-    return;
-  if (left > 0 && c->in_at > 0)
-    memmove(c->in, c->in + c->in_at, left);
-  c->in = mem_grow(c->in, left + len);
-  memcpy(c->in + left, data, len);
-  c->in_at = 0;
-  c->in_len = left + len;
+    if (len == 0)
+        return;
+    if (left > 0 && c->in_at > 0)
+        memmove(c->in, c->in + c->in_at, left);
+    c->in = mem_grow(c->in, left + len);
+    memcpy(c->in + left, data, len);
+    c->in_at = 0;
+    c->in_len = left + len;
 }
 
-static void conn_await_head(struct http_conn *c) {
-  const struct http_limits *limits = &c->server->setup.limits;
+static void conn_await_head(struct http_conn *c)
+{
+    const struct http_limits *limits = &c->server->setup.limits;
 
-  in_release(c);
-  c->state = CONN_HEAD;
-  c->empty_lines = 0;
-  deadline_in(c,
-              c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
+    in_release(c);
+    c->state = CONN_HEAD;
+    c->empty_lines = 0;
+    deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
 }
 
-void conn_start(struct http_server *server, int fd,
-                const struct http_listener *listener,
-                const struct net_addr *peer) {
-  struct http_conn *c = mem_alloc(sizeof(*c));
+void conn_start(struct http_server *server, int fd, const struct http_listener *listener,
+                const struct net_addr *peer)
+{
+    struct http_conn *c = mem_alloc(sizeof(*c));
 
-  c->server = server;
-  c->watch.fd = fd;
-  c->watch.ready = conn_ready;
-  c->timer.fire = conn_timer;
-  c->listener = listener->place;
-  c->peer = *peer;
-  c->local.len = sizeof(c->local.ss);
-  if (getsockname(fd, (struct sockaddr *)&c->local.ss, &c->local.len) != 0 ||
-      loop_fd_add(server->setup.loop, &c->watch, EPOLLIN) != 0) {
-    close(fd);
-    free(c);
-    return;
-  }
-  TAILQ_INSERT_TAIL(&server->conns, c, entry);
-  server->conn_count++;
-  atomic_store_explicit(&server->setup.counters->connections,
-                        server->conn_count, memory_order_relaxed);
-  atomic_fetch_add_explicit(&server->setup.counters->accepted, 1,
-                            memory_order_relaxed);
-  conn_await_head(c);
+    c->server = server;
+    c->watch.fd = fd;
+    c->watch.ready = conn_ready;
+    c->timer.fire = conn_timer;
+    c->listener = listener->place;
+    c->peer = *peer;
+    c->local.len = sizeof(c->local.ss);
+    if (getsockname(fd, (struct sockaddr *)&c->local.ss, &c->local.len) != 0 ||
+        loop_fd_add(server->setup.loop, &c->watch, EPOLLIN) != 0) {
+        close(fd);
+        free(c);
+        return;
+    }
+    TAILQ_INSERT_TAIL(&server->conns, c, entry);
+    server->conn_count++;
+    atomic_store_explicit(&server->setup.counters->connections, server->conn_count,
+                          memory_order_relaxed);
+    atomic_fetch_add_explicit(&server->setup.counters->accepted, 1, memory_order_relaxed);
+    conn_await_head(c);
 }
 
-static void request_end(struct http_conn *c) {
-  struct http_request *r = &c->r;
+static void request_end(struct http_conn *c)
+{
+    struct http_request *r = &c->r;
 
-  if (!c->active)
-    return;
-  if (r->status == 0)
-    r->status = 499; /* the client left before there was an answer */
-  c->server->setup.on_log(r, c->server->setup.ctx);
-  if (r->on_finish)
-    r->on_finish(r);
-  c->active = false;
-  str_free(&r->head);
-  mem_arena_free(&r->arena);
+    if (!c->active)
+        return;
+    if (r->status == 0)
+        r->status = 499; /* the client left before there was an answer */
+    c->server->setup.on_log(r, c->server->setup.ctx);
+    if (r->on_finish)
+        r->on_finish(r);
+    c->active = false;
+    str_free(&r->head);
+    mem_arena_free(&r->arena);
 }
 
-static void conn_free(struct http_conn *c) {
-  struct http_server *server = c->server;
+static void conn_free(struct http_conn *c)
+{
+    struct http_server *server = c->server;
 
-  request_end(c);
-  loop_fd_remove(server->setup.loop, &c->watch);
-  loop_timer_cancel(server->setup.loop, &c->timer);
-  if (c->aborted)
-    io_break(c->watch.fd);
-  close(c->watch.fd);
-  free(c->in);
-  str_free(&c->out);
-  TAILQ_REMOVE(&server->conns, c, entry);
-  server->conn_count--;
-  atomic_store_explicit(&server->setup.counters->connections,
-                        server->conn_count, memory_order_relaxed);
-  loop_free_later(server->setup.loop, c);
-  server_conn_gone(server);
+    request_end(c);
+    loop_fd_remove(server->setup.loop, &c->watch);
+    loop_timer_cancel(server->setup.loop, &c->timer);
+    if (c->aborted)
+        io_break(c->watch.fd);
+    close(c->watch.fd);
+    free(c->in);
+    str_free(&c->out);
+    TAILQ_REMOVE(&server->conns, c, entry);
+    server->conn_count--;
+    atomic_store_explicit(&server->setup.counters->connections, server->conn_count,
+                          memory_order_relaxed);
+    loop_free_later(server->setup.loop, c);
+    server_conn_gone(server);
 }
 
-void conn_drop(struct http_conn *c) {
-  c->state = CONN_DONE;
-  conn_run(c);
+void conn_drop(struct http_conn *c)
+{
+    c->state = CONN_DONE;
+    conn_run(c);
 }
 
-static void request_begin(struct http_conn *c) {
-  struct http_server *server = c->server;
-  struct http_request *r = &c->r;
+static void request_begin(struct http_conn *c)
+{
+    struct http_server *server = c->server;
+    struct http_request *r = &c->r;
 
-  memset(r, 0, sizeof(*r));
-  r->conn = c;
-  r->arena = mem_arena_new();
-  r->peer = c->peer;
-  r->local = c->local;
-  r->listener = c->listener;
-  r->started_us = now_us();
-  r->host = r->method_text = r->target = r->path = "-";
-  snprintf(r->id, sizeof(r->id), "%s%016llx", server->id_base,
-           (unsigned long long)++server->id_next);
-  c->active = true;
-  c->served = true;
-  c->stream_lost = false;
-  c->state = CONN_HANDLE;
-  c->moved = 0;
-  deadline_none(c);
-  atomic_fetch_add_explicit(&server->setup.counters->requests, 1,
-                            memory_order_relaxed);
+    memset(r, 0, sizeof(*r));
+    r->conn = c;
+    r->arena = mem_arena_new();
+    r->peer = c->peer;
+    r->local = c->local;
+    r->listener = c->listener;
+    r->started_us = now_us();
+    r->host = r->method_text = r->target = r->path = "-";
+    snprintf(r->id, sizeof(r->id), "%s%016llx", server->id_base,
+             (unsigned long long)++server->id_next);
+    c->active = true;
+    c->served = true;
+    c->stream_lost = false;
+    c->state = CONN_HANDLE;
+    c->moved = 0;
+    deadline_none(c);
+    atomic_fetch_add_explicit(&server->setup.counters->requests, 1, memory_order_relaxed);
 }
 
-void conn_refuse(struct http_conn *c, int status, const char *reason) {
-  struct http_request *r = &c->r;
+void conn_refuse(struct http_conn *c, int status, const char *reason)
+{
+    struct http_request *r = &c->r;
 
-  if (!c->active) {
+    if (!c->active) {
+        request_begin(c);
+        conn_body_begin(c);
+    }
+    r->close = true;
+    c->stream_lost = true;
+    str_reset(&r->head); /* what a handler had begun to say */
+    c->server->setup.on_bad_request(r, status, reason, c->server->setup.ctx);
+    if (!r->answered)
+        http_answer_empty(r, status);
+}
+
+static void head_complete(struct http_conn *c, size_t len)
+{
+    const char *reason;
+    int status;
+
     request_begin(c);
+    status = http1_parse_head(&c->r, c->in + c->in_at, len, &reason);
+    c->in_at += len;
+    in_release(c);
     conn_body_begin(c);
-  }
-  r->close = true;
-  c->stream_lost = true;
-  str_reset(&r->head); /* what a handler had begun to say */
-  c->server->setup.on_bad_request(r, status, reason, c->server->setup.ctx);
-  if (!r->answered)
-    http_answer_empty(r, status);
-}
-
-static void head_complete(struct http_conn *c, size_t len) {
-  const char *reason;
-  int status;
-
-  request_begin(c);
-  status = http1_parse_head(&c->r, c->in + c->in_at, len, &reason);
-  c->in_at += len;
-  in_release(c);
-  conn_body_begin(c);
-  if (status != 0)
-    conn_refuse(c, status, reason);
-  else
-    c->server->setup.on_request(&c->r, c->server->setup.ctx);
+    if (status != 0)
+        conn_refuse(c, status, reason);
+    else
+        c->server->setup.on_request(&c->r, c->server->setup.ctx);
 }
 
 /* Looks at what was read. False: a complete head is not there yet. */
-static bool head_there(struct http_conn *c) {
-  const char *at;
-  size_t left, len;
+static bool head_there(struct http_conn *c)
+{
+    const char *at;
+    size_t left, len;
 
-  while (c->empty_lines < EMPTY_LINES_MAX && c->in_len - c->in_at >= 2 &&
-         memcmp(c->in + c->in_at, "\r\n", 2) == 0) {
-    c->in_at += 2;
-    c->empty_lines++;
-  }
-  if (c->in_at == c->in_len)
+    while (c->empty_lines < EMPTY_LINES_MAX && c->in_len - c->in_at >= 2 &&
+           memcmp(c->in + c->in_at, "\r\n", 2) == 0) {
+        c->in_at += 2;
+        c->empty_lines++;
+    }
+    if (c->in_at == c->in_len)
+        return false;
+    at = c->in + c->in_at;
+    left = c->in_len - c->in_at;
+    if ((uint8_t)*at == TLS_HANDSHAKE) {
+        c->state = CONN_DONE; /* a client that speaks TLS to a plain port */
+        return true;
+    }
+    if (left > HTTP_HEAD_MAX)
+        left = HTTP_HEAD_MAX;
+    len = http1_head_length(at, left);
+    if (len > 0) {
+        head_complete(c, len);
+        return true;
+    }
+    if (left == HTTP_HEAD_MAX) {
+        conn_refuse(c, memchr(at, '\n', left) ? 431 : 414, "the request head is too long");
+        return true;
+    }
     return false;
-  at = c->in + c->in_at;
-  left = c->in_len - c->in_at;
-  if ((uint8_t)*at == TLS_HANDSHAKE) {
-    c->state = CONN_DONE; /* a client that speaks TLS to a plain port */
-    return true;
-  }
-  if (left > HTTP_HEAD_MAX)
-    left = HTTP_HEAD_MAX;
-  len = http1_head_length(at, left);
-  if (len > 0) {
-    head_complete(c, len);
-    return true;
-  }
-  if (left == HTTP_HEAD_MAX) {
-    conn_refuse(c, memchr(at, '\n', left) ? 431 : 414,
-                "the request head is too long");
-    return true;
-  }
-  return false;
 }
 
-static enum conn_step head_step(struct http_conn *c) {
-  size_t got;
-  int err;
+static enum conn_step head_step(struct http_conn *c)
+{
+    size_t got;
+    int err;
 
-  if (head_there(c))
-    return STEP_STATE;
-  err = io_read(c->watch.fd, c->server->buffer, HTTP_HEAD_MAX, &got);
-  if (err == ERR_BUSY)
-    return STEP_WAIT;
-  if (err != 0) {
-    c->state = CONN_DONE;
-    return STEP_STATE;
-  }
-  if (!c->in && c->empty_lines == 0)
-    deadline_in(c, c->server->setup.limits.head_timeout_ms);
-  conn_keep(c, c->server->buffer, got);
-  atomic_fetch_add_explicit(&c->server->setup.counters->bytes_in, got,
-                            memory_order_relaxed);
-  return STEP_AGAIN;
+    if (head_there(c))
+        return STEP_STATE;
+    err = io_read(c->watch.fd, c->server->buffer, HTTP_HEAD_MAX, &got);
+    if (err == ERR_BUSY)
+        return STEP_WAIT;
+    if (err != 0) {
+        c->state = CONN_DONE;
+        return STEP_STATE;
+    }
+    if (!c->in && c->empty_lines == 0)
+        deadline_in(c, c->server->setup.limits.head_timeout_ms);
+    conn_keep(c, c->server->buffer, got);
+    atomic_fetch_add_explicit(&c->server->setup.counters->bytes_in, got, memory_order_relaxed);
+    return STEP_AGAIN;
 }
 
-static enum conn_step handle_step(struct http_conn *c) {
-  if (c->r.answered) {
-    response_build_head(c);
-    c->state = CONN_RESPOND;
-    c->moved = 0;
-    rate_window(c);
-    return STEP_STATE;
-  }
-  if (!conn_body_due(c)) {
-    deadline_none(c);
-    return STEP_WAIT;
-  }
-  if (c->deadline_ms == UINT64_MAX)
-    rate_window(c);
-  return conn_body_step(c);
+static enum conn_step handle_step(struct http_conn *c)
+{
+    if (c->r.answered) {
+        response_build_head(c);
+        c->state = CONN_RESPOND;
+        c->moved = 0;
+        rate_window(c);
+        return STEP_STATE;
+    }
+    if (!conn_body_due(c)) {
+        deadline_none(c);
+        return STEP_WAIT;
+    }
+    if (c->deadline_ms == UINT64_MAX)
+        rate_window(c);
+    return conn_body_step(c);
 }
 
-static void linger(struct http_conn *c) {
-  io_shutdown(c->watch.fd);
-  c->in_at = c->in_len;
-  in_release(c);
-  c->state = CONN_LINGER;
-  deadline_in(c, LINGER_MS);
+static void linger(struct http_conn *c)
+{
+    io_shutdown(c->watch.fd);
+    c->in_at = c->in_len;
+    in_release(c);
+    c->state = CONN_LINGER;
+    deadline_in(c, LINGER_MS);
 }
 
 /* The answer is out: on to the rest of the body. */
-static void responded(struct http_conn *c) {
-  request_end(c);
-  c->state = CONN_DRAIN;
-  c->moved = 0;
-  rate_window(c);
+static void responded(struct http_conn *c)
+{
+    request_end(c);
+    c->state = CONN_DRAIN;
+    c->moved = 0;
+    rate_window(c);
 }
 
-static enum conn_step drain_step(struct http_conn *c) {
-  if (!c->body_done && !c->stream_lost &&
-      c->swallowed <= c->server->setup.limits.drain_bytes) {
-    enum conn_step step = conn_body_step(c);
+static enum conn_step drain_step(struct http_conn *c)
+{
+    if (!c->body_done && !c->stream_lost && c->swallowed <= c->server->setup.limits.drain_bytes) {
+        enum conn_step step = conn_body_step(c);
 
-    if (step != STEP_STATE)
-      return step;
-  }
-  if (c->body_done && !c->stream_lost && !c->r.close && !c->server->draining)
-    conn_await_head(c);
-  else
-    linger(c);
-  return STEP_STATE;
+        if (step != STEP_STATE)
+            return step;
+    }
+    if (c->body_done && !c->stream_lost && !c->r.close && !c->server->draining)
+        conn_await_head(c);
+    else
+        linger(c);
+    return STEP_STATE;
 }
 
 /* Closing with unread bytes would reset the connection and take the answer from
  * a client that is still sending: read on for a while. */
-static enum conn_step linger_step(struct http_conn *c) {
-  size_t got;
-  int err = io_read(c->watch.fd, c->server->buffer, HTTP_BUFFER, &got);
+static enum conn_step linger_step(struct http_conn *c)
+{
+    size_t got;
+    int err = io_read(c->watch.fd, c->server->buffer, HTTP_BUFFER, &got);
 
-  if (err == ERR_BUSY)
-    return STEP_WAIT;
-  if (err != 0)
-    c->state = CONN_DONE;
-  return err != 0 ? STEP_STATE : STEP_AGAIN;
+    if (err == ERR_BUSY)
+        return STEP_WAIT;
+    if (err != 0)
+        c->state = CONN_DONE;
+    return err != 0 ? STEP_STATE : STEP_AGAIN;
 }
 
-static enum conn_step conn_step(struct http_conn *c) {
-  enum conn_step step;
+static enum conn_step conn_step(struct http_conn *c)
+{
+    enum conn_step step;
 
-  if (c->aborted)
-    c->state = CONN_DONE;
-  switch (c->state) {
-  case CONN_HEAD:
-    return head_step(c);
-  case CONN_HANDLE:
-    return handle_step(c);
-  case CONN_RESPOND:
-    step = response_step(c);
-    if (step == STEP_STATE && !c->aborted)
-      responded(c);
-    return step;
-  case CONN_DRAIN:
-    return drain_step(c);
-  case CONN_LINGER:
-    return linger_step(c);
-  case CONN_DONE:
-    break;
-  }
-  return STEP_STATE;
+    if (c->aborted)
+        c->state = CONN_DONE;
+    switch (c->state) {
+    case CONN_HEAD:
+        return head_step(c);
+    case CONN_HANDLE:
+        return handle_step(c);
+    case CONN_RESPOND:
+        step = response_step(c);
+        if (step == STEP_STATE && !c->aborted)
+            responded(c);
+        return step;
+    case CONN_DRAIN:
+        return drain_step(c);
+    case CONN_LINGER:
+        return linger_step(c);
+    case CONN_DONE:
+        break;
+    }
+    return STEP_STATE;
 }
 
-static uint32_t conn_interest(const struct http_conn *c) {
-  switch (c->state) {
-  case CONN_HANDLE:
-    return conn_body_due(c) ? EPOLLIN : 0;
-  case CONN_RESPOND:
-    return EPOLLOUT;
-  default:
-    return EPOLLIN;
-  }
+static uint32_t conn_interest(const struct http_conn *c)
+{
+    switch (c->state) {
+    case CONN_HANDLE:
+        return conn_body_due(c) ? EPOLLIN : 0;
+    case CONN_RESPOND:
+        return EPOLLOUT;
+    default:
+        return EPOLLIN;
+    }
 }
 
-static void conn_watch(struct http_conn *c, uint32_t events) {
-  struct loop *loop = c->server->setup.loop;
+static void conn_watch(struct http_conn *c, uint32_t events)
+{
+    struct loop *loop = c->server->setup.loop;
 
-  if (c->watch.added || events == 0)
-    loop_fd_events(loop, &c->watch, events);
-  else if (loop_fd_add(loop, &c->watch, events) != 0)
-    conn_drop(c);
+    if (c->watch.added || events == 0)
+        loop_fd_events(loop, &c->watch, events);
+    else if (loop_fd_add(loop, &c->watch, events) != 0)
+        conn_drop(c);
 }
 
-void conn_run(struct http_conn *c) {
-  enum conn_step step = STEP_AGAIN;
+void conn_run(struct http_conn *c)
+{
+    enum conn_step step = STEP_AGAIN;
 
-  if (c->running)
-    return;
-  c->running = true;
-  for (int i = 0; i < STEPS_A_TURN && c->state != CONN_DONE; i++) {
-    step = conn_step(c);
-    if (step == STEP_WAIT || step == STEP_YIELD)
-      break;
-  }
-  c->running = false;
-  if (c->state == CONN_DONE)
-    conn_free(c);
-  else if (step == STEP_WAIT)
-    conn_watch(c, conn_interest(c));
-  else /* there is more to do, but others wait: a writable socket calls again at
-          once */
-    conn_watch(c, conn_interest(c) | EPOLLOUT);
+    if (c->running)
+        return;
+    c->running = true;
+    for (int i = 0; i < STEPS_A_TURN && c->state != CONN_DONE; i++) {
+        step = conn_step(c);
+        if (step == STEP_WAIT || step == STEP_YIELD)
+            break;
+    }
+    c->running = false;
+    if (c->state == CONN_DONE)
+        conn_free(c);
+    else if (step == STEP_WAIT)
+        conn_watch(c, conn_interest(c));
+    else /* there is more to do, but others wait: a writable socket calls again at
+            once */
+        conn_watch(c, conn_interest(c) | EPOLLOUT);
 }
 
-static void conn_kicked(void *ctx) {
-  struct http_conn *c = ctx;
+static void conn_kicked(void *ctx)
+{
+    struct http_conn *c = ctx;
 
-  c->kicked = false;
-  if (c->state !=
-      CONN_DONE) /* else it was freed in this round; the memory is still ours */
+    c->kicked = false;
+    if (c->state != CONN_DONE) /* else it was freed in this round; the memory is still ours */
+        conn_run(c);
+}
+
+void conn_kick(struct http_conn *c)
+{
+    if (c->running || c->kicked)
+        return;
+    c->kicked = true;
+    loop_after_round(c->server->setup.loop, conn_kicked, c);
+}
+
+void conn_drain(struct http_conn *c)
+{
+    if (c->state != CONN_HEAD || c->in)
+        return;
+    conn_run(c); /* a request may have arrived by now */
+    if (c->state != CONN_HEAD || c->in)
+        return;
+    if (c->served)
+        conn_drop(c);
+    else /* it was promised an answer by being accepted */
+        deadline_in(c, DRAIN_FIRST_MS);
+}
+
+static void conn_ready(struct loop_fd *watch, uint32_t events)
+{
+    struct http_conn *c = (struct http_conn *)((char *)watch - offsetof(struct http_conn, watch));
+
+    if ((events & (EPOLLHUP | EPOLLERR)) && watch->events == 0) {
+        /* Nothing may be read now, so the end would be reported for ever. The
+         * handler answers into the void. */
+        loop_fd_remove(c->server->setup.loop, watch);
+        return;
+    }
     conn_run(c);
 }
 
-void conn_kick(struct http_conn *c) {
-  if (c->running || c->kicked)
-    return;
-  c->kicked = true;
-  loop_after_round(c->server->setup.loop, conn_kicked, c);
+static void timed_out(struct http_conn *c)
+{
+    switch (c->state) {
+    case CONN_HEAD:
+        if (c->in)
+            conn_refuse(c, 408, "the request head did not come in time");
+        else
+            c->state = CONN_DONE;
+        break;
+    case CONN_HANDLE:
+        if (!conn_body_due(c))
+            deadline_none(c);
+        else if (rate_kept(c))
+            rate_window(c);
+        else
+            conn_body_broken(c, ERR_TIMEOUT);
+        break;
+    case CONN_RESPOND:
+        if (rate_kept(c))
+            rate_window(c);
+        else
+            c->aborted = true;
+        break;
+    case CONN_DRAIN:
+        if (rate_kept(c))
+            rate_window(c);
+        else
+            linger(c);
+        break;
+    default:
+        c->state = CONN_DONE;
+    }
 }
 
-void conn_drain(struct http_conn *c) {
-  if (c->state != CONN_HEAD || c->in)
-    return;
-  conn_run(c); /* a request may have arrived by now */
-  if (c->state != CONN_HEAD || c->in)
-    return;
-  if (c->served)
-    conn_drop(c);
-  else /* it was promised an answer by being accepted */
-    deadline_in(c, DRAIN_FIRST_MS);
+static void conn_timer(struct loop_timer *timer)
+{
+    struct http_conn *c = (struct http_conn *)((char *)timer - offsetof(struct http_conn, timer));
+    uint64_t now = loop_now_ms(c->server->setup.loop);
+
+    if (c->deadline_ms == UINT64_MAX)
+        return;
+    if (now < c->deadline_ms) {
+        loop_timer_set(c->server->setup.loop, timer, c->deadline_ms - now);
+        return;
+    }
+    c->running = true; /* the handler's calls must not run into this */
+    timed_out(c);
+    c->running = false;
+    conn_run(c);
 }
 
-static void conn_ready(struct loop_fd *watch, uint32_t events) {
-  struct http_conn *c =
-      (struct http_conn *)((char *)watch - offsetof(struct http_conn, watch));
-
-  if ((events & (EPOLLHUP | EPOLLERR)) && watch->events == 0) {
-    /* Nothing may be read now, so the end would be reported for ever. The
-     * handler answers into the void. */
-    loop_fd_remove(c->server->setup.loop, watch);
-    return;
-  }
-  conn_run(c);
-}
-
-static void timed_out(struct http_conn *c) {
-  switch (c->state) {
-  case CONN_HEAD:
-    if (c->in)
-      conn_refuse(c, 408, "the request head did not come in time");
-    else
-      c->state = CONN_DONE;
-    break;
-  case CONN_HANDLE:
-    if (!conn_body_due(c))
-      deadline_none(c);
-    else if (rate_kept(c))
-      rate_window(c);
-    else
-      conn_body_broken(c, ERR_TIMEOUT);
-    break;
-  case CONN_RESPOND:
-    if (rate_kept(c))
-      rate_window(c);
-    else
-      c->aborted = true;
-    break;
-  case CONN_DRAIN:
-    if (rate_kept(c))
-      rate_window(c);
-    else
-      linger(c);
-    break;
-  default:
-    c->state = CONN_DONE;
-  }
-}
-
-static void conn_timer(struct loop_timer *timer) {
-  struct http_conn *c =
-      (struct http_conn *)((char *)timer - offsetof(struct http_conn, timer));
-  uint64_t now = loop_now_ms(c->server->setup.loop);
-
-  if (c->deadline_ms == UINT64_MAX)
-    return;
-  if (now < c->deadline_ms) {
-    loop_timer_set(c->server->setup.loop, timer, c->deadline_ms - now);
-    return;
-  }
-  c->running = true; /* the handler's calls must not run into this */
-  timed_out(c);
-  c->running = false;
-  conn_run(c);
-}
-
-void http_abort(struct http_request *r) {
-  r->conn->aborted = true;
-  conn_kick(r->conn);
+void http_abort(struct http_request *r)
+{
+    r->conn->aborted = true;
+    conn_kick(r->conn);
 }

@@ -10,85 +10,84 @@
 #include <sys/queue.h>
 
 enum conn_state {
-  CONN_HEAD,    /* waiting for or reading a request head */
-  CONN_HANDLE,  /* the handler has the request; its body may be coming in */
-  CONN_RESPOND, /* sending */
-  CONN_DRAIN,   /* answered; the rest of the body is swallowed */
-  CONN_LINGER,  /* everything is sent, the peer is given time to read it */
-  CONN_DONE     /* to be freed */
+    CONN_HEAD,    /* waiting for or reading a request head */
+    CONN_HANDLE,  /* the handler has the request; its body may be coming in */
+    CONN_RESPOND, /* sending */
+    CONN_DRAIN,   /* answered; the rest of the body is swallowed */
+    CONN_LINGER,  /* everything is sent, the peer is given time to read it */
+    CONN_DONE     /* to be freed */
 };
 
 enum conn_body { CONN_BODY_NONE, CONN_BODY_LENGTH, CONN_BODY_CHUNKED };
 
 struct http_conn {
-  struct http_server *server;
-  struct loop_fd watch;
-  struct loop_timer timer;
-  uint64_t deadline_ms; /* UINT64_MAX: none; the timer may be set earlier */
-  enum conn_state state;
-  TAILQ_ENTRY(http_conn) entry;
+    struct http_server *server;
+    struct loop_fd watch;
+    struct loop_timer timer;
+    uint64_t deadline_ms; /* UINT64_MAX: none; the timer may be set earlier */
+    enum conn_state state;
+    TAILQ_ENTRY(http_conn) entry;
 
-  char *in; /* read but not used yet: in_at to in_len; NULL while there is
-               nothing */
-  size_t in_len, in_at;
-  unsigned empty_lines; /* before this request line */
+    char *in; /* read but not used yet: in_at to in_len; NULL while there is
+                 nothing */
+    size_t in_len, in_at;
+    unsigned empty_lines; /* before this request line */
 
-  enum conn_body body;
-  uint64_t body_left; /* CONN_BODY_LENGTH */
-  struct http1_chunked chunked;
-  bool body_done;    /* all of it was read */
-  bool body_wanted;  /* the handler takes it */
-  bool body_paused;  /* not now */
-  bool body_refused; /* on_body said no */
-  bool body_ended;   /* on_body_end was called */
-  bool stream_lost;  /* where the next request begins is not known any more */
-  uint64_t swallowed;
+    enum conn_body body;
+    uint64_t body_left; /* CONN_BODY_LENGTH */
+    struct http1_chunked chunked;
+    bool body_done;    /* all of it was read */
+    bool body_wanted;  /* the handler takes it */
+    bool body_paused;  /* not now */
+    bool body_refused; /* on_body said no */
+    bool body_ended;   /* on_body_end was called */
+    bool stream_lost;  /* where the next request begins is not known any more */
+    uint64_t swallowed;
 
-  struct str out; /* response head */
-  size_t out_at;
-  size_t segment; /* the one being sent */
-  uint64_t segment_at;
+    struct str out; /* response head */
+    size_t out_at;
+    size_t segment; /* the one being sent */
+    uint64_t segment_at;
 
-  uint64_t moved;      /* bytes of this body, or of this response, so far */
-  int64_t window_mark; /* progress when the rate window began */
-  bool active;         /* a request is being handled: r is valid */
-  bool running;        /* conn_run is on the stack */
-  bool kicked;         /* conn_run is due after the round */
-  bool aborted;
-  bool served; /* had a request already */
-  struct net_addr peer, local;
-  size_t listener;
-  struct http_request r;
+    uint64_t moved;      /* bytes of this body, or of this response, so far */
+    int64_t window_mark; /* progress when the rate window began */
+    bool active;         /* a request is being handled: r is valid */
+    bool running;        /* conn_run is on the stack */
+    bool kicked;         /* conn_run is due after the round */
+    bool aborted;
+    bool served; /* had a request already */
+    struct net_addr peer, local;
+    size_t listener;
+    struct http_request r;
 };
 
 struct http_listener {
-  struct http_server *server;
-  struct loop_fd watch;
-  size_t place;
-  SLIST_ENTRY(http_listener) entry;
+    struct http_server *server;
+    struct loop_fd watch;
+    size_t place;
+    SLIST_ENTRY(http_listener) entry;
 };
 
 struct http_server {
-  struct http_server_setup setup;
-  SLIST_HEAD(, http_listener) listeners;
-  TAILQ_HEAD(, http_conn) conns;
-  size_t conn_count;
-  bool draining, paused; /* paused: not accepting for now */
-  bool drained_due;      /* on_drained comes after the round */
-  struct loop_timer accept_timer;
-  uint64_t warned_ms;
-  char id_base[17];
-  uint64_t id_next;
-  char date[40]; /* of the second date_s */
-  uint64_t date_s;
-  char *buffer; /* HTTP_BUFFER bytes for bodies on their way to a handler */
+    struct http_server_setup setup;
+    SLIST_HEAD(, http_listener) listeners;
+    TAILQ_HEAD(, http_conn) conns;
+    size_t conn_count;
+    bool draining, paused; /* paused: not accepting for now */
+    bool drained_due;      /* on_drained comes after the round */
+    struct loop_timer accept_timer;
+    uint64_t warned_ms;
+    char id_base[17];
+    uint64_t id_next;
+    char date[40]; /* of the second date_s */
+    uint64_t date_s;
+    char *buffer; /* HTTP_BUFFER bytes for bodies on their way to a handler */
 };
 
 #define HTTP_BUFFER 65536
 
 /* conn.c */
-void conn_start(struct http_server *server, int fd,
-                const struct http_listener *listener,
+void conn_start(struct http_server *server, int fd, const struct http_listener *listener,
                 const struct net_addr *peer);
 /* Goes on as far as it can without waiting; the caller is the loop. */
 void conn_run(struct http_conn *c);
@@ -107,10 +106,10 @@ void conn_refuse(struct http_conn *c, int status, const char *reason);
 
 /* conn_body.c: results of a step */
 enum conn_step {
-  STEP_AGAIN, /* more may be possible */
-  STEP_WAIT,  /* for the socket, or for the handler */
-  STEP_YIELD, /* more is possible, but others wait */
-  STEP_STATE  /* the state changed or is to change */
+    STEP_AGAIN, /* more may be possible */
+    STEP_WAIT,  /* for the socket, or for the handler */
+    STEP_YIELD, /* more is possible, but others wait */
+    STEP_STATE  /* the state changed or is to change */
 };
 /* Moves body bytes to the handler, or away. */
 enum conn_step conn_body_step(struct http_conn *c);

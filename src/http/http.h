@@ -23,10 +23,19 @@
 #define HTTP_HEAD_MAX    16384
 #define HTTP_HEADERS_MAX 64
 
-enum http_method { HTTP_GET, HTTP_HEAD, HTTP_POST, HTTP_PUT, HTTP_PATCH, HTTP_DELETE, HTTP_OPTIONS, HTTP_OTHER };
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_OTHER
+};
 
 struct http_header {
-    const char *name; /* as sent */
+    const char *name;  /* as sent */
     const char *value; /* without surrounding white space; no control bytes but HTAB */
 };
 
@@ -56,11 +65,11 @@ struct http_request {
     size_t header_count;
     bool http10;
     bool expect_continue;
-    bool has_length;  /* Content-Length was sent */
-    bool chunked;     /* Transfer-Encoding: chunked */
-    uint64_t length;  /* of the body when has_length, else 0 */
+    bool has_length;             /* Content-Length was sent */
+    bool chunked;                /* Transfer-Encoding: chunked */
+    uint64_t length;             /* of the body when has_length, else 0 */
     struct net_addr peer, local; /* of the connection */
-    size_t listener;  /* place of the connector in the configuration */
+    size_t listener;             /* place of the connector in the configuration */
 
     /* The handler's: set before returning from on_request or later. */
     void *handler_data;
@@ -78,14 +87,14 @@ struct http_request {
 
     /* Response */
     int status;
-    bool close; /* close the connection after this response */
+    bool close;      /* close the connection after this response */
     struct str head; /* extra header lines, "Name: value\r\n" */
     struct http_segment *segments;
     size_t segment_count;
     uint64_t response_length; /* announced Content-Length */
     uint64_t bytes_sent;      /* of the body */
     bool answered;
-    const char *log_fields;   /* logfmt for the access log, e.g. `repo=x image=y`; arena; or NULL */
+    const char *log_fields; /* logfmt for the access log, e.g. `repo=x image=y`; arena; or NULL */
     uint64_t started_us;
 };
 
@@ -120,7 +129,8 @@ struct http_server_setup {
     void *ctx;
 };
 
-must_check int http_server_new(const struct http_server_setup *setup, struct http_server **server_r);
+must_check int http_server_new(const struct http_server_setup *setup,
+                               struct http_server **server_r);
 /* Ends all connections at once. */
 void http_server_free(struct http_server **server);
 /* Accepts on an inherited listening socket (EPOLLEXCLUSIVE). Not owned. */

@@ -17,7 +17,7 @@ struct range {
 };
 
 enum range_result {
-    RANGE_NONE,         /* no header, another unit, syntax error, too many or overlapping: send all (200) */
+    RANGE_NONE, /* no header, another unit, syntax error, too many or overlapping: send all (200) */
     RANGE_SATISFIABLE,  /* 206 */
     RANGE_UNSATISFIABLE /* 416: nothing within the size, or first > last */
 };

@@ -15,12 +15,12 @@
 #include <string.h>
 #include <time.h>
 
-#define PARTS_MAX 8
+#define PARTS_MAX  8
 #define FILE_PIECE (1u << 20)
 
 static const struct {
-  int status;
-  const char *text;
+    int status;
+    const char *text;
 } texts[] = {
     {200, "OK"},
     {201, "Created"},
@@ -62,211 +62,216 @@ static const struct {
     {507, "Insufficient Storage"},
 };
 
-const char *http_status_text(int status) {
-  for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-    if (texts[i].status == status)
-      return texts[i].text;
-  return "Unknown";
+const char *http_status_text(int status)
+{
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        if (texts[i].status == status)
+            return texts[i].text;
+    return "Unknown";
 }
 
-void http_header_add(struct http_request *r, const char *name,
-                     const char *format, ...) {
-  size_t before;
-  va_list args;
-  char *value;
-  int len;
+void http_header_add(struct http_request *r, const char *name, const char *format, ...)
+{
+    size_t before;
+    va_list args;
+    char *value;
+    int len;
 
-  MUST(!r->answered);
-  str_puts(&r->head, name);
-  str_puts(&r->head, ": ");
-  before = r->head.len;
-  va_start(args, format);
-  len = vsnprintf(NULL, 0, format, args);
-  va_end(args);
-  MUST(len >= 0);
-  value = mem_arena_alloc(r->arena, (size_t)len + 1);
-  va_start(args, format);
-  vsnprintf(value, (size_t)len + 1, format, args);
-  va_end(args);
-  str_append(&r->head, value, (size_t)len);
-  MUST(!memchr(r->head.data + before, '\0', r->head.len - before) &&
-       !memchr(r->head.data + before, '\r', r->head.len - before) &&
-       !memchr(r->head.data + before, '\n', r->head.len - before));
-  str_puts(&r->head, "\r\n");
+    MUST(!r->answered);
+    str_puts(&r->head, name);
+    str_puts(&r->head, ": ");
+    before = r->head.len;
+    va_start(args, format);
+    len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    MUST(len >= 0);
+    value = mem_arena_alloc(r->arena, (size_t)len + 1);
+    va_start(args, format);
+    vsnprintf(value, (size_t)len + 1, format, args);
+    va_end(args);
+    str_append(&r->head, value, (size_t)len);
+    MUST(!memchr(r->head.data + before, '\0', r->head.len - before) &&
+         !memchr(r->head.data + before, '\r', r->head.len - before) &&
+         !memchr(r->head.data + before, '\n', r->head.len - before));
+    str_puts(&r->head, "\r\n");
 }
 
 /* The clock is read once a second, not once an answer. */
-static const char *date_text(struct http_server *server) {
-  uint64_t now_s = loop_now_ms(server->setup.loop) / 1000;
-  time_t wall;
-  struct tm tm;
+static const char *date_text(struct http_server *server)
+{
+    uint64_t now_s = loop_now_ms(server->setup.loop) / 1000;
+    time_t wall;
+    struct tm tm;
 
-  if (server->date_s == now_s && *server->date)
+    if (server->date_s == now_s && *server->date)
+        return server->date;
+    wall = time(NULL);
+    gmtime_r(&wall, &tm);
+    strftime(server->date, sizeof(server->date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    server->date_s = now_s;
     return server->date;
-  wall = time(NULL);
-  gmtime_r(&wall, &tm);
-  strftime(server->date, sizeof(server->date), "%a, %d %b %Y %H:%M:%S GMT",
-           &tm);
-  server->date_s = now_s;
-  return server->date;
 }
 
 /* Leaves what is sent, and empty segments, behind. */
-static void skip_sent(struct http_conn *c) {
-  while (c->segment < c->r.segment_count &&
-         c->segment_at == c->r.segments[c->segment].len) {
-    c->segment++;
+static void skip_sent(struct http_conn *c)
+{
+    while (c->segment < c->r.segment_count && c->segment_at == c->r.segments[c->segment].len) {
+        c->segment++;
+        c->segment_at = 0;
+    }
+}
+
+void response_build_head(struct http_conn *c)
+{
+    struct http_request *r = &c->r;
+    bool bodyless = r->status == 204 || r->status == 304;
+
+    /* A client that waits for 100 Continue may or may not send its body now: only
+     * a new connection knows where the next request begins. */
+    if (!c->body_done && r->expect_continue && !c->body_wanted)
+        c->stream_lost = true;
+    if (!c->body_done && c->body == CONN_BODY_LENGTH &&
+        c->body_left > c->server->setup.limits.drain_bytes)
+        r->close = true;
+    if (c->server->draining || c->stream_lost)
+        r->close = true;
+    str_reset(&c->out);
+    str_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", r->status, http_status_text(r->status),
+               date_text(c->server));
+    if (!bodyless)
+        str_printf(&c->out, "Content-Length: %llu\r\n", (unsigned long long)r->response_length);
+    if (r->close)
+        str_puts(&c->out, "Connection: close\r\n");
+    else if (r->http10)
+        str_puts(&c->out, "Connection: keep-alive\r\n");
+    str_printf(&c->out, "X-Request-Id: %s\r\n", r->id);
+    if (r->head.len)
+        str_append(&c->out, r->head.data, r->head.len);
+    str_puts(&c->out, "\r\n");
+    c->out_at = 0;
+    c->segment = 0;
     c->segment_at = 0;
-  }
-}
-
-void response_build_head(struct http_conn *c) {
-  struct http_request *r = &c->r;
-  bool bodyless = r->status == 204 || r->status == 304;
-
-  /* A client that waits for 100 Continue may or may not send its body now: only
-   * a new connection knows where the next request begins. */
-  if (!c->body_done && r->expect_continue && !c->body_wanted)
-    c->stream_lost = true;
-  if (!c->body_done && c->body == CONN_BODY_LENGTH &&
-      c->body_left > c->server->setup.limits.drain_bytes)
-    r->close = true;
-  if (c->server->draining || c->stream_lost)
-    r->close = true;
-  str_reset(&c->out);
-  str_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", r->status,
-             http_status_text(r->status), date_text(c->server));
-  if (!bodyless)
-    str_printf(&c->out, "Content-Length: %llu\r\n",
-               (unsigned long long)r->response_length);
-  if (r->close)
-    str_puts(&c->out, "Connection: close\r\n");
-  else if (r->http10)
-    str_puts(&c->out, "Connection: keep-alive\r\n");
-  str_printf(&c->out, "X-Request-Id: %s\r\n", r->id);
-  if (r->head.len)
-    str_append(&c->out, r->head.data, r->head.len);
-  str_puts(&c->out, "\r\n");
-  c->out_at = 0;
-  c->segment = 0;
-  c->segment_at = 0;
-  if (r->method == HTTP_HEAD || bodyless)
-    r->segment_count = 0;
-  skip_sent(c);
-}
-
-static void answer(struct http_request *r, int status) {
-  struct http_conn *c = r->conn;
-
-  MUST(!r->answered && c->active && status >= 200);
-  r->answered = true;
-  r->status = status;
-  conn_kick(c);
-}
-
-void http_answer_empty(struct http_request *r, int status) {
-  r->response_length = 0;
-  r->segment_count = 0;
-  answer(r, status);
-}
-
-void http_answer_memory(struct http_request *r, int status, const void *data,
-                        size_t len) {
-  struct http_segment *segment = mem_arena_alloc(r->arena, sizeof(*segment));
-
-  *segment = (struct http_segment){.data = data, .fd = -1, .len = len};
-  http_answer_segments(r, status, segment, len > 0 ? 1 : 0);
-}
-
-void http_answer_segments(struct http_request *r, int status,
-                          struct http_segment *segments, size_t count) {
-  r->segments = segments;
-  r->segment_count = count;
-  r->response_length = 0;
-  for (size_t i = 0; i < count; i++)
-    r->response_length += segments[i].len;
-  answer(r, status);
-}
-
-void http_answer_length(struct http_request *r, int status, uint64_t length) {
-  MUST(r->method == HTTP_HEAD || status == 304);
-  r->segment_count = 0;
-  r->response_length = length;
-  answer(r, status);
-}
-
-static void sent(struct http_conn *c, size_t len) {
-  size_t of_head = c->out.len - c->out_at;
-
-  if (of_head > len)
-    of_head = len;
-  c->out_at += of_head;
-  len -= of_head;
-  c->r.bytes_sent += len;
-  c->moved += len + of_head;
-  atomic_fetch_add_explicit(&c->server->setup.counters->bytes_out,
-                            len + of_head, memory_order_relaxed);
-  while (len > 0) {
-    uint64_t left = c->r.segments[c->segment].len - c->segment_at;
-    uint64_t run = len < left ? len : left;
-
-    c->segment_at += run;
-    len -= (size_t)run;
+    if (r->method == HTTP_HEAD || bodyless)
+        r->segment_count = 0;
     skip_sent(c);
-  }
+}
+
+static void answer(struct http_request *r, int status)
+{
+    struct http_conn *c = r->conn;
+
+    MUST(!r->answered && c->active && status >= 200);
+    r->answered = true;
+    r->status = status;
+    conn_kick(c);
+}
+
+void http_answer_empty(struct http_request *r, int status)
+{
+    r->response_length = 0;
+    r->segment_count = 0;
+    answer(r, status);
+}
+
+void http_answer_memory(struct http_request *r, int status, const void *data, size_t len)
+{
+    struct http_segment *segment = mem_arena_alloc(r->arena, sizeof(*segment));
+
+    *segment = (struct http_segment){.data = data, .fd = -1, .len = len};
+    http_answer_segments(r, status, segment, len > 0 ? 1 : 0);
+}
+
+void http_answer_segments(struct http_request *r, int status, struct http_segment *segments,
+                          size_t count)
+{
+    r->segments = segments;
+    r->segment_count = count;
+    r->response_length = 0;
+    for (size_t i = 0; i < count; i++)
+        r->response_length += segments[i].len;
+    answer(r, status);
+}
+
+void http_answer_length(struct http_request *r, int status, uint64_t length)
+{
+    MUST(r->method == HTTP_HEAD || status == 304);
+    r->segment_count = 0;
+    r->response_length = length;
+    answer(r, status);
+}
+
+static void sent(struct http_conn *c, size_t len)
+{
+    size_t of_head = c->out.len - c->out_at;
+
+    if (of_head > len)
+        of_head = len;
+    c->out_at += of_head;
+    len -= of_head;
+    c->r.bytes_sent += len;
+    c->moved += len + of_head;
+    atomic_fetch_add_explicit(&c->server->setup.counters->bytes_out, len + of_head,
+                              memory_order_relaxed);
+    while (len > 0) {
+        uint64_t left = c->r.segments[c->segment].len - c->segment_at;
+        uint64_t run = len < left ? len : left;
+
+        c->segment_at += run;
+        len -= (size_t)run;
+        skip_sent(c);
+    }
 }
 
 /* The rest of the head and the memory segments that follow it. */
-static int send_memory(struct http_conn *c, size_t *done_r) {
-  struct iovec parts[PARTS_MAX];
-  size_t count = 0, i;
-  uint64_t at = c->segment_at;
+static int send_memory(struct http_conn *c, size_t *done_r)
+{
+    struct iovec parts[PARTS_MAX];
+    size_t count = 0, i;
+    uint64_t at = c->segment_at;
 
-  if (c->out_at < c->out.len)
-    parts[count++] =
-        (struct iovec){c->out.data + c->out_at, c->out.len - c->out_at};
-  for (i = c->segment;
-       i < c->r.segment_count && c->r.segments[i].data && count < PARTS_MAX;
-       i++) {
-    parts[count++] =
-        (struct iovec){(char *)(uintptr_t)c->r.segments[i].data + at,
-                       (size_t)(c->r.segments[i].len - at)};
-    at = 0;
-  }
-  return io_write(c->watch.fd, parts, count, i < c->r.segment_count, done_r);
+    if (c->out_at < c->out.len)
+        parts[count++] = (struct iovec){c->out.data + c->out_at, c->out.len - c->out_at};
+    for (i = c->segment; i < c->r.segment_count && c->r.segments[i].data && count < PARTS_MAX;
+         i++) {
+        parts[count++] = (struct iovec){(char *)(uintptr_t)c->r.segments[i].data + at,
+                                        (size_t)(c->r.segments[i].len - at)};
+        at = 0;
+    }
+    return io_write(c->watch.fd, parts, count, i < c->r.segment_count, done_r);
 }
 
-static int send_file(struct http_conn *c, size_t *done_r) {
-  const struct http_segment *segment = &c->r.segments[c->segment];
-  uint64_t left = segment->len - c->segment_at;
+static int send_file(struct http_conn *c, size_t *done_r)
+{
+    const struct http_segment *segment = &c->r.segments[c->segment];
+    uint64_t left = segment->len - c->segment_at;
 
-  return io_send_file(c->watch.fd, segment->fd, segment->offset + c->segment_at,
-                      left > FILE_PIECE ? FILE_PIECE : (size_t)left, done_r);
+    return io_send_file(c->watch.fd, segment->fd, segment->offset + c->segment_at,
+                        left > FILE_PIECE ? FILE_PIECE : (size_t)left, done_r);
 }
 
-enum conn_step response_step(struct http_conn *c) {
-  struct http_request *r = &c->r;
-  bool memory = c->out_at < c->out.len;
-  size_t done;
-  int err;
+enum conn_step response_step(struct http_conn *c)
+{
+    struct http_request *r = &c->r;
+    bool memory = c->out_at < c->out.len;
+    size_t done;
+    int err;
 
-  if (!memory && c->segment == r->segment_count)
-    return STEP_STATE;
-  memory = memory || r->segments[c->segment].data;
-  err = memory ? send_memory(c, &done) : send_file(c, &done);
-  if (err == ERR_BUSY)
-    return STEP_WAIT;
-  if (err == ERR_DAMAGED || err == ERR_IO)
-    log_error(err == ERR_IO
-                  ? "a file cannot be read; the connection is cut"
-                  : "a file ended before its length; the connection is cut",
-              "req=%s", r->id);
-  if (err != 0) {
-    c->aborted = true;
-    return STEP_STATE;
-  }
-  sent(c, done);
-  if (c->out_at == c->out.len && c->segment == r->segment_count)
-    return STEP_STATE;
-  return memory ? STEP_AGAIN : STEP_YIELD;
+    if (!memory && c->segment == r->segment_count)
+        return STEP_STATE;
+    memory = memory || r->segments[c->segment].data;
+    err = memory ? send_memory(c, &done) : send_file(c, &done);
+    if (err == ERR_BUSY)
+        return STEP_WAIT;
+    if (err == ERR_DAMAGED || err == ERR_IO)
+        log_error(err == ERR_IO ? "a file cannot be read; the connection is cut"
+                                : "a file ended before its length; the connection is cut",
+                  "req=%s", r->id);
+    if (err != 0) {
+        c->aborted = true;
+        return STEP_STATE;
+    }
+    sent(c, done);
+    if (c->out_at == c->out.len && c->segment == r->segment_count)
+        return STEP_STATE;
+    return memory ? STEP_AGAIN : STEP_YIELD;
 }

@@ -38,7 +38,8 @@ struct link {
 static void link_connect(struct link *link);
 static void link_flush(struct link *link);
 
-static void ask_finish(struct link *link, struct ask *ask, int err, struct msg_reader *reply, int fd)
+static void ask_finish(struct link *link, struct ask *ask, int err, struct msg_reader *reply,
+                       int fd)
 {
     TAILQ_REMOVE(&link->asks, ask, entry);
     link->waiting--;
@@ -72,9 +73,9 @@ static struct ask *link_ask_by_id(struct link *link, uint64_t id)
 {
     struct ask *ask;
 
-    TAILQ_FOREACH (ask, &link->asks, entry)
-        if (ask->id == id)
-            return ask;
+    TAILQ_FOREACH(ask, &link->asks, entry)
+    if (ask->id == id)
+        return ask;
     return NULL;
 }
 
@@ -139,7 +140,8 @@ static void link_flush(struct link *link)
     struct ask *ask;
     bool full = false;
 
-    TAILQ_FOREACH (ask, &link->asks, entry) {
+    TAILQ_FOREACH(ask, &link->asks, entry)
+    {
         int err;
 
         if (ask->sent)

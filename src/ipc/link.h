@@ -40,7 +40,8 @@ struct link_setup {
 
 struct link *link_new(const struct link_setup *setup);
 void link_free(struct link **link);
-/* Begins a question: returns a writer positioned behind the header; put the fields, then link_ask_send. */
+/* Begins a question: returns a writer positioned behind the header; put the fields, then
+ * link_ask_send. */
 struct msg_writer *link_ask_begin(struct link *link, struct ask *ask, enum msg_type type);
 void link_ask_send(struct link *link, struct ask *ask);
 /* The same, ahead of all others; for on_connect. Not repeated after EOF: `done` gets CLOSED. */

@@ -13,10 +13,9 @@
 static const struct {
     const char *name;
     unsigned deadline_ms;
-} types[MSG_TYPE_COUNT] = {
-    [MSG_NONE] = {"NONE", 0},
+} types[MSG_TYPE_COUNT] = {[MSG_NONE] = {"NONE", 0},
 #define X(name, deadline) [MSG_##name] = {#name, deadline},
-    MSG_TABLE(X)
+                           MSG_TABLE(X)
 #undef X
 };
 

@@ -25,9 +25,9 @@
 /* X(NAME, deadline of the asking side in milliseconds) */
 #define MSG_TABLE(X)                                                                               \
     /* worker, ctl -> catalog */                                                                   \
-    X(HELLO, 20000)           /* -> descriptor of the index */                                     \
-    X(BLOB_COMMIT, 20000)     /* a file was made durable under its digest: link it */              \
-    X(BLOB_MOUNT, 20000)      /* link a blob of another image */                                   \
+    X(HELLO, 20000)       /* -> descriptor of the index */                                         \
+    X(BLOB_COMMIT, 20000) /* a file was made durable under its digest: link it */                  \
+    X(BLOB_MOUNT, 20000)  /* link a blob of another image */                                       \
     X(BLOB_DELETE, 20000)                                                                          \
     X(MANIFEST_PUT, 20000)                                                                         \
     X(MANIFEST_DELETE, 20000)                                                                      \

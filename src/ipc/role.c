@@ -27,8 +27,8 @@ struct role {
 static bool role_keeps(const struct role_start *start, int fd)
 {
     if (fd == start->control_fd || fd == start->run_dir_fd || fd == start->listen_fd ||
-        fd == start->lock_fd ||
-        fd == start->index_write_fd || fd == start->index_read_fd || fd == log_fd())
+        fd == start->lock_fd || fd == start->index_write_fd || fd == start->index_read_fd ||
+        fd == log_fd())
         return true;
     for (size_t i = 0; start->connector_fds && i < start->conf->connector_count; i++)
         if (fd == start->connector_fds[i])

@@ -35,7 +35,7 @@ struct role_start {
     int control_fd;      /* SEQPACKET to the master */
     int run_dir_fd;      /* of the role sockets */
     int listen_fd;       /* the role's own socket; -1 for workers */
-    int lock_fd;         /* catalog: the data directory's flock, held as long as it lives; else -1 */
+    int lock_fd; /* catalog: the data directory's flock, held as long as it lives; else -1 */
     const int *connector_fds; /* by place in conf->connectors; NULL for others */
     int index_write_fd;       /* catalog: the map of an earlier catalog; else -1 */
     int index_read_fd;        /* worker: the present map; -1 when there is none yet */

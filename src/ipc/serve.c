@@ -125,7 +125,8 @@ static void peer_receive(struct serve_peer *peer)
 
 static void peer_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct serve_peer *peer = (struct serve_peer *)((char *)watch - offsetof(struct serve_peer, watch));
+    struct serve_peer *peer =
+        (struct serve_peer *)((char *)watch - offsetof(struct serve_peer, watch));
 
     if (events & EPOLLOUT)
         peer_flush(peer);
@@ -189,8 +190,8 @@ void serve_free(struct serve **serve_p)
     if (!serve)
         return;
     *serve_p = NULL;
-    HASH_ITER (hh, serve->peers, peer, next)
-        peer_drop(peer);
+    HASH_ITER(hh, serve->peers, peer, next)
+    peer_drop(peer);
     loop_fd_remove(serve->setup.loop, &serve->watch);
     str_free(&serve->in);
     loop_free_later(serve->setup.loop, serve);
@@ -236,7 +237,8 @@ void serve_broadcast(struct serve *serve, struct msg_writer *w, int pass_fd)
 {
     struct serve_peer *peer, *next;
 
-    HASH_ITER (hh, serve->peers, peer, next) {
+    HASH_ITER(hh, serve->peers, peer, next)
+    {
         /* Out of turn or not at all: whoever reads the old index's end mark must
          * find the new one already in its socket. */
         if (!STAILQ_EMPTY(&peer->out) || msg_send(peer->watch.fd, w, pass_fd) != 0)

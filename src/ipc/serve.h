@@ -20,7 +20,8 @@ struct serve_setup {
     int listen_fd; /* inherited from the master; never closed here */
     size_t peers_max;
     /* A question. Returns 0, or an error that ends the peer (logged). */
-    int (*on_message)(struct serve *serve, struct serve_return to, struct msg_reader *message, void *ctx);
+    int (*on_message)(struct serve *serve, struct serve_return to, struct msg_reader *message,
+                      void *ctx);
     void *ctx;
 };
 
@@ -30,7 +31,8 @@ void serve_free(struct serve **serve);
 void serve_reply_begin(struct msg_writer *w, struct serve_return to);
 /* Sends and frees the writer. pass_fd stays the caller's. */
 void serve_reply(struct serve *serve, struct serve_return to, struct msg_writer *w, int pass_fd);
-/* One message to every peer (INDEX_NEW). A peer that cannot take it now is dropped: it will reconnect. */
+/* One message to every peer (INDEX_NEW). A peer that cannot take it now is dropped: it will
+ * reconnect. */
 void serve_broadcast(struct serve *serve, struct msg_writer *w, int pass_fd);
 size_t serve_peers(const struct serve *serve);
 

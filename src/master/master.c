@@ -201,7 +201,8 @@ static void master_init(struct master *m, struct conf *conf,
     slots_init(m);
 }
 
-int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES], int started_fd)
+int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES],
+               int started_fd)
 {
     struct master *m = mem_alloc(sizeof(*m));
     struct serve_setup control = {.peers_max = 16, .on_message = status_message, .ctx = m};
@@ -221,8 +222,7 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
     control.listen_fd = m->control_fd;
     MUST(master_watch_signals(m) == 0);
     MUST(serve_new(&control, &m->control) == 0);
-    log_notice("starting", "file=%s data_dir=%s", log_quote(conf->file),
-               log_quote(conf->data_dir));
+    log_notice("starting", "file=%s data_dir=%s", log_quote(conf->file), log_quote(conf->data_dir));
     start_role(m, MASTER_CATALOG, 1);
     loop_run(m->loop);
     log_notice("stopped", NULL);

@@ -47,7 +47,7 @@ struct slot {
 };
 
 enum master_phase {
-    MASTER_STARTING,  /* first catalog, then the rest */
+    MASTER_STARTING, /* first catalog, then the rest */
     MASTER_SERVING,
     MASTER_RELOADING, /* the new catalog, then new workers, then the old ones drain */
     MASTER_DRAINING,  /* QUIT: workers finish, then all end */
@@ -77,7 +77,8 @@ struct master {
 
 /* Runs the daemon with a checked configuration, which it owns from then on.
  * started_fd gets one byte when everything serves; -1: nobody waits. Returns the exit status. */
-int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES], int started_fd);
+int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES],
+               int started_fd);
 /* Moves a start, reload or stop on; called after every change of a slot. */
 void master_progress(struct master *m);
 

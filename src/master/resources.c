@@ -172,8 +172,8 @@ static int resources_lock(struct master *m)
     }
     while (flock(m->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK || --tries == 0) {
-            log_error("another entrepotd uses this data directory; stop it first",
-                      "data_dir=%s", log_quote(m->conf->data_dir));
+            log_error("another entrepotd uses this data directory; stop it first", "data_dir=%s",
+                      log_quote(m->conf->data_dir));
             str_free(&path);
             return ERR_BUSY;
         }

@@ -189,8 +189,7 @@ static int parse_annotations(struct parse *p, const struct json_value *root)
         return err;
     if (annotations->type != JSON_OBJECT)
         return refuse(p, "annotations must be an object");
-    p->m->annotations =
-        mem_arena_alloc(p->arena, annotations->count * sizeof(*p->m->annotations));
+    p->m->annotations = mem_arena_alloc(p->arena, annotations->count * sizeof(*p->m->annotations));
     for (const struct json_value *a = annotations->first; a; a = a->next) {
         if (a->type != JSON_STRING)
             return refuse(p, "annotations must be strings");

@@ -25,8 +25,8 @@ enum manifest_ref_kind {
 };
 
 struct manifest_ref {
-    uint8_t kind;   /* enum manifest_ref_kind */
-    bool exempt;    /* need not exist here: has `urls` or a non-distributable type */
+    uint8_t kind; /* enum manifest_ref_kind */
+    bool exempt;  /* need not exist here: has `urls` or a non-distributable type */
     uint64_t size;
     struct digest digest;
 };

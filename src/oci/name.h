@@ -9,11 +9,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define NAME_IMAGE_MAX 255
-#define NAME_TAG_MAX   128
+#define NAME_IMAGE_MAX      255
+#define NAME_TAG_MAX        128
 #define NAME_MEDIA_TYPE_MAX 255
 
-/* [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)* , at most NAME_IMAGE_MAX. */
+/* [a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(\/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)* , at most NAME_IMAGE_MAX.
+ */
 bool name_image_ok(const char *name, size_t len);
 /* [a-zA-Z0-9_][a-zA-Z0-9._-]{0,127} */
 bool name_tag_ok(const char *tag, size_t len);

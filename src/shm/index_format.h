@@ -31,13 +31,14 @@ struct index_header {
     uint64_t generation;
     _Atomic uint32_t state; /* enum index_map_state */
     uint32_t pad;
-    uint8_t seed[16]; /* of siphash_128, random for each map */
+    uint8_t seed[16];    /* of siphash_128, random for each map */
     uint64_t slot_count; /* power of two */
     uint64_t slots_offset, arena_offset, arena_size, total_size;
     _Atomic uint64_t slots_used, slots_dead, arena_used;
     /* by place of the blob store in the configuration (workers read these for quotas) */
-    _Atomic uint64_t store_bytes[INDEX_STORES_MAX];   /* blobs */
-    _Atomic uint64_t upload_bytes[INDEX_STORES_MAX];  /* open upload sessions, counted now and then */
+    _Atomic uint64_t store_bytes[INDEX_STORES_MAX]; /* blobs */
+    _Atomic uint64_t
+        upload_bytes[INDEX_STORES_MAX]; /* open upload sessions, counted now and then */
     _Atomic uint64_t upload_count[INDEX_STORES_MAX];
 };
 

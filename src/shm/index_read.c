@@ -84,8 +84,7 @@ static const struct index_record *record_at(const struct index_map *map, uint64_
         h->arena_size < sizeof(*record))
         return NULL;
     record = (const struct index_record *)((const char *)h + offset);
-    if (record->media_type_len >=
-        h->arena_offset + h->arena_size - offset - sizeof(*record))
+    if (record->media_type_len >= h->arena_offset + h->arena_size - offset - sizeof(*record))
         return NULL;
     return record;
 }

@@ -16,7 +16,8 @@ struct index_writer {
  * arena_bytes of records, state BUILDING. */
 must_check int index_writer_new(uint64_t generation, uint64_t entries, uint64_t arena_bytes,
                                 struct index_writer *writer_r);
-/* Takes over a map left by an earlier catalog, only to supersede it. The descriptor is owned then. */
+/* Takes over a map left by an earlier catalog, only to supersede it. The descriptor is owned then.
+ */
 must_check int index_writer_adopt(int fd, struct index_writer *writer_r);
 void index_writer_close(struct index_writer *writer);
 

@@ -42,13 +42,11 @@ must_check int store_upload_unlink(const struct store *store, const char *repo, 
 /* Remembers that the first `size` bytes hash to `digest`, for the worker that
  * takes the final PUT. Holds only within this boot: after a power loss the
  * bytes may differ, so it names the boot id and is ignored after another. */
-must_check int store_upload_sum_save(const struct store *store, const char *repo,
-                                     const char *image, const char *id, uint64_t size,
-                                     const struct digest *digest);
+must_check int store_upload_sum_save(const struct store *store, const char *repo, const char *image,
+                                     const char *id, uint64_t size, const struct digest *digest);
 /* NOT_FOUND when nothing valid is known for exactly `size` bytes. */
-must_check int store_upload_sum_load(const struct store *store, const char *repo,
-                                     const char *image, const char *id, uint64_t size,
-                                     struct digest *digest_r);
+must_check int store_upload_sum_load(const struct store *store, const char *repo, const char *image,
+                                     const char *id, uint64_t size, struct digest *digest_r);
 
 /* fdatasync, rename to its digest's place, fsync of the directory. Blocks. */
 must_check int store_upload_finish(const struct store *store, int fd, const char *repo,

@@ -77,8 +77,7 @@ int store_upload_open(const struct store *store, const char *repo, const char *i
     return 0;
 }
 
-static bool sum_path(const char *repo, const char *image, const char *id,
-                     char out[LAYOUT_PATH_MAX])
+static bool sum_path(const char *repo, const char *image, const char *id, char out[LAYOUT_PATH_MAX])
 {
     if (!layout_upload(id, repo, image, out))
         return false;

@@ -73,7 +73,7 @@ static void repos_json(struct msg_reader *r)
 
 static void repos_text(struct msg_reader *r)
 {
-    static const char *const heads[] = {"REPOSITORY", "TYPE", "STATE", "BLOBSTORE", "IMAGES",
+    static const char *const heads[] = {"REPOSITORY", "TYPE",      "STATE", "BLOBSTORE", "IMAGES",
                                         "TAGS",       "MANIFESTS", "BLOBS", "BYTES"};
     struct ctl_table table = {.columns = 9};
     uint32_t count = msg_get_u32(r);

@@ -19,9 +19,9 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#define POOL_THREADS   4
-#define CATALOG_QUEUE  4096
-#define DRAIN_BYTES    (1u << 20)
+#define POOL_THREADS  4
+#define CATALOG_QUEUE 4096
+#define DRAIN_BYTES   (1u << 20)
 /* Requests wait this long for a new index; a start waits for a first one as long. */
 #define INDEX_WAIT_MS 5000
 
@@ -47,9 +47,8 @@ static void worker_serve(struct worker *w);
 
 static bool index_fresh(const struct worker *w)
 {
-    return w->api.index.header &&
-           atomic_load_explicit(&w->api.index.header->state, memory_order_acquire) ==
-               INDEX_COMPLETE;
+    return w->api.index.header && atomic_load_explicit(&w->api.index.header->state,
+                                                       memory_order_acquire) == INDEX_COMPLETE;
 }
 
 static void worker_dispatch(struct worker *w, struct http_request *r)
@@ -250,8 +249,7 @@ static int worker_open(struct worker *w)
     if (access_open(conf->access_log) != 0)
         log_error("cannot open the access log: requests are not logged", "path=%s",
                   log_quote(conf->access_log));
-    if (w->start->index_read_fd >= 0 &&
-        index_map_open(w->start->index_read_fd, &w->api.index) != 0)
+    if (w->start->index_read_fd >= 0 && index_map_open(w->start->index_read_fd, &w->api.index) != 0)
         log_error("the index left by the master cannot be used", NULL);
     err = pool_new(w->loop, POOL_THREADS, &w->api.pool);
     if (err != 0)
