@@ -70,8 +70,7 @@ struct digest_ctx *api_hashes_take(struct api_hashes *hashes, const char *id, ui
     struct digest_ctx *ctx = NULL;
     struct kept *kept;
 
-    TAILQ_FOREACH(kept, &hashes->list, entry)
-    {
+    TAILQ_FOREACH(kept, &hashes->list, entry) {
         if (strcmp(kept->id, id) != 0)
             continue;
         if (kept->offset == offset) {

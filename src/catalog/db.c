@@ -97,8 +97,7 @@ static void overlay_clear(struct db *db)
 {
     struct overlay *o, *next;
 
-    HASH_ITER(hh, db->overlay, o, next)
-    {
+    HASH_ITER(hh, db->overlay, o, next) {
         HASH_DEL(db->overlay, o);
         free(o->value);
         free(o);

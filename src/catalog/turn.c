@@ -175,9 +175,9 @@ static void turn_index_before(struct turn *turn)
     struct turn_index_change *change;
 
     STAILQ_FOREACH(change, &turn->changes, entry)
-    if (!change->put)
-        change->was_live = index_kill(&turn->catalog->index, change->kind, change->repo,
-                                      change->image, change->ref);
+        if (!change->put)
+            change->was_live = index_kill(&turn->catalog->index, change->kind, change->repo,
+                                          change->image, change->ref);
 }
 
 static void turn_index_take_back(struct turn *turn)
@@ -185,8 +185,9 @@ static void turn_index_take_back(struct turn *turn)
     struct turn_index_change *change;
 
     STAILQ_FOREACH(change, &turn->changes, entry)
-    if (!change->put && change->was_live)
-        index_revive(&turn->catalog->index, change->kind, change->repo, change->image, change->ref);
+        if (!change->put && change->was_live)
+            index_revive(&turn->catalog->index, change->kind, change->repo, change->image,
+                         change->ref);
 }
 
 /* Additions in order; a retraction that a later operation of the same turn made
@@ -196,8 +197,7 @@ static int turn_index_after(struct turn *turn)
     struct index_writer *index = &turn->catalog->index;
     struct turn_index_change *change;
 
-    STAILQ_FOREACH(change, &turn->changes, entry)
-    {
+    STAILQ_FOREACH(change, &turn->changes, entry) {
         int err = 0;
 
         if (change->put)

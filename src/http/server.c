@@ -25,8 +25,7 @@ static void listeners_watch(struct http_server *server, bool on)
 {
     struct http_listener *listener;
 
-    SLIST_FOREACH(listener, &server->listeners, entry)
-    {
+    SLIST_FOREACH(listener, &server->listeners, entry) {
         if (!on)
             loop_fd_remove(server->setup.loop, &listener->watch);
         else if (!listener->watch.added &&
@@ -180,7 +179,7 @@ void http_server_drain(struct http_server *server)
     server->draining = true;
     listeners_watch(server, false);
     SLIST_FOREACH(listener, &server->listeners, entry)
-    close(listener->watch.fd); /* the address is free for others while we finish */
+        close(listener->watch.fd); /* the address is free for others while we finish */
     for (c = TAILQ_FIRST(&server->conns); c; c = next) {
         next = TAILQ_NEXT(c, entry);
         conn_drain(c);

@@ -74,8 +74,8 @@ static struct ask *link_ask_by_id(struct link *link, uint64_t id)
     struct ask *ask;
 
     TAILQ_FOREACH(ask, &link->asks, entry)
-    if (ask->id == id)
-        return ask;
+        if (ask->id == id)
+            return ask;
     return NULL;
 }
 
@@ -140,8 +140,7 @@ static void link_flush(struct link *link)
     struct ask *ask;
     bool full = false;
 
-    TAILQ_FOREACH(ask, &link->asks, entry)
-    {
+    TAILQ_FOREACH(ask, &link->asks, entry) {
         int err;
 
         if (ask->sent)

@@ -191,7 +191,7 @@ void serve_free(struct serve **serve_p)
         return;
     *serve_p = NULL;
     HASH_ITER(hh, serve->peers, peer, next)
-    peer_drop(peer);
+        peer_drop(peer);
     loop_fd_remove(serve->setup.loop, &serve->watch);
     str_free(&serve->in);
     loop_free_later(serve->setup.loop, serve);
@@ -237,8 +237,7 @@ void serve_broadcast(struct serve *serve, struct msg_writer *w, int pass_fd)
 {
     struct serve_peer *peer, *next;
 
-    HASH_ITER(hh, serve->peers, peer, next)
-    {
+    HASH_ITER(hh, serve->peers, peer, next) {
         /* Out of turn or not at all: whoever reads the old index's end mark must
          * find the new one already in its socket. */
         if (!STAILQ_EMPTY(&peer->out) || msg_send(peer->watch.fd, w, pass_fd) != 0)

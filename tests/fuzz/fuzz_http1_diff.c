@@ -3,11 +3,30 @@
  * it must accept too, and understand the same. The other way round is allowed:
  * we refuse more. Methods it does not know are left out.
  */
+/* Both have these names. */
+#define http_method  other_http_method
+#define HTTP_GET     other_HTTP_GET
+#define HTTP_HEAD    other_HTTP_HEAD
+#define HTTP_POST    other_HTTP_POST
+#define HTTP_PUT     other_HTTP_PUT
+#define HTTP_PATCH   other_HTTP_PATCH
+#define HTTP_DELETE  other_HTTP_DELETE
+#define HTTP_OPTIONS other_HTTP_OPTIONS
+#include <http_parser.h>
+#undef http_method
+#undef HTTP_GET
+#undef HTTP_HEAD
+#undef HTTP_POST
+#undef HTTP_PUT
+#undef HTTP_PATCH
+#undef HTTP_DELETE
+#undef HTTP_OPTIONS
+
 #include "base/must.h"
 #include "http/http1.h"
 
-#include <http_parser.h>
 #include <string.h>
+#include <strings.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -80,6 +99,19 @@ static void compare(const struct http_request *r, const http_parser *parser, con
     MUST(r->has_length ? o->length == r->length : o->length == UINT64_MAX);
 }
 
+/* http-parser takes a header whose name only begins with Transfer-Encoding for
+ * that one when it looks for a Content-Length beside it. */
+static bool confuses_other(const struct http_request *r)
+{
+    static const char name[] = "Transfer-Encoding";
+
+    for (size_t i = 0; i < r->header_count; i++)
+        if (strncasecmp(r->headers[i].name, name, sizeof(name) - 1) == 0 &&
+            r->headers[i].name[sizeof(name) - 1] != '\0')
+            return true;
+    return false;
+}
+
 static void ask_other(const struct http_request *r, const char *data, size_t len)
 {
     http_parser_settings settings;
@@ -113,7 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *reason;
 
     if (len > 0 && len <= HTTP_HEAD_MAX &&
-        http1_parse_head(&r, (const char *)data, len, &reason) == 0)
+        http1_parse_head(&r, (const char *)data, len, &reason) == 0 && !confuses_other(&r))
         ask_other(&r, (const char *)data, len);
     mem_arena_free(&r.arena);
     return 0;

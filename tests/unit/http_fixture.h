@@ -167,6 +167,8 @@ static inline void fixture_request(struct http_request *r, void *ctx)
         http_body_start(r);
     } else if (strcmp(r->path, "/file") == 0) {
         fixture_file(r, f, FILE_BYTES);
+    } else if (strcmp(r->path, "/empty-file") == 0) {
+        fixture_file(r, f, 0);
     } else if (strcmp(r->path, "/short") == 0) {
         fixture_file(r, f, FILE_BYTES + 1);
     } else if (strcmp(r->path, "/segments") == 0) {
