@@ -72,35 +72,11 @@ static bool rate_kept(const struct http_conn *c)
            (int64_t)(limits->min_rate * limits->rate_window_ms / 1000);
 }
 
-/* Frees what is read off, so that an idle connection holds no buffer. */
-static void in_release(struct http_conn *c)
-{
-    if (c->in_at < c->in_len)
-        return;
-    free(c->in);
-    c->in = NULL;
-    c->in_at = c->in_len = 0;
-}
-
-void conn_keep(struct http_conn *c, const char *data, size_t len)
-{
-    size_t left = c->in_len - c->in_at;
-
-    if (len == 0)
-        return;
-    if (left > 0 && c->in_at > 0)
-        memmove(c->in, c->in + c->in_at, left);
-    c->in = mem_grow(c->in, left + len);
-    memcpy(c->in + left, data, len);
-    c->in_at = 0;
-    c->in_len = left + len;
-}
-
 static void conn_await_head(struct http_conn *c)
 {
     const struct http_limits *limits = &c->server->setup.limits;
 
-    in_release(c);
+    conn_release(c);
     c->state = CONN_HEAD;
     c->empty_lines = 0;
     deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
@@ -222,7 +198,7 @@ static void head_complete(struct http_conn *c, size_t len)
     request_begin(c);
     status = http1_parse_head(&c->r, c->in + c->in_at, len, &reason);
     c->in_at += len;
-    in_release(c);
+    conn_release(c);
     conn_body_begin(c);
     if (status != 0)
         conn_refuse(c, status, reason);
@@ -246,7 +222,10 @@ static bool head_there(struct http_conn *c)
     at = c->in + c->in_at;
     left = c->in_len - c->in_at;
     if ((uint8_t)*at == TLS_HANDSHAKE) {
-        c->state = CONN_DONE; /* a client that speaks TLS to a plain port */
+        /* Go's clients know plain HTTP in answer to their handshake, and some
+         * (docker manifest --insecure) fall back to HTTP on nothing else. */
+        c->in_at = c->in_len;
+        conn_refuse(c, 400, "this port speaks plain HTTP, not TLS");
         return true;
     }
     if (left > HTTP_HEAD_MAX)
@@ -306,7 +285,7 @@ static void linger(struct http_conn *c)
 {
     io_shutdown(c->watch.fd);
     c->in_at = c->in_len;
-    in_release(c);
+    conn_release(c);
     c->state = CONN_LINGER;
     deadline_in(c, LINGER_MS);
 }

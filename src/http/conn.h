@@ -98,19 +98,22 @@ void conn_kick(struct http_conn *c);
 void conn_drain(struct http_conn *c);
 /* Ends without a word. */
 void conn_drop(struct http_conn *c);
-/* Puts bytes back that were read too far. */
-void conn_keep(struct http_conn *c, const char *data, size_t len);
 /* An answer by the connection itself to what cannot be handled; closes after
  * it. */
 void conn_refuse(struct http_conn *c, int status, const char *reason);
 
-/* conn_body.c: results of a step */
+/* conn_body.c; results of a step */
 enum conn_step {
     STEP_AGAIN, /* more may be possible */
     STEP_WAIT,  /* for the socket, or for the handler */
     STEP_YIELD, /* more is possible, but others wait */
     STEP_STATE  /* the state changed or is to change */
 };
+
+/* Keeps bytes that were read too far. */
+void conn_keep(struct http_conn *c, const char *data, size_t len);
+/* Frees the buffer of what is read off: an idle connection holds none. */
+void conn_release(struct http_conn *c);
 /* Moves body bytes to the handler, or away. */
 enum conn_step conn_body_step(struct http_conn *c);
 /* The body will not come to its end: CLOSED, TIMEOUT, INVALID. */

@@ -9,9 +9,33 @@
 #include "http/conn.h"
 #include "http/io.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char continue_line[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+void conn_release(struct http_conn *c)
+{
+    if (c->in_at < c->in_len)
+        return;
+    free(c->in);
+    c->in = NULL;
+    c->in_at = c->in_len = 0;
+}
+
+void conn_keep(struct http_conn *c, const char *data, size_t len)
+{
+    size_t left = c->in_len - c->in_at;
+
+    if (len == 0)
+        return;
+    if (left > 0 && c->in_at > 0)
+        memmove(c->in, c->in + c->in_at, left);
+    c->in = mem_grow(c->in, left + len);
+    memcpy(c->in + left, data, len);
+    c->in_at = 0;
+    c->in_len = left + len;
+}
 
 void conn_body_begin(struct http_conn *c)
 {

@@ -123,9 +123,11 @@ def test_oversized_heads(entrepot):
     assert raw.exchange(entrepot, large)[0] == 431
 
 
-def test_tls_to_a_plain_port_is_closed_at_once(entrepot):
+def test_tls_to_a_plain_port_is_told_so_at_once(entrepot):
     with raw.connect(entrepot) as s:
         s.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + os.urandom(64))
+        status, headers, body = raw.read_response(s)
+        assert status == 400 and b"plain HTTP" in body and headers["connection"] == "close"
         assert raw.closed(s)
 
 

@@ -225,7 +225,7 @@ static inline void fixture_control(struct loop_fd *watch, uint32_t events)
     (void)events;
     if (read(watch->fd, &count, sizeof(count)) != sizeof(count))
         abort();
-    switch (f->command) {
+    switch (atomic_load(&f->command)) {
     case 1:
         loop_stop(f->loop);
         break;

@@ -11,6 +11,8 @@
 
 #include "http_fixture.h"
 
+#include <time.h>
+
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
 
 static int setup(void **state)
@@ -403,18 +405,31 @@ static void disconnects_at_every_stage(void **state)
     assert_int_equal(f->counters.connections, 0);
 }
 
+static uint64_t cpu_us(pthread_t thread)
+{
+    struct timespec used;
+    clockid_t clock;
+
+    assert_int_equal(pthread_getcpuclockid(thread, &clock), 0);
+    assert_int_equal(clock_gettime(clock, &used), 0);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
 /* The peer leaves, the handler works on and answers into the void. */
 static void answer_after_the_peer_left(void **state)
 {
     struct fixture *f = *state;
     struct linger now = {.l_onoff = 1, .l_linger = 0};
     int fd = client_connect(f);
+    uint64_t before;
 
     assert_true(client_say(fd, GET("/hold")));
     assert_true(fixture_reaches(&f->requests, 1));
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
     close(fd);
-    poll(NULL, 0, 5);
+    before = cpu_us(f->thread);
+    poll(NULL, 0, 50);
+    assert_true(cpu_us(f->thread) - before < 25000); /* the end is not reported for ever */
     assert_int_equal(f->finished, 0);
     fixture_command(f, 3);
     assert_true(fixture_reaches(&f->finished, 1));

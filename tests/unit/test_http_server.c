@@ -119,17 +119,18 @@ static void readers_above_the_rate_live(void **state)
 {
     struct http_limits limits = fixture_limits();
     struct fixture *f;
-    char *piece = malloc(8192);
-    int fd;
+    char *piece = malloc(4096);
+    int fd, small = 65536;
 
     (void)state;
-    limits.rate_window_ms = 60;
-    limits.min_rate = 100000; /* 6000 bytes a window */
+    limits.rate_window_ms = 80;
+    limits.min_rate = 100000; /* 8000 bytes a window */
     f = fixture_start(limits);
     fd = client_connect(f);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     assert_true(client_say(fd, GET("/file")));
-    for (int i = 0; i < 200; i++) {
-        assert_true(recv(fd, piece, 8192, 0) > 0);
+    for (int i = 0; i < 250; i++) {
+        assert_true(recv(fd, piece, 4096, 0) > 0);
         poll(NULL, 0, 1);
     }
     assert_int_equal(f->finished, 0);

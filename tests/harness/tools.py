@@ -1,0 +1,27 @@
+"""Running the clients' programs, with a time limit and a readable failure."""
+import shutil
+import subprocess
+
+import pytest
+
+
+def need(*programs):
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+
+
+def run(*command, timeout=180, check=True, **kw):
+    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", timeout=timeout, stdin=subprocess.DEVNULL, **kw)
+    if check:
+        assert done.returncode == 0, f"{' '.join(map(str, command))}\nended with {done.returncode}:\n{done.stdout[-4000:]}"
+    return done
+
+
+def unmount_below(directory):
+    """Everything still mounted below a directory, deepest first."""
+    with open("/proc/self/mounts") as f:
+        points = [line.split()[1].encode().decode("unicode_escape") for line in f]
+    for point in sorted((p for p in points if p.startswith(str(directory) + "/")), reverse=True):
+        subprocess.run(["umount", "-l", point], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
