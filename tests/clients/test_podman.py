@@ -16,7 +16,7 @@ class Podman:
 
     def __call__(self, *args, **kw):
         return run("podman", "--root", self.dir / "root", "--runroot", self.dir / "run", "--storage-driver", "vfs",
-                   "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args, **kw)
+                   "--runtime", "runc", "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args, **kw)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_pull_and_push(podman, entrepot, layout):
     podman("push", "--tls-verify=false", target)
     for name in ("podman/in", "podman/out"):
         assert Registry(entrepot.url, name).head("manifests/1").status_code == 200
-    out = podman("run", "--rm", "--network", "none", "--cgroups", "disabled", "--ulimit", "nofile=1024:1024",
+    out = podman("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024",
                  "--ulimit", "nproc=1024:1024", target, check=False)
     assert out.returncode == 0 and "layered hello from a container" in out.stdout, out.stdout
 
