@@ -81,6 +81,7 @@ static int run_detached(struct conf *conf)
     }
     if (pid > 0) {
         close(ready[1]);
+        conf_free(&conf);
         return wait_for_start(ready[0]);
     }
     close(ready[0]);

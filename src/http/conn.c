@@ -2,10 +2,10 @@
  * conn.c - a connection: head, handler, answer, and again.
  *
  * Runs in workers. conn_run is the one driver: it moves the connection on until
- * it must wait for the socket, for the handler or for nothing more. Handlers'
- * calls come in through it as well; when it is on the stack already they only
- * change state and the outer call goes on. A connection whose peer left while
- * the handler works stays until the handler has answered.
+ * it must wait. What handlers call only changes state; the driver follows when
+ * they have returned, so a request never ends inside a handler's call. When the
+ * peer leaves while the handler works, the request stays until it is answered.
+ * A crash here costs the worker's connections and nothing stored.
  */
 #include "http/conn.h"
 

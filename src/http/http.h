@@ -133,7 +133,8 @@ must_check int http_server_new(const struct http_server_setup *setup,
                                struct http_server **server_r);
 /* Ends all connections at once. */
 void http_server_free(struct http_server **server);
-/* Accepts on an inherited listening socket (EPOLLEXCLUSIVE). Not owned. */
+/* Accepts on an inherited listening socket (EPOLLEXCLUSIVE). Closed by
+ * http_server_drain, not by http_server_free. */
 must_check int http_server_listen(struct http_server *server, int listen_fd, size_t listener);
 /* No new connections, no keep-alive; running requests go on. */
 void http_server_drain(struct http_server *server);

@@ -224,6 +224,13 @@ int resources_claim(struct master *m)
                   log_quote(m->conf->run_dir), log_quote(err_text(err)));
         return err;
     }
+    if (flock(m->run_dir_fd, LOCK_EX | LOCK_NB) != 0) {
+        log_error("another entrepotd uses this run directory; give each its own", "run_dir=%s",
+                  log_quote(m->conf->run_dir));
+        close(m->run_dir_fd);
+        m->run_dir_fd = -1; /* what lies there is not ours to remove */
+        return ERR_BUSY;
+    }
     for (size_t i = 0; i < MASTER_ROLES && err == 0; i++)
         if (m->roles[i].socket)
             err = resources_socket(m, m->roles[i].socket, &m->socket_fds[i]);

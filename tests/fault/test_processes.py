@@ -140,7 +140,7 @@ def test_back_off_of_a_role_that_keeps_dying(start):
     for _ in range(3):
         old = wait_for(lambda: daemon.pids("auth"), "auth is there", 30)
         for pid in old:
-            os.kill(pid, signal.SIGSEGV)
+            os.kill(pid, signal.SIGABRT)
         wait_for(lambda: daemon.pids("auth") != old, "its death is seen")
     assert "keeps dying" in daemon.log_text()
     assert Registry(daemon.url).request("GET", "/v2/").status_code == 200
@@ -269,6 +269,16 @@ def test_second_daemon_on_the_same_data_is_refused(start):
         f'log        = "{daemon.dir}/log"', 'log = "stderr"'))
     done = subprocess.run([ENTREPOTD, "-f", "-c", str(second)], stderr=subprocess.PIPE, text=True, timeout=30)
     assert done.returncode == 1 and "another entrepotd uses this data directory" in done.stderr
+
+
+def test_second_daemon_in_the_same_run_dir_is_refused(start):
+    daemon = start()
+    second = daemon.dir / "second.conf"
+    second.write_text(daemon.conf.read_text().replace(f":{daemon.port}", f":{free_port()}").replace(
+        f'log        = "{daemon.dir}/log"', 'log = "stderr"').replace(f"{daemon.dir}/data", f"{daemon.dir}/data2"))
+    done = subprocess.run([ENTREPOTD, "-f", "-c", str(second)], stderr=subprocess.PIPE, text=True, timeout=30)
+    assert done.returncode == 1 and "another entrepotd uses this run directory" in done.stderr
+    assert daemon.status()["pid"] == daemon.process.pid, "the first is still reached"
 
 
 def test_address_in_use_is_named(start):
