@@ -1,0 +1,290 @@
+"""The packages: what is in them, and the Debian one from installation to purge in a root of its own."""
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+
+import pytest
+import requests
+
+from harness.daemon import free_port, wait_for
+from harness.images import debian_rootfs
+from harness.registry import Registry
+from harness.tools import need, run
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+VERSION = re.search(r"AC_INIT\(\[entrepot\], \[([^]]+)\]", (TOP / "configure.ac").read_text()).group(1)
+INIT = "/etc/init.d/entrepot"
+CONF = "/etc/entrepot/entrepot.conf"
+# The first process of the root's own pid namespace: it only reaps.
+REAPER = """
+import os, time
+while True:
+    try:
+        os.wait()
+    except ChildProcessError:
+        time.sleep(0.05)
+"""
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="needs root for a root file system of its own")
+
+
+class Root:
+    """A Debian root in mount and pid namespaces: what runs and is mounted there ends with them."""
+
+    def __init__(self, directory):
+        self.path = pathlib.Path(directory)
+        run("tar", "-C", self.path, "-xf", debian_rootfs(), timeout=300)
+        for name, minor in (("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)):
+            run("mknod", "-m", "666", self.path / "dev" / name, "c", "1", minor, check=False)
+        shutil.copy("/etc/resolv.conf", self.path / "etc/resolv.conf")
+        for setting in pathlib.Path("/etc/apt/apt.conf.d").iterdir():  # proxies and the like
+            shutil.copy(setting, self.path / "etc/apt/apt.conf.d")
+        self.unshare = subprocess.Popen(["unshare", "--mount", "--pid", "--fork", "--kill-child",
+                                         f"--mount-proc={self.path}/proc",
+                                         "/usr/bin/python3", "-c", REAPER], stdin=subprocess.DEVNULL)
+        children = pathlib.Path(f"/proc/{self.unshare.pid}/task/{self.unshare.pid}/children")
+        self.first = wait_for(lambda: children.read_text().split(), "the root has a first process")[0]
+        wait_for(lambda: self.do("test -e /proc/self", check=False).returncode == 0, "the root has /proc")
+
+    def do(self, command, check=True, timeout=300):
+        """Runs a shell command inside."""
+        done = subprocess.run(["nsenter", "-t", self.first, "--mount", "--pid", "chroot", self.path,
+                               "/bin/sh", "-c", command], stdin=subprocess.DEVNULL, text=True, timeout=timeout,
+                              env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8",
+                                   "DEBIAN_FRONTEND": "noninteractive"},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if check:
+            assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout[-4000:]}"
+        return done
+
+    def status(self, command):
+        return self.do(command, check=False).returncode
+
+    def edit(self, path, old, new):
+        file = self.path / path.lstrip("/")
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    def has(self, path):
+        return os.path.lexists(self.path / path.lstrip("/"))
+
+    def close(self):
+        self.unshare.send_signal(signal.SIGKILL)  # --kill-child takes the first process along, it all others
+        self.unshare.wait(10)
+        wait_for(lambda: not os.path.exists(f"/proc/{self.first}"), "the root's processes are gone")
+
+
+@pytest.fixture(scope="module")
+def workplace():
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-pkg-"))
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def sources(workplace):
+    """A clean copy of the tree: what git knows or would add, nothing built."""
+    need("git")
+    directory = workplace / f"entrepot-{VERSION}"
+    names = subprocess.run(["git", "-c", f"safe.directory={TOP}", "ls-files", "-z", "-co", "--exclude-standard"],
+                           cwd=TOP, check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
+    for name in filter(None, names):
+        if (TOP / name).is_file():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(TOP / name, directory / name)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def deb(workplace, sources):
+    need("dpkg-buildpackage")
+    need("dh")
+    copy = workplace / "deb" / "entrepot"
+    shutil.copytree(sources, copy)
+    run("dpkg-buildpackage", "-b", "-us", "-uc", cwd=copy, timeout=600,
+        env={**os.environ, "DEB_BUILD_OPTIONS": f"parallel={os.cpu_count()}"})
+    return next(copy.parent.glob(f"entrepot_{VERSION}_*.deb"))
+
+
+@pytest.fixture(scope="module")
+def rpm(workplace, sources):
+    need("rpmbuild")
+    top = workplace / "rpm"
+    (top / "SOURCES").mkdir(parents=True)
+    run("tar", "-C", sources.parent, "-cJf", top / "SOURCES" / f"{sources.name}.tar.xz", sources.name)
+    run("rpmbuild", "-bb", "--nodeps", "--define", f"_topdir {top}", "--define", f"_dbpath {top}/db",
+        sources / "contrib/entrepot.spec", timeout=600)
+    return next((top / "RPMS").glob(f"*/entrepot-{VERSION}-*.rpm"))
+
+
+@pytest.fixture(scope="module")
+def root(workplace, deb):
+    need("unshare")
+    need("nsenter")
+    directory = workplace / "root"
+    directory.mkdir()
+    made = Root(directory)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def installed(root, deb):
+    """The package installed, as yet not started, listening on a free port when it is."""
+    shutil.copy(deb, root.path / "tmp/entrepot.deb")
+    policy = root.path / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    root.do("apt-get update -q", timeout=600)
+    root.do("apt-get install -q -y --no-install-recommends /tmp/entrepot.deb", timeout=600)
+    policy.unlink()
+    root.port = free_port()
+    root.edit(CONF, "127.0.0.1:8082", f"127.0.0.1:{root.port}")
+    return root
+
+
+def serves(port):
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/v2/", timeout=5).status_code == 200
+    except requests.RequestException:
+        return False
+
+
+@pytest.fixture
+def started(installed):
+    installed.do(f"{INIT} start")
+    yield installed
+    installed.do(f"{INIT} stop")
+
+
+COMMON = {"/etc/entrepot/entrepot.conf", "/etc/init.d/entrepot", "/etc/logrotate.d/entrepot", "/usr/bin/entrepotctl",
+          "/usr/sbin/entrepotd", "/var/lib/entrepot", "/var/log/entrepot", "/usr/share/doc/entrepot/README.md"}
+
+
+def test_deb_contents(deb):
+    listed = {line.split()[5].lstrip(".").rstrip("/") for line in run("dpkg-deb", "-c", deb).splitlines()}
+    assert COMMON <= listed, COMMON - listed
+    assert "/lib/systemd/system/entrepot.service" in listed
+    for page in ("man1/entrepotctl.1.gz", "man5/entrepot.conf.5.gz", "man8/entrepotd.8.gz"):
+        assert f"/usr/share/man/{page}" in listed
+    assert not [x for x in listed if x.startswith(("/build", "/tmp", "/usr/local"))]
+
+
+def test_rpm_contents(rpm):
+    listed = set(run("rpm", "-qlp", rpm).splitlines())
+    assert COMMON <= listed, COMMON - listed
+    assert "/usr/lib/systemd/system/entrepot.service" in listed
+    assert set(run("rpm", "-qcp", rpm).splitlines()) == {CONF, "/etc/logrotate.d/entrepot"}
+    owners = run("rpm", "-qlvp", rpm)
+    for directory in ("/var/lib/entrepot", "/var/log/entrepot"):
+        assert re.search(rf"^drwxr-x---.* entrepot +entrepot .* {directory}$", owners, re.M)
+
+
+def test_installed_account_and_directories(installed):
+    assert re.search(r"^entrepot:x:\d+:\d+:.*:/var/lib/entrepot:/usr/sbin/nologin$",
+                     installed.do("getent passwd entrepot").stdout, re.M)
+    for directory in ("/var/lib/entrepot", "/var/log/entrepot"):
+        assert installed.do(f"stat -c '%U %G %a' {directory}").stdout == "entrepot entrepot 750\n"
+    assert installed.do("entrepotd -V").stdout == f"entrepotd {VERSION}\n"
+    assert installed.status("entrepotd -t") == 0
+    assert installed.status("entrepotctl config check") == 0
+    assert installed.status(f"{INIT} status") == 3
+
+
+def test_start_serve_stop(installed):
+    installed.do(f"{INIT} start")
+    assert serves(installed.port)
+    assert installed.status(f"{INIT} status") == 0
+    assert installed.status(f"{INIT} start") == 0  # a second start is no error
+    installed.do(f"{INIT} stop")
+    assert not serves(installed.port)
+    assert installed.status(f"{INIT} status") == 3
+    assert installed.status(f"{INIT} stop") == 0
+
+
+def test_roles_run_as_the_account(started):
+    owners = {}
+    for row in started.do("entrepotctl status").stdout.splitlines():
+        fields = row.split()
+        pid = next((f for f in fields if f.isdigit() and started.status(f"test -d /proc/{f}") == 0 and int(f) > 1), None)
+        role = next((r for r in ("master", "catalog", "auth", "worker") if r in fields), None)
+        if role and pid:
+            owners.setdefault(role, set()).add(started.do(f"stat -c %U /proc/{pid}").stdout.strip())
+    assert owners["worker"] == owners["catalog"] == owners["auth"] == {"entrepot"}
+
+
+def test_reload(started):
+    second = free_port()
+    good = (started.path / CONF.lstrip("/")).read_text()
+    started.edit(CONF, "redeploy  =", "redploy  =")
+    refused = started.do(f"{INIT} reload", check=False)
+    assert refused.returncode == 6 and "redploy" in refused.stdout
+    assert started.status(f"{INIT} restart") == 6
+    assert serves(started.port), "mistakes in the configuration stopped the daemon"
+    more = f'\nconnector "127.0.0.1:{second}" {{ repository = docker-local }}\n'
+    (started.path / CONF.lstrip("/")).write_text(good + more)
+    started.do(f"{INIT} reload")
+    wait_for(lambda: serves(second), "the new connector serves")
+    assert serves(started.port)
+    (started.path / CONF.lstrip("/")).write_text(good)
+    started.do(f"{INIT} force-reload")
+    wait_for(lambda: not serves(second), "the connector is gone")
+
+
+def test_restart_keeps_images(started):
+    registry = Registry(f"http://127.0.0.1:{started.port}", "team/app")
+    data = registry.push_image("1")
+    before = started.do("cat /run/entrepot/entrepotd.pid").stdout
+    started.do(f"{INIT} restart")
+    assert started.do("cat /run/entrepot/entrepotd.pid").stdout != before
+    assert serves(started.port)
+    assert registry.get("manifests/1").content == data
+    assert "docker-local" in started.do("entrepotctl repos").stdout
+
+
+def test_logs_rotate(started):
+    script = re.search(r"postrotate\n(.*?)endscript", (started.path / "etc/logrotate.d/entrepot").read_text(), re.S).group(1)
+    assert started.has("/var/log/entrepot/entrepot.log") and started.has("/var/log/entrepot/access.log")
+    started.do("mv /var/log/entrepot/access.log /var/log/entrepot/access.log.1")
+    started.do(script)
+
+    def written():
+        return serves(started.port) and started.has("/var/log/entrepot/access.log")
+    wait_for(written, "the access log is there again")
+
+
+def test_stale_pid_file(installed):
+    """A power cut leaves the pid file; its number may be somebody else's now."""
+    installed.do("mkdir -p /run/entrepot && echo 1 > /run/entrepot/entrepotd.pid")
+    assert installed.status(f"{INIT} status") == 1
+    assert installed.status(f"{INIT} reload") == 7
+    installed.do(f"{INIT} start")
+    assert serves(installed.port)
+    installed.do(f"{INIT} stop")
+
+
+def test_upgrade_then_purge(started):
+    before = (started.path / CONF.lstrip("/")).read_text()
+    started.do("dpkg -i /tmp/entrepot.deb")
+    assert (started.path / CONF.lstrip("/")).read_text() == before
+    wait_for(lambda: serves(started.port), "the daemon serves after the upgrade")
+    started.do("apt-get remove -q -y entrepot")
+    assert not serves(started.port)
+    assert started.has(CONF) and started.has("/var/lib/entrepot")
+    started.do("apt-get install -q -y --no-install-recommends /tmp/entrepot.deb")
+    wait_for(lambda: serves(started.port), "the daemon serves again")
+    started.do("apt-get purge -q -y entrepot")
+    assert not serves(started.port)
+    left = started.do("find / -xdev -name '*entrepot*' -not -path '/proc/*' -not -path '/tmp/*' "
+                      "-not -path '/var/cache/*' -not -path '/var/log/*'", check=False).stdout
+    assert left.strip() == "", left
+    assert not started.has("/var/log/entrepot")
+    assert started.status("getent passwd entrepot") == 2
+    # The fixture's stop finds no init script any more; leave it one that says yes.
+    (started.path / INIT.lstrip("/")).write_text("#!/bin/sh\n")
+    (started.path / INIT.lstrip("/")).chmod(0o755)
