@@ -46,9 +46,10 @@ int digest_parse(const char *text, struct digest *digest_r)
     uint8_t alg = colon ? digest_alg_by_name(text, (size_t)(colon - text)) : 0;
 
     *digest_r = (struct digest){.alg = alg};
-    if (alg == 0)
-        return ERR_INVALID;
-    return str_unhex(colon + 1, strlen(colon + 1), digest_r->bytes, digest_len(alg));
+    if (alg != 0 && str_unhex(colon + 1, strlen(colon + 1), digest_r->bytes, digest_len(alg)) == 0)
+        return 0;
+    *digest_r = (struct digest){0}; /* never half a digest */
+    return ERR_INVALID;
 }
 
 char *digest_text(const struct digest *d, char *out)

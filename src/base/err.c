@@ -15,7 +15,7 @@ const char *err_text(int err)
 
     if (err == 0)
         return "success";
-    if (err > 0 || -err > ERR_ORDINAL_COUNT)
+    if (err > 0 || err < -ERR_ORDINAL_COUNT)
         return "unknown error";
     return texts[-err - 1];
 }

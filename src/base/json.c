@@ -24,6 +24,53 @@ struct reader {
     const char *reason;
 };
 
+/* Length of the valid UTF-8 sequence at p (RFC 3629), 0 when there is none. */
+static size_t utf8_length(const unsigned char *p)
+{
+    unsigned char low = 0x80, high = 0xbf;
+    size_t len;
+
+    if (p[0] < 0x80)
+        return 1;
+    if (p[0] >= 0xc2 && p[0] <= 0xdf)
+        len = 2;
+    else if (p[0] >= 0xe0 && p[0] <= 0xef)
+        len = 3;
+    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+        len = 4;
+    else
+        return 0;
+    if (p[0] == 0xe0)
+        low = 0xa0; /* no overlong forms */
+    else if (p[0] == 0xed)
+        high = 0x9f; /* no surrogates */
+    else if (p[0] == 0xf0)
+        low = 0x90;
+    else if (p[0] == 0xf4)
+        high = 0x8f;
+    if (p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < len; i++)
+        if (p[i] < 0x80 || p[i] > 0xbf)
+            return 0;
+    return len;
+}
+
+/* yajl lets overlong forms pass. */
+static bool utf8_ok(const char *text)
+{
+    const unsigned char *p = (const unsigned char *)text;
+
+    while (*p) {
+        size_t len = utf8_length(p);
+
+        if (len == 0)
+            return false;
+        p += len;
+    }
+    return true;
+}
+
 static int refuse(struct reader *r, const char *reason)
 {
     r->reason = reason;
@@ -79,7 +126,7 @@ static int add_text(struct reader *r, enum json_type type, const char *text, siz
         return 0;
     value->text = mem_arena_strndup(r->arena, text, len);
     value->len = len;
-    return 1;
+    return utf8_ok(value->text) ? 1 : refuse(r, "a string is not valid UTF-8");
 }
 
 static int on_number(void *ctx, const char *text, size_t len)
@@ -125,7 +172,7 @@ static int on_key(void *ctx, const unsigned char *text, size_t len)
         return refuse(r, "a key holds NUL");
     r->key = mem_arena_strndup(r->arena, (const char *)text, len);
     r->key_len = len;
-    return 1;
+    return utf8_ok(r->key) ? 1 : refuse(r, "a key is not valid UTF-8");
 }
 
 static int on_close(void *ctx)
@@ -193,38 +240,6 @@ int json_integer(const struct json_value *value, int64_t *value_r)
         return ERR_INVALID;
     *value_r = (int64_t)number;
     return 0;
-}
-
-/* Length of the valid UTF-8 sequence at p (RFC 3629), 0 when there is none. */
-static size_t utf8_length(const unsigned char *p)
-{
-    unsigned char low = 0x80, high = 0xbf;
-    size_t len;
-
-    if (p[0] < 0x80)
-        return 1;
-    if (p[0] >= 0xc2 && p[0] <= 0xdf)
-        len = 2;
-    else if (p[0] >= 0xe0 && p[0] <= 0xef)
-        len = 3;
-    else if (p[0] >= 0xf0 && p[0] <= 0xf4)
-        len = 4;
-    else
-        return 0;
-    if (p[0] == 0xe0)
-        low = 0xa0; /* no overlong forms */
-    else if (p[0] == 0xed)
-        high = 0x9f; /* no surrogates */
-    else if (p[0] == 0xf0)
-        low = 0x90;
-    else if (p[0] == 0xf4)
-        high = 0x8f;
-    if (p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < len; i++)
-        if (p[i] < 0x80 || p[i] > 0xbf)
-            return 0;
-    return len;
 }
 
 void json_append_string(struct str *s, const char *text)

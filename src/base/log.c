@@ -120,6 +120,28 @@ static bool value_plain(const char *text)
     return true;
 }
 
+/* One byte as it stands inside quotes; its length, and out is no string. */
+static size_t value_escape(char c, char out[4])
+{
+    static const char digits[] = "0123456789abcdef";
+    unsigned char byte = (unsigned char)c;
+
+    if (c == '"' || c == '\\' || c == '\n') {
+        out[0] = '\\';
+        out[1] = c == '\n' ? 'n' : c;
+        return 2;
+    }
+    if (byte < 0x20 || byte >= 0x7f) {
+        out[0] = '\\';
+        out[1] = 'x';
+        out[2] = digits[byte >> 4];
+        out[3] = digits[byte & 15];
+        return 4;
+    }
+    out[0] = c;
+    return 1;
+}
+
 void log_append_value(struct str *s, const char *text)
 {
     if (!text) {
@@ -132,34 +154,40 @@ void log_append_value(struct str *s, const char *text)
     }
     str_putc(s, '"');
     for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
+        char escaped[4];
 
-        if (c == '"' || c == '\\')
-            str_printf(s, "\\%c", c);
-        else if (c == '\n')
-            str_puts(s, "\\n");
-        else if (c < 0x20 || c >= 0x7f)
-            str_printf(s, "\\x%02x", c);
-        else
-            str_putc(s, (char)c);
+        str_append(s, escaped, value_escape(*text, escaped));
     }
     str_putc(s, '"');
 }
 
+/* Takes nothing from the heap: must_fail() comes here when there is none left. */
 const char *log_quote(const char *text)
 {
     static char buffers[QUOTE_BUFFERS][QUOTE_BYTES];
     static unsigned next;
     char *out = buffers[next++ % QUOTE_BUFFERS];
-    struct str s = {0};
+    bool plain = text && value_plain(text);
+    const char *end = plain ? "" : "\"";
+    size_t len = plain ? 0 : 1, fits; /* fits: the longest head with room for the "..." */
 
-    log_append_value(&s, text);
-    if (s.len < QUOTE_BYTES) {
-        memcpy(out, s.data, s.len + 1);
-    } else {
-        memcpy(out, s.data, QUOTE_BYTES - 5);
-        memcpy(out + QUOTE_BYTES - 5, out[0] == '"' ? "...\"" : "....", 5);
+    if (!text)
+        return "-";
+    out[0] = '"';
+    for (fits = len; *text; text++) {
+        char escaped[4];
+        size_t more = value_escape(*text, escaped);
+
+        if (len + more + strlen(end) >= QUOTE_BYTES) {
+            len = fits;
+            end = plain ? "..." : "...\"";
+            break;
+        }
+        memcpy(out + len, escaped, more);
+        len += more;
+        if (len + strlen("...\"") < QUOTE_BYTES)
+            fits = len;
     }
-    str_free(&s);
+    memcpy(out + len, end, strlen(end) + 1);
     return out;
 }

@@ -90,7 +90,7 @@ int loop_fd_add(struct loop *loop, struct loop_fd *watch, uint32_t events)
 
     MUST(!watch->added && watch->ready);
     if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) != 0)
-        return err_from_errno(errno);
+        return errno == ENOSPC ? ERR_NO_FILES : err_from_errno(errno); /* max_user_watches */
     watch->events = events;
     watch->added = true;
     return 0;
@@ -240,9 +240,13 @@ static void run_after(struct loop *loop)
     loop->after_count = 0;
 }
 
+/* At most as many as there were: one that sets itself again with no delay must
+ * not keep the descriptors waiting. */
 static void run_timers(struct loop *loop)
 {
-    while (loop->timer_count > 0 && loop->heap[1]->at_ms <= loop->now_ms && !loop->stop) {
+    for (size_t left = loop->timer_count;
+         left > 0 && loop->timer_count > 0 && loop->heap[1]->at_ms <= loop->now_ms && !loop->stop;
+         left--) {
         struct loop_timer *timer = loop->heap[1];
 
         loop_timer_cancel(loop, timer);

@@ -3,8 +3,6 @@
  */
 #include "base/siphash.h"
 
-#include <string.h>
-
 struct sip {
     uint64_t v0, v1, v2, v3;
 };

@@ -7,7 +7,6 @@
  */
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/must.h"
 #include "conf/conf.h"
 #include "conf/conf_tree.h"
 #include "oci/name.h"
@@ -292,7 +291,8 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
         b.conf = mem_alloc(sizeof(*b.conf));
         b.conf->arena = b.arena;
         b.conf->file = realpath(path, NULL);
-        MUST(b.conf->file);
+        if (!b.conf->file) /* gone since it was read: a reload will say so */
+            b.conf->file = mem_strdup(path);
         build_top(&b);
         build_stores(&b);
         build_repos(&b);

@@ -1,0 +1,30 @@
+/* Configurations: every file is good or has mistakes, and nothing leaks. */
+#include "base/file.h"
+#include "base/must.h"
+#include "conf/conf.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct str mistakes = {0};
+    struct conf *conf = NULL;
+    char path[64];
+    int fd = -1;
+
+    MUST(file_memfd_sealed("conf", data, size, &fd) == 0);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    if (conf_load(path, &conf, &mistakes) == 0)
+        MUST(conf && mistakes.len == 0 && conf->connector_count > 0 && conf->repo_count > 0);
+    else
+        MUST(!conf && mistakes.len > 0);
+    conf_free(&conf);
+    str_free(&mistakes);
+    close(fd);
+    return 0;
+}

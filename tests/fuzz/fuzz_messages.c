@@ -1,0 +1,49 @@
+/* Messages: a worker's bytes are hostile to the catalog. First byte: which question. */
+#include "base/must.h"
+#include "catalog/keys.h"
+#include "ipc/msg_push.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct mem_arena *arena = mem_arena_new();
+    struct push_referrers referrers;
+    struct push_manifest manifest;
+    struct record_manifest record;
+    struct push_mount mount;
+    struct push_list list;
+    struct key_reader key;
+    struct digest digest;
+    struct msg_reader r;
+
+    if (size > 0) {
+        uint8_t which = *data++;
+
+        size--;
+        if (msg_reader_init(&r, data, size) == 0) {
+            if (which % 4 == 0)
+                push_manifest_get(&r, arena, &manifest);
+            else if (which % 4 == 1)
+                push_referrers_get(&r, &referrers);
+            else if (which % 4 == 2)
+                push_mount_get(&r, &mount);
+            else
+                push_list_get(&r, &list);
+            if (which % 4 == 0 && msg_end(&r) == 0)
+                MUST(manifest.tag_count <= PUSH_TAGS_MAX && strlen(manifest.target.repo) <= 255);
+        }
+        (void)!record_manifest_decode((const char *)data, size, arena, &record);
+        key_reader_init(&key, (const char *)data, size);
+        key_get_str(&key);
+        key_get_digest(&key, &digest);
+        (void)!key_end(&key);
+    }
+    mem_arena_free(&arena);
+    return 0;
+}

@@ -1,0 +1,38 @@
+/* Names: what passes holds nothing a path, a header or a log line could misread. */
+#include "base/digest.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "oci/name.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool harmless(const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (text[i] <= ' ' || text[i] >= 0x7f || strchr("\"\\%?#<>", text[i]))
+            return false;
+    return true;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char *text = mem_strndup((const char *)data, size);
+    char out[DIGEST_TEXT_MAX];
+    struct digest d;
+
+    if (name_image_ok((const char *)data, size))
+        MUST(harmless(text, size) && !strstr(text, "..") && !strstr(text, "//") && *text != '/');
+    if (name_tag_ok((const char *)data, size))
+        MUST(harmless(text, size) && !strchr(text, '/') && *text != '.');
+    if (name_media_type_ok((const char *)data, size))
+        MUST(harmless(text, size));
+    if (digest_parse(text, &d) == 0)
+        MUST(strcmp(digest_text(&d, out), text) == 0);
+    free(text);
+    return 0;
+}

@@ -1,0 +1,199 @@
+#include "check.h"
+
+#include "api/hashes.h"
+#include "base/file.h"
+#include "store/layout.h"
+#include "store/store_fs.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char directory[64];
+static struct store store;
+
+static int setup(void **state)
+{
+    (void)state;
+    check_directory(directory);
+    return store_open(directory, (uid_t)-1, (gid_t)-1, &store);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    store_close(&store);
+    check_remove(directory);
+    return 0;
+}
+
+static size_t files_in(const char *name)
+{
+    char command[128];
+    size_t count = 0;
+    FILE *p;
+
+    snprintf(command, sizeof(command), "ls %s/%s | wc -l", directory, name);
+    p = popen(command, "r");
+    assert_int_equal(fscanf(p, "%zu", &count), 1);
+    pclose(p);
+    return count;
+}
+
+static void test_layout(void **state)
+{
+    struct digest d;
+    char path[LAYOUT_PATH_MAX], other[LAYOUT_PATH_MAX];
+
+    (void)state;
+    digest_of(DIGEST_SHA256, "", 0, &d);
+    assert_string_equal(
+        layout_blob(&d, path),
+        "blobs/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+    assert_string_equal(layout_blob_dir(&d, path), "blobs/sha256/e3");
+    assert_true(layout_upload("0123456789abcdef0123456789abcdef", "r", "i", path));
+    assert_int_equal(strlen(path), 8 + 32 + 1 + 32);
+    assert_true(layout_upload("0123456789abcdef0123456789abcdef", "ri", "", other));
+    assert_string_not_equal(path, other);
+    assert_false(layout_upload("0123456789ABCDEF0123456789abcdef", "r", "i", path));
+    assert_false(layout_upload("../../../../../../../../etc/pass", "r", "i", path));
+    assert_false(layout_upload("", "r", "i", path));
+}
+
+static void test_blob(void **state)
+{
+    struct digest d;
+    uint64_t size;
+    int fd;
+
+    (void)state;
+    digest_of(DIGEST_SHA512, "hello", 5, &d);
+    assert_int_equal(store_blob_open(&store, &d, 5, &fd), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_write(&store, &d, "hello", 5), 0);
+    assert_int_equal(store_blob_write(&store, &d, "hello", 5), 0); /* again is nothing */
+    assert_int_equal(files_in("uploads"), 0);
+    assert_int_equal(store_blob_size(&store, &d, &size), 0);
+    assert_int_equal(size, 5);
+    assert_int_equal(store_blob_open(&store, &d, 6, &fd), ERR_DAMAGED);
+    assert_int_equal(store_blob_open(&store, &d, 5, &fd), 0);
+    close(fd);
+    assert_int_equal(store_blob_unlink(&store, &d), 0);
+    assert_int_equal(store_blob_unlink(&store, &d), ERR_NOT_FOUND);
+}
+
+static void test_upload(void **state)
+{
+    char id[33];
+    struct digest d, known;
+    uint64_t size;
+    int fd, second;
+
+    (void)state;
+    assert_int_equal(store_upload_create(&store, "r", "i", id, &fd), 0);
+    assert_int_equal(file_write_full(fd, "hel", 3), 0);
+    assert_int_equal(store_upload_open(&store, "r", "i", id, true, &second, &size), ERR_BUSY);
+    assert_int_equal(store_upload_open(&store, "r", "i", id, false, &second, &size), 0);
+    assert_int_equal(size, 3);
+    close(second);
+    assert_int_equal(store_upload_open(&store, "r", "other", id, false, &second, &size),
+                     ERR_NOT_FOUND);
+    close(fd);
+    assert_int_equal(store_upload_open(&store, "r", "i", id, true, &fd, &size), 0);
+    assert_int_equal(file_write_full(fd, "lo", 2), 0); /* appends */
+    digest_of(DIGEST_SHA256, "hello", 5, &d);
+    assert_int_equal(store_upload_sum_save(&store, "r", "i", id, 5, &d), 0);
+    assert_int_equal(store_upload_sum_load(&store, "r", "i", id, 4, &known), ERR_NOT_FOUND);
+    assert_int_equal(store_upload_sum_load(&store, "r", "i", id, 5, &known), 0);
+    assert_true(digest_equal(&d, &known));
+    assert_int_equal(store_upload_finish(&store, fd, "r", "i", id, &d), 0);
+    close(fd);
+    assert_int_equal(files_in("uploads"), 0);
+    assert_int_equal(store_upload_open(&store, "r", "i", id, true, &fd, &size), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_open(&store, &d, 5, &fd), 0);
+    close(fd);
+}
+
+static void test_sum_of_another_boot_is_ignored(void **state)
+{
+    char id[33], path[LAYOUT_PATH_MAX], text[DIGEST_TEXT_MAX], line[300];
+    struct digest d, known;
+    int fd;
+
+    (void)state;
+    assert_int_equal(store_upload_create(&store, "r", "i", id, &fd), 0);
+    close(fd);
+    digest_of(DIGEST_SHA256, "x", 1, &d);
+    assert_true(layout_upload(id, "r", "i", path));
+    strcat(path, ".sum");
+    snprintf(line, sizeof(line), "00000000-0000-0000-0000-000000000000 1 %s\n",
+             digest_text(&d, text));
+    fd = openat(store.dir_fd, path, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(file_write_full(fd, line, strlen(line)), 0);
+    close(fd);
+    assert_int_equal(store_upload_sum_load(&store, "r", "i", id, 1, &known), ERR_NOT_FOUND);
+    assert_int_equal(store_upload_unlink(&store, "r", "i", id), 0);
+    assert_int_equal(files_in("uploads"), 0);
+}
+
+static void test_survey(void **state)
+{
+    char id[33], held[33];
+    uint64_t count, bytes;
+    struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    int fd, held_fd;
+
+    (void)state;
+    assert_int_equal(store_upload_create(&store, "r", "i", id, &fd), 0);
+    assert_int_equal(file_write_full(fd, "12345", 5), 0);
+    assert_int_equal(store_upload_create(&store, "r", "i", held, &held_fd), 0);
+    assert_int_equal(store_uploads_survey(&store, 3600000, &count, &bytes), 0);
+    assert_int_equal(count, 2);
+    assert_int_equal(bytes, 5);
+    assert_int_equal(futimens(fd, old), 0);
+    assert_int_equal(futimens(held_fd, old), 0);
+    close(fd);
+    assert_int_equal(store_uploads_survey(&store, 3600000, &count, &bytes), 0);
+    assert_int_equal(count, 1); /* the one a writer holds stays */
+    close(held_fd);
+    assert_int_equal(store_uploads_survey(&store, 3600000, &count, &bytes), 0);
+    assert_int_equal(count, 0);
+    assert_int_equal(files_in("uploads"), 0);
+}
+
+static void test_running_hashes(void **state)
+{
+    struct api_hashes *hashes = api_hashes_new();
+    struct digest_ctx *ctx = digest_ctx_new(DIGEST_SHA256);
+    char id[33];
+
+    (void)state;
+    api_hashes_keep(hashes, "0123456789abcdef0123456789abcdef", 10, ctx);
+    assert_null(api_hashes_take(hashes, "1123456789abcdef0123456789abcdef", 10));
+    assert_ptr_equal(api_hashes_take(hashes, "0123456789abcdef0123456789abcdef", 10), ctx);
+    assert_null(api_hashes_take(hashes, "0123456789abcdef0123456789abcdef", 10));
+    api_hashes_keep(hashes, "0123456789abcdef0123456789abcdef", 10, ctx);
+    assert_null(
+        api_hashes_take(hashes, "0123456789abcdef0123456789abcdef", 11)); /* and is forgotten */
+    for (int i = 0; i < 1000; i++) {
+        snprintf(id, sizeof(id), "%032x", (unsigned)i);
+        api_hashes_keep(hashes, id, 1, digest_ctx_new(DIGEST_SHA256));
+    }
+    snprintf(id, sizeof(id), "%032x", 0U);
+    assert_null(api_hashes_take(hashes, id, 1)); /* made room */
+    snprintf(id, sizeof(id), "%032x", 999U);
+    ctx = api_hashes_take(hashes, id, 1);
+    assert_non_null(ctx);
+    digest_ctx_free(&ctx);
+    api_hashes_free(&hashes);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layout), cmocka_unit_test(test_blob),
+        cmocka_unit_test(test_upload), cmocka_unit_test(test_sum_of_another_boot_is_ignored),
+        cmocka_unit_test(test_survey), cmocka_unit_test(test_running_hashes),
+    };
+
+    return cmocka_run_group_tests_name("store", tests, setup, teardown);
+}
