@@ -168,8 +168,8 @@ const char *log_quote(const char *text)
     static unsigned next;
     char *out = buffers[next++ % QUOTE_BUFFERS];
     bool plain = text && value_plain(text);
-    const char *end = plain ? "" : "\"";
-    size_t len = plain ? 0 : 1, fits; /* fits: the longest head with room for the "..." */
+    const char *end = plain ? "" : "\"", *cut = plain ? "..." : "...\"";
+    size_t len = plain ? 0 : 1, fits; /* fits: the longest head with room for the cut mark */
 
     if (!text)
         return "-";
@@ -180,12 +180,12 @@ const char *log_quote(const char *text)
 
         if (len + more + strlen(end) >= QUOTE_BYTES) {
             len = fits;
-            end = plain ? "..." : "...\"";
+            end = cut;
             break;
         }
         memcpy(out + len, escaped, more);
         len += more;
-        if (len + strlen("...\"") < QUOTE_BYTES)
+        if (len + strlen(cut) < QUOTE_BYTES)
             fits = len;
     }
     memcpy(out + len, end, strlen(end) + 1);

@@ -25,12 +25,13 @@ struct pool {
     struct loop *loop;
     struct loop_fd wake;
     pthread_mutex_t lock;
-    pthread_cond_t work;
+    pthread_cond_t work, landed;
     struct job_list todo, finished; /* under the lock */
     bool stop;                      /* under the lock */
     pthread_t *threads;
     size_t thread_count;
-    size_t pending; /* the loop's */
+    size_t pending;  /* the loop's */
+    bool collecting; /* the loop's */
 };
 
 static void list_init(struct job_list *list)
@@ -77,6 +78,7 @@ static void *pool_thread(void *arg)
         job->work(job);
         pthread_mutex_lock(&pool->lock);
         list_append(&pool->finished, job);
+        pthread_cond_signal(&pool->landed); /* only pool_free() ever waits */
         MUST(write(pool->wake.fd, &one, sizeof(one)) == sizeof(one));
     }
     pthread_mutex_unlock(&pool->lock);
@@ -91,11 +93,13 @@ static void pool_collect(struct pool *pool)
     job = pool->finished.first;
     list_init(&pool->finished);
     pthread_mutex_unlock(&pool->lock);
+    pool->collecting = true;
     for (; job; job = next) {
         next = job->next; /* `done` may free or submit the job */
         pool->pending--;
         job->done(job);
     }
+    pool->collecting = false;
 }
 
 static void pool_ready(struct loop_fd *watch, uint32_t events)
@@ -125,6 +129,7 @@ static void pool_release(struct pool *pool)
     close(pool->wake.fd);
     pthread_mutex_destroy(&pool->lock);
     pthread_cond_destroy(&pool->work);
+    pthread_cond_destroy(&pool->landed);
     free(pool->threads);
     loop_free_later(pool->loop, pool);
 }
@@ -140,6 +145,7 @@ int pool_new(struct loop *loop, size_t threads, struct pool **pool_r)
     list_init(&pool->finished);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
+    pthread_cond_init(&pool->landed, NULL);
     pool->threads = mem_alloc_array(threads, sizeof(*pool->threads));
     pool->wake.ready = pool_ready;
     pool->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -171,10 +177,15 @@ void pool_free(struct pool **pool_p)
 
     if (!pool)
         return;
-    pool_join(pool); /* threads leave only when nothing is left to do */
-    while (pool->finished.first)
+    MUST(!pool->collecting);    /* not from within a `done` */
+    while (pool->pending > 0) { /* also what a `done` submits now */
+        pthread_mutex_lock(&pool->lock);
+        while (!pool->finished.first)
+            pthread_cond_wait(&pool->landed, &pool->lock);
+        pthread_mutex_unlock(&pool->lock);
         pool_collect(pool);
-    MUST(pool->pending == 0);
+    }
+    pool_join(pool);
     *pool_p = NULL;
     pool_release(pool);
 }
