@@ -55,6 +55,7 @@ struct db {
     leveldb_writeoptions_t *sync;
     struct overlay *overlay;
     leveldb_writebatch_t *writes; /* NULL: nothing collected */
+    bool read_failed;
 };
 
 struct db_walk {
@@ -144,6 +145,7 @@ int db_get(struct db *db, const void *key, size_t key_len, struct str *value_r)
     if (reason) {
         log_error("cannot read the database", "reason=%s", log_quote(reason));
         leveldb_free(reason);
+        db->read_failed = true;
         return ERR_IO;
     }
     if (!value)
@@ -197,6 +199,20 @@ void db_delete(struct db *db, const void *key, size_t key_len)
 bool db_batch_empty(const struct db *db)
 {
     return db->writes == NULL;
+}
+
+bool db_read_failed(const struct db *db)
+{
+    return db->read_failed;
+}
+
+void db_batch_discard(struct db *db)
+{
+    overlay_clear(db);
+    if (db->writes)
+        leveldb_writebatch_destroy(db->writes);
+    db->writes = NULL;
+    db->read_failed = false;
 }
 
 struct db_batch *db_batch_take(struct db *db)

@@ -26,6 +26,11 @@ must_check int db_get(struct db *db, const void *key, size_t key_len, struct str
 void db_put(struct db *db, const void *key, size_t key_len, const void *value, size_t value_len);
 void db_delete(struct db *db, const void *key, size_t key_len);
 bool db_batch_empty(const struct db *db);
+/* Did a read fail since the last batch was taken or discarded? Then what was
+ * collected rests on guesses. */
+bool db_read_failed(const struct db *db);
+/* Forgets what was collected. */
+void db_batch_discard(struct db *db);
 
 /* Takes the collected changes out for db_write. Reads see them until
  * db_batch_done, which must come before the next change. */

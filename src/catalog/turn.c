@@ -323,6 +323,13 @@ static void turn_begin(void *ctx)
         return;
     }
     turn_run(turn);
+    if (db_read_failed(turn->catalog->db)) {
+        /* An operation may have stopped in its middle: nothing of this turn counts. */
+        db_batch_discard(turn->catalog->db);
+        turn_answer(turn, ERR_IO);
+        turn_schedule(turn);
+        return;
+    }
     if (db_batch_empty(turn->catalog->db)) {
         turn_show(turn);
         turn_answer(turn, 0);

@@ -75,6 +75,17 @@ static void reload_replace(struct master *m, enum master_role role)
     }
 }
 
+/* Old workers that still drain hold their places. */
+static int reload_room(struct master *m, const struct conf *conf)
+{
+    if (slots_count(m, MASTER_ROLES, SLOT_EMPTY) > conf->workers + MASTER_ROLES)
+        return 0;
+    log_error("too many workers of earlier configurations still finish; reload later, or lower "
+              "drain_timeout",
+              "draining=%zu", slots_count(m, MASTER_WORKER, SLOT_DRAINING));
+    return ERR_BUSY;
+}
+
 void reload_begin(struct master *m)
 {
     struct conf *conf = NULL;
@@ -85,7 +96,8 @@ void reload_begin(struct master *m)
         return;
     }
     log_notice("reloading", "file=%s", log_quote(m->conf->file));
-    if (reload_read(m, &conf) != 0 || resources_listen(m, conf, &fds) != 0) {
+    if (reload_read(m, &conf) != 0 || reload_room(m, conf) != 0 ||
+        resources_listen(m, conf, &fds) != 0) {
         log_error("reload refused: the old configuration stays", NULL);
         conf_free(&conf);
         return;

@@ -1,8 +1,10 @@
 """skopeo (containers/image) copies everything byte for byte."""
 import json
+import os
 
 import pytest
 
+from harness.images import Layout, tar_layer
 from harness.registry import OCI_INDEX, Registry
 from harness.tools import need, run
 
@@ -37,7 +39,11 @@ def test_docker_schema2_and_zstd(entrepot, layout, tmp_path):
     inspected = json.loads(skopeo("inspect", "--raw", "--tls-verify=false",
                                   f"docker://{entrepot.registry}/skopeo/v2s2:1").stdout)
     assert inspected["mediaType"] == "application/vnd.docker.distribution.manifest.v2+json"
-    push(layout, "plain", entrepot, "skopeo/zstd:1", "--dest-compress-format", "zstd", "--dest-compress")
+    # Content of its own: skopeo remembers for the whole machine where it has seen a layer in another compression.
+    fresh = Layout(tmp_path / "fresh")
+    fresh.tag(fresh.image([tar_layer({"random": os.urandom(5000)})], compress=bytes,
+                          layer_type="application/vnd.oci.image.layer.v1.tar"), "plain")
+    push(fresh, "plain", entrepot, "skopeo/zstd:1", "--dest-compress-format", "zstd", "--dest-compress")
     skopeo("copy", "--src-tls-verify=false", f"docker://{entrepot.registry}/skopeo/zstd:1", f"dir:{tmp_path}/dir")
     manifest = json.loads((tmp_path / "dir" / "manifest.json").read_text())
     assert manifest["layers"][0]["mediaType"].endswith("+zstd")
