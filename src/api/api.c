@@ -5,6 +5,7 @@
  */
 #include "api/api.h"
 
+#include "api/hot.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -22,6 +23,8 @@ static void call_finish(struct http_request *r)
         call->finish(call);
     if (call->fd >= 0)
         close(call->fd);
+    if (call->object)
+        hot_release(call->object);
     str_free(&call->body);
 }
 

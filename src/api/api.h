@@ -19,6 +19,8 @@
 #include "store/store_fs.h"
 
 struct api_hashes;
+struct hot;
+struct hot_object;
 
 struct api {
     const struct conf *conf;
@@ -29,6 +31,7 @@ struct api {
     struct store stores[INDEX_STORES_MAX];
     struct tally_page *tally;
     struct api_hashes *hashes; /* running hashes of upload sessions */
+    struct hot *hot;           /* small objects and open files */
 };
 
 struct api_call {
@@ -38,6 +41,7 @@ struct api_call {
     struct ask ask;
     struct pool_job job;
     int fd;                                /* closed at the end; -1: none */
+    const struct hot_object *object;       /* released at the end; or NULL */
     struct str body;                       /* of a built answer or of a request; freed at the end */
     void *op;                              /* the handler's own, in the arena */
     void (*finish)(struct api_call *call); /* releases what `op` holds; or NULL */

@@ -6,6 +6,7 @@
  */
 #include "api/api.h"
 
+#include "api/hot.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -33,8 +34,8 @@ static void add_blob_headers(struct api_call *call, const struct blob_read *blob
  * heals the store, and a line for the operator. */
 static void answer_unreadable(struct api_call *call, const struct blob_read *blob, int err)
 {
-    if (err == ERR_NOT_FOUND || err == ERR_DAMAGED) {
-        log_error("a blob's file is missing or has another length; push it again to heal",
+    if (err == ERR_NOT_FOUND || err == ERR_DAMAGED || err == ERR_MISMATCH) {
+        log_error("a blob's file is missing or damaged; push it again to heal",
                   "store=%s digest=%s req=%s", call->route.repo->store->name, blob->text,
                   call->r->id);
         problem_answer(call->r, PROBLEM_BLOB_UNKNOWN, NULL);
@@ -45,13 +46,23 @@ static void answer_unreadable(struct api_call *call, const struct blob_read *blo
     problem_answer(call->r, problem_from_err(err), NULL);
 }
 
+/* A piece of the blob: from memory when it is small, else from its file. */
+static struct http_segment piece_of(const struct api_call *call, uint64_t first, uint64_t len)
+{
+    const struct hot_object *object = call->object;
+
+    if (object->data)
+        return (struct http_segment){.data = object->data + first, .fd = -1, .len = len};
+    return (struct http_segment){.fd = object->fd, .offset = first, .len = len};
+}
+
 static void answer_whole(struct api_call *call, const struct blob_read *blob)
 {
     struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
 
     http_header_add(call->r, "Content-Type", "application/octet-stream");
     add_blob_headers(call, blob);
-    *segment = (struct http_segment){.fd = call->fd, .len = blob->size};
+    *segment = piece_of(call, 0, blob->size);
     http_answer_segments(call->r, 200, segment, blob->size > 0 ? 1 : 0);
 }
 
@@ -65,8 +76,7 @@ static void answer_one_range(struct api_call *call, const struct blob_read *blob
     http_header_add(call->r, "Content-Range", "bytes %llu-%llu/%llu",
                     (unsigned long long)range->first, (unsigned long long)range->last,
                     (unsigned long long)blob->size);
-    *segment = (struct http_segment){
-        .fd = call->fd, .offset = range->first, .len = range->last - range->first + 1};
+    *segment = piece_of(call, range->first, range->last - range->first + 1);
     http_answer_segments(call->r, 206, segment, 1);
 }
 
@@ -87,8 +97,7 @@ static void answer_ranges(struct api_call *call, const struct blob_read *blob,
                                 boundary, (unsigned long long)ranges[i].first,
                                 (unsigned long long)ranges[i].last, (unsigned long long)blob->size);
         segments[2 * i] = (struct http_segment){.data = text, .fd = -1, .len = strlen(text)};
-        segments[2 * i + 1] = (struct http_segment){
-            .fd = call->fd, .offset = ranges[i].first, .len = ranges[i].last - ranges[i].first + 1};
+        segments[2 * i + 1] = piece_of(call, ranges[i].first, ranges[i].last - ranges[i].first + 1);
     }
     text = mem_arena_printf(arena, "\r\n--%s--\r\n", boundary);
     segments[2 * count] = (struct http_segment){.data = text, .fd = -1, .len = strlen(text)};
@@ -147,9 +156,8 @@ static void blob_read(struct api_call *call)
         http_answer_empty(call->r, 304);
         return;
     }
-    err = store_blob_open(api_store(call), &blob.digest, blob.size, &call->fd);
+    err = hot_take(call->api->hot, api_store(call), &blob.digest, blob.size, &call->object);
     if (err != 0) {
-        call->fd = -1;
         answer_unreadable(call, &blob, err);
         return;
     }

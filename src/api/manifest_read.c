@@ -3,11 +3,12 @@
  * 1.7, 1.10).
  *
  * Runs in workers. Bytes and media type are what was pushed; Accept chooses
- * nothing. The bytes are hashed before they leave: a damaged file is never
+ * nothing. The bytes are hashed when they are read: a damaged file is never
  * served as the manifest it once was.
  */
 #include "api/api.h"
 
+#include "api/hot.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -81,16 +82,25 @@ static void answer_unreadable(struct api_call *call, const struct manifest_read 
     problem_answer(call->r, problem_from_err(err), NULL);
 }
 
-static int manifest_load(struct api_call *call, const struct manifest_read *m, char **data_r)
+/* Small ones come from memory, hashed when they got there; large ones are read
+ * and hashed each time. */
+static int manifest_load(struct api_call *call, const struct manifest_read *m, const char **data_r)
 {
     struct digest found;
-    int err;
+    char *data;
+    int err = hot_take(call->api->hot, api_store(call), &m->digest, m->size, &call->object);
 
-    *data_r = mem_arena_alloc(call->r->arena, m->size + 1);
-    err = file_pread_full(call->fd, *data_r, m->size, 0);
     if (err != 0)
         return err;
-    digest_of(m->digest.alg, *data_r, m->size, &found);
+    *data_r = call->object->data;
+    if (*data_r || call->r->method == HTTP_HEAD)
+        return 0;
+    data = mem_arena_alloc(call->r->arena, m->size + 1);
+    err = file_pread_full(call->object->fd, data, m->size, 0);
+    if (err != 0)
+        return err;
+    digest_of(m->digest.alg, data, m->size, &found);
+    *data_r = data;
     return digest_equal(&found, &m->digest) ? 0 : ERR_MISMATCH;
 }
 
@@ -98,7 +108,7 @@ void api_manifest_read(struct api_call *call)
 {
     struct manifest_read m;
     const char *if_none_match = http_header_get(call->r, "If-None-Match");
-    char *data = NULL;
+    const char *data = NULL;
     int err;
 
     if (!manifest_find(call, &m))
@@ -108,11 +118,7 @@ void api_manifest_read(struct api_call *call)
         http_answer_empty(call->r, 304);
         return;
     }
-    err = store_blob_open(api_store(call), &m.digest, m.size, &call->fd);
-    if (err != 0)
-        call->fd = -1;
-    else if (call->r->method == HTTP_GET)
-        err = manifest_load(call, &m, &data);
+    err = manifest_load(call, &m, &data);
     if (err != 0) {
         answer_unreadable(call, &m, err);
         return;

@@ -18,31 +18,28 @@
 
 #define RANDOM_MAX 64
 
-/* One component below dir_fd, made when missing; the next directory in *fd_r. */
-static int step_into(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid, int *fd_r)
+/* One component below dir_fd, made when missing; the next directory in *fd_r.
+ * Only the last needs to be readable for us: on the way, passing through is enough. */
+static int step_into(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid, bool last,
+                     int *fd_r)
 {
     bool made = mkdirat(dir_fd, name, mode) == 0;
-    int fd;
 
     if (!made && errno != EEXIST)
         return errno == EACCES || errno == EPERM ? ERR_DENIED : err_from_errno(errno);
-    fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
+    if (made && (fchmodat(dir_fd, name, mode, 0) != 0 ||
+                 (uid != (uid_t)-1 && fchownat(dir_fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)))
+        return err_from_errno(errno);
+    *fd_r = openat(dir_fd, name, (last ? O_RDONLY : O_PATH) | O_DIRECTORY | O_CLOEXEC);
+    if (*fd_r < 0)
         return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
-    if (made && (fchmod(fd, mode) != 0 || (uid != (uid_t)-1 && fchown(fd, uid, gid) != 0))) {
-        int err = err_from_errno(errno);
-
-        close(fd);
-        return err;
-    }
-    *fd_r = fd;
     return 0;
 }
 
 int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r)
 {
     char *copy = mem_strdup(path), *rest = copy, *name;
-    int fd = open(path[0] == '/' ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int err = fd < 0 ? err_from_errno(errno) : 0;
 
     while (err == 0 && (name = strsep(&rest, "/")) != NULL) {
@@ -50,7 +47,7 @@ int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd
 
         if (!*name)
             continue;
-        err = step_into(fd, name, mode, uid, gid, &next);
+        err = step_into(fd, name, mode, uid, gid, !rest || !rest[strspn(rest, "/")], &next);
         close(fd);
         fd = next;
     }

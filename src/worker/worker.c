@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "api/hashes.h"
+#include "api/hot.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -21,7 +22,10 @@
 
 #define POOL_THREADS  4
 #define CATALOG_QUEUE 4096
-#define DRAIN_BYTES   (1u << 20)
+/* Of the cache: memory for small objects, descriptors for large ones. */
+#define HOT_BYTES   (8u << 20)
+#define HOT_FILES   256
+#define DRAIN_BYTES (1u << 20)
 /* Requests wait this long for a new index; a start waits for a first one as long. */
 #define INDEX_WAIT_MS 5000
 
@@ -255,6 +259,7 @@ static int worker_open(struct worker *w)
     if (err != 0)
         return err;
     w->api.hashes = api_hashes_new();
+    w->api.hot = hot_new(HOT_BYTES, HOT_FILES);
     w->api.catalog = link_new(&link);
     return 0;
 }

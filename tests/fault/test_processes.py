@@ -371,7 +371,7 @@ def test_workers_give_up_root(start):
     if os.getuid() != 0:
         pytest.skip("needs root")
     daemon = start(run=False)
-    os.chmod(daemon.dir, 0o755)
+    os.chmod(daemon.dir, 0o711)  # to be passed through, not read
     daemon.conf.write_text('user = "nobody"\n' + daemon.conf.read_text())
     daemon.start()
     data = Registry(daemon.url).push_image("x")

@@ -105,7 +105,7 @@ def blob_path(daemon, d):
 @pytest.mark.parametrize("damage", ["missing", "short", "long"])
 def test_blob_file_damaged(start, damage):
     daemon = start()
-    daemon.allow_error("a blob's file is missing or has another length")
+    daemon.allow_error("a blob's file is missing or damaged")
     registry = Registry(daemon.url)
     d = registry.push_blob(b"precious")
     path = blob_path(daemon, d)

@@ -1,0 +1,182 @@
+/*
+ * hot.c - a worker's cache of small objects and open files.
+ *
+ * Runs in workers, on the loop. An object is in the table while it is kept; a
+ * request holds it by a count, so that one that made room stays whole until the
+ * last answer is out. A file is looked at again whenever it is used: it may have
+ * been removed, or replaced by a push that healed it.
+ */
+#include "api/hot.h"
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/must.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <uthash.h>
+
+struct hot_entry {
+    struct hot_object object;
+    struct digest digest;
+    unsigned users;
+    bool kept; /* in table and list */
+    TAILQ_ENTRY(hot_entry) entry;
+    UT_hash_handle hh;
+};
+
+struct hot {
+    struct hot_entry *table;              /* by digest */
+    TAILQ_HEAD(hot_list, hot_entry) list; /* most recently used first */
+    size_t bytes, bytes_max, files, files_max;
+};
+
+struct hot *hot_new(size_t bytes_max, size_t files_max)
+{
+    struct hot *hot = mem_alloc(sizeof(*hot));
+
+    hot->bytes_max = bytes_max;
+    hot->files_max = files_max;
+    TAILQ_INIT(&hot->list);
+    return hot;
+}
+
+static void entry_free(struct hot_entry *e)
+{
+    if (e->object.fd >= 0)
+        close(e->object.fd);
+    free((void *)(uintptr_t)e->object.data);
+    free(e);
+}
+
+static void forget(struct hot *hot, struct hot_entry *e)
+{
+    HASH_DEL(hot->table, e);
+    TAILQ_REMOVE(&hot->list, e, entry);
+    if (e->object.fd >= 0)
+        hot->files--;
+    else
+        hot->bytes -= e->object.size;
+    e->kept = false;
+    if (e->users == 0)
+        entry_free(e);
+}
+
+void hot_free(struct hot **hot_p)
+{
+    struct hot *hot = *hot_p;
+
+    if (!hot)
+        return;
+    *hot_p = NULL;
+    while (!TAILQ_EMPTY(&hot->list)) {
+        MUST(TAILQ_FIRST(&hot->list)->users == 0);
+        forget(hot, TAILQ_FIRST(&hot->list));
+    }
+    free(hot);
+}
+
+static void keep(struct hot *hot, struct hot_entry *e)
+{
+    HASH_ADD(hh, hot->table, digest, sizeof(e->digest), e);
+    TAILQ_INSERT_HEAD(&hot->list, e, entry);
+    e->kept = true;
+    if (e->object.fd >= 0)
+        hot->files++;
+    else
+        hot->bytes += e->object.size;
+    while (hot->bytes > hot->bytes_max || hot->files > hot->files_max)
+        forget(hot, TAILQ_LAST(&hot->list, hot_list));
+}
+
+/* Is an open file still what the store has under this name? */
+static bool still_good(const struct hot_entry *e)
+{
+    struct stat st;
+
+    return e->object.fd < 0 || (fstat(e->object.fd, &st) == 0 && st.st_nlink > 0 &&
+                                (uint64_t)st.st_size == e->object.size);
+}
+
+static int read_small(int fd, const struct digest *digest, uint64_t size, char **data_r)
+{
+    char *data = mem_alloc(size + 1);
+    struct digest found;
+    int err = file_pread_full(fd, data, size, 0);
+
+    if (err == 0) {
+        digest_of(digest->alg, data, size, &found);
+        if (!digest_equal(&found, digest))
+            err = ERR_MISMATCH;
+    }
+    if (err != 0)
+        free(data);
+    else
+        *data_r = data;
+    return err;
+}
+
+static int load(const struct store *store, const struct digest *digest, uint64_t size,
+                struct hot_entry **entry_r)
+{
+    struct hot_entry *e;
+    char *data = NULL;
+    int fd = -1;
+    int err = store_blob_open(store, digest, size, &fd);
+
+    if (err != 0)
+        return err;
+    if (size <= HOT_SMALL_MAX) {
+        err = read_small(fd, digest, size, &data);
+        close(fd);
+        fd = -1;
+    }
+    if (err != 0)
+        return err;
+    e = mem_alloc(sizeof(*e));
+    e->object = (struct hot_object){.size = size, .data = data, .fd = fd};
+    e->digest = *digest;
+    *entry_r = e;
+    return 0;
+}
+
+int hot_take(struct hot *hot, const struct store *store, const struct digest *digest, uint64_t size,
+             const struct hot_object **object_r)
+{
+    struct hot_entry *e;
+    int err;
+
+    HASH_FIND(hh, hot->table, digest, sizeof(*digest), e);
+    if (e && (e->object.size != size || !still_good(e))) {
+        forget(hot, e);
+        e = NULL;
+    }
+    if (e) {
+        TAILQ_REMOVE(&hot->list, e, entry);
+        TAILQ_INSERT_HEAD(&hot->list, e, entry);
+    } else {
+        err = load(store, digest, size, &e);
+        if (err != 0)
+            return err;
+        e->users++; /* making room must not take it away */
+        keep(hot, e);
+        e->users--;
+    }
+    e->users++;
+    *object_r = &e->object;
+    return 0;
+}
+
+void hot_release(const struct hot_object *object)
+{
+    struct hot_entry *e =
+        (struct hot_entry *)((char *)(uintptr_t)object - offsetof(struct hot_entry, object));
+
+    MUST(e->users > 0);
+    if (--e->users == 0 && !e->kept)
+        entry_free(e);
+}

@@ -1,0 +1,35 @@
+/*
+ * hot.h - what is pulled often: small objects in memory, large ones as open files.
+ *
+ * One a worker. Content is named by its digest, so it is never out of date;
+ * whether an image has it, the index says before anybody looks here. Bounded in
+ * bytes and descriptors, least recently used first out.
+ */
+#ifndef ENTREPOT_API_HOT_H
+#define ENTREPOT_API_HOT_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "store/store_fs.h"
+
+/* Larger ones are sent from the page cache. */
+#define HOT_SMALL_MAX 65536
+
+struct hot_object {
+    uint64_t size;
+    const char *data; /* small: its bytes, hashed when they were read; else NULL */
+    int fd;           /* large: the open file; else -1 */
+};
+
+struct hot;
+
+struct hot *hot_new(size_t bytes_max, size_t files_max);
+void hot_free(struct hot **hot);
+/* The object, from here or from the store; it stays valid until hot_release.
+ * NOT_FOUND, DAMAGED (another length), MISMATCH (a small one whose bytes have
+ * another digest), NO_FILES, IO. */
+must_check int hot_take(struct hot *hot, const struct store *store, const struct digest *digest,
+                        uint64_t size, const struct hot_object **object_r);
+void hot_release(const struct hot_object *object);
+
+#endif
