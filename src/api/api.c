@@ -208,6 +208,18 @@ int api_reply_err(int err, struct msg_reader *reply, int fd)
     return err != 0 ? err : msg_get_i32(reply);
 }
 
+void api_answer_deleted(struct api_call *call, int err, enum problem absent)
+{
+    if (err == ERR_NOT_FOUND && call->ask.repeated)
+        err = 0; /* the first question was carried out, only its answer was lost */
+    if (err == ERR_NOT_FOUND)
+        problem_answer(call->r, absent, NULL);
+    else if (err != 0)
+        problem_answer(call->r, problem_from_err(err), NULL);
+    else
+        http_answer_empty(call->r, 202);
+}
+
 bool api_query(struct api_call *call, const char *name, const char **value_r)
 {
     if (http_query_get(call->r, name, 0, value_r) == 0)

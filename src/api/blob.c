@@ -166,17 +166,7 @@ static void blob_read(struct api_call *call)
 
 static void blob_deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct api_call *call = api_call_of_ask(ask);
-
-    err = api_reply_err(err, reply, fd);
-    if (err == ERR_NOT_FOUND && ask->repeated)
-        err = 0; /* the first question was carried out, only its answer was lost */
-    if (err == ERR_NOT_FOUND)
-        problem_answer(call->r, PROBLEM_BLOB_UNKNOWN, NULL);
-    else if (err != 0)
-        problem_answer(call->r, problem_from_err(err), NULL);
-    else
-        http_answer_empty(call->r, 202);
+    api_answer_deleted(api_call_of_ask(ask), api_reply_err(err, reply, fd), PROBLEM_BLOB_UNKNOWN);
 }
 
 static void blob_delete(struct api_call *call)

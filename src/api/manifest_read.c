@@ -132,17 +132,8 @@ void api_manifest_read(struct api_call *call)
 
 static void deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct api_call *call = api_call_of_ask(ask);
-
-    err = api_reply_err(err, reply, fd);
-    if (err == ERR_NOT_FOUND && ask->repeated)
-        err = 0; /* the first question was carried out, only its answer was lost */
-    if (err == ERR_NOT_FOUND)
-        problem_answer(call->r, PROBLEM_MANIFEST_UNKNOWN, NULL);
-    else if (err != 0)
-        problem_answer(call->r, problem_from_err(err), NULL);
-    else
-        http_answer_empty(call->r, 202);
+    api_answer_deleted(api_call_of_ask(ask), api_reply_err(err, reply, fd),
+                       PROBLEM_MANIFEST_UNKNOWN);
 }
 
 void api_manifest_delete(struct api_call *call)

@@ -18,18 +18,34 @@
 
 #define RANDOM_MAX 64
 
+/* A directory that was made a moment ago gets its mode and owner through a
+ * descriptor: in a directory of the service's account, a name may lead elsewhere
+ * by now, and root must not follow it. */
+static int own_directory(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid, int *fd_r)
+{
+    int fd = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    int err;
+
+    if (fd < 0)
+        return err_from_errno(errno);
+    if (fchmod(fd, mode) != 0 || (uid != (uid_t)-1 && fchown(fd, uid, gid) != 0)) {
+        err = err_from_errno(errno);
+        close(fd);
+        return err;
+    }
+    *fd_r = fd;
+    return 0;
+}
+
 /* One component below dir_fd, made when missing; the next directory in *fd_r.
  * Only the last needs to be readable for us: on the way, passing through is enough. */
 static int step_into(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid, bool last,
                      int *fd_r)
 {
-    bool made = mkdirat(dir_fd, name, mode) == 0;
-
-    if (!made && errno != EEXIST)
+    if (mkdirat(dir_fd, name, mode) == 0)
+        return own_directory(dir_fd, name, mode, uid, gid, fd_r);
+    if (errno != EEXIST)
         return errno == EACCES || errno == EPERM ? ERR_DENIED : err_from_errno(errno);
-    if (made && (fchmodat(dir_fd, name, mode, 0) != 0 ||
-                 (uid != (uid_t)-1 && fchownat(dir_fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)))
-        return err_from_errno(errno);
     *fd_r = openat(dir_fd, name, (last ? O_RDONLY : O_PATH) | O_DIRECTORY | O_CLOEXEC);
     if (*fd_r < 0)
         return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
@@ -39,7 +55,9 @@ static int step_into(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t
 int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r)
 {
     char *copy = mem_strdup(path), *rest = copy, *name;
-    int fd = open(path[0] == '/' ? "/" : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    bool steps = path[strspn(path, "/")] != 0;
+    int fd =
+        open(path[0] == '/' ? "/" : ".", (steps ? O_PATH : O_RDONLY) | O_DIRECTORY | O_CLOEXEC);
     int err = fd < 0 ? err_from_errno(errno) : 0;
 
     while (err == 0 && (name = strsep(&rest, "/")) != NULL) {
@@ -57,11 +75,16 @@ int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd
     return err;
 }
 
-int file_mkdirat(int dir_fd, const char *name, mode_t mode)
+int file_mkdirat(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid)
 {
-    if (mkdirat(dir_fd, name, mode) == 0)
-        return fchmodat(dir_fd, name, mode, 0) == 0 ? 0 : err_from_errno(errno);
-    return errno == EEXIST ? 0 : err_from_errno(errno);
+    int fd = -1, err;
+
+    if (mkdirat(dir_fd, name, mode) != 0)
+        return errno == EEXIST ? 0 : err_from_errno(errno);
+    err = own_directory(dir_fd, name, mode, uid, gid, &fd);
+    if (err == 0)
+        close(fd);
+    return err;
 }
 
 int file_read_all(const char *path, size_t max, struct str *out)

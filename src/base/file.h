@@ -14,8 +14,8 @@
 /* mkdir -p with `mode` for what is created (umask ignored), then an O_DIRECTORY
  * descriptor on it. uid/gid of created directories are set when uid is not -1. */
 must_check int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r);
-/* mkdirat that is content when it exists. */
-must_check int file_mkdirat(int dir_fd, const char *name, mode_t mode);
+/* mkdirat that is content when it exists; mode and owner (uid -1: leave) of what it made. */
+must_check int file_mkdirat(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid);
 /* The whole file into `out` (appended); TOO_BIG past `max`. */
 must_check int file_read_all(const char *path, size_t max, struct str *out);
 /* pread exactly len bytes; IO when the file is shorter. */

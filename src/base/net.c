@@ -100,10 +100,11 @@ static int listen_on(const struct sockaddr *sa, socklen_t len, bool v6_only, int
         (sa->sa_family == AF_INET6 &&
          setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof(only)) != 0) ||
         bind(fd, sa, len) != 0 || listen(fd, backlog) != 0) {
-        err = errno == EADDRINUSE                  ? ERR_EXISTS
-              : errno == EACCES                    ? ERR_DENIED
-              : errno == EADDRNOTAVAIL && !v6_only ? ERR_UNSUPPORTED
-                                                   : err_from_errno(errno);
+        err = errno == EADDRINUSE ? ERR_EXISTS
+              : errno == EACCES   ? ERR_DENIED
+              : errno == EADDRNOTAVAIL && sa->sa_family == AF_INET6 && !v6_only
+                  ? ERR_UNSUPPORTED
+                  : err_from_errno(errno);
         close(fd);
         return err;
     }

@@ -24,6 +24,12 @@ void op_repo_stats(struct catalog *c, struct msg_reader *question, struct msg_wr
 /* Shared by them: seconds since 1970, and whether a question's names are such. */
 uint64_t op_now(void);
 bool op_target_ok(const struct push_target *t);
+/* Reads a question that is a target alone and finds its repository. */
+must_check int op_target_get(struct catalog *c, struct msg_reader *question,
+                             struct push_target *t_r, size_t *repo_place_r);
+/* The same for deletes: UNSUPPORTED where they are switched off. */
+must_check int op_target_get_for_delete(struct catalog *c, struct msg_reader *question,
+                                        struct push_target *t_r, size_t *repo_place_r);
 /* Puts the image's record when it is its first content. */
 must_check int op_image_touch(struct catalog *c, size_t repo_place, const char *repo,
                               const char *image);

@@ -23,6 +23,28 @@ bool op_target_ok(const struct push_target *t)
     return name_image_ok(t->repo, strlen(t->repo)) && name_image_ok(t->image, strlen(t->image));
 }
 
+int op_target_get(struct catalog *c, struct msg_reader *question, struct push_target *t_r,
+                  size_t *repo_place_r)
+{
+    int err;
+
+    push_target_get(question, t_r);
+    err = msg_end(question);
+    if (err == 0 && (!op_target_ok(t_r) || t_r->digest.alg == 0))
+        err = ERR_PROTOCOL;
+    return err != 0 ? err : catalog_repo(c, t_r->repo, repo_place_r);
+}
+
+int op_target_get_for_delete(struct catalog *c, struct msg_reader *question,
+                             struct push_target *t_r, size_t *repo_place_r)
+{
+    int err = op_target_get(c, question, t_r, repo_place_r);
+
+    if (err == 0 && !c->conf->repos[*repo_place_r].delete_allowed)
+        err = ERR_UNSUPPORTED;
+    return err;
+}
+
 int op_image_touch(struct catalog *c, size_t repo_place, const char *repo, const char *image)
 {
     struct key k;
@@ -181,14 +203,8 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
     struct push_target t;
     size_t place = 0;
     uint64_t size = 0;
-    int err;
+    int err = op_target_get(c, question, &t, &place);
 
-    push_target_get(question, &t);
-    err = msg_end(question);
-    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
-        err = ERR_PROTOCOL;
-    if (err == 0)
-        err = catalog_repo(c, t.repo, &place);
     if (err == 0 && c->conf->repos[place].redeploy == CONF_REDEPLOY_READ_ONLY)
         err = ERR_DENIED;
     if (err == 0) {
@@ -285,16 +301,8 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
     struct key link, holder;
     size_t place = 0;
     char text[DIGEST_TEXT_MAX];
-    int err;
+    int err = op_target_get_for_delete(c, question, &t, &place);
 
-    push_target_get(question, &t);
-    err = msg_end(question);
-    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
-        err = ERR_PROTOCOL;
-    if (err == 0)
-        err = catalog_repo(c, t.repo, &place);
-    if (err == 0 && !c->conf->repos[place].delete_allowed)
-        err = ERR_UNSUPPORTED;
     if (err != 0)
         goto out;
     key_image(&link, 'L', t.repo, t.image);

@@ -363,16 +363,8 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
 {
     struct push_target t;
     size_t place = 0;
-    int err;
+    int err = op_target_get_for_delete(c, question, &t, &place);
 
-    push_target_get(question, &t);
-    err = msg_end(question);
-    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
-        err = ERR_PROTOCOL;
-    if (err == 0)
-        err = catalog_repo(c, t.repo, &place);
-    if (err == 0 && !c->conf->repos[place].delete_allowed)
-        err = ERR_UNSUPPORTED;
     if (err == 0)
         err = manifest_remove(c, place, &t);
     msg_put_i32(answer, err);

@@ -142,8 +142,9 @@ void role_ready(struct role *role)
     struct msg_writer w = {0};
 
     msg_begin(&w, MSG_READY, 0);
+    /* Fails only when the master is gone, and that its channel's end tells as well. */
     if (role_tell(role, &w, -1) != 0)
-        log_error("cannot tell the master that this role is ready", NULL);
+        log_notice("the master is gone before this role was ready", NULL);
 }
 
 int role_keep_index(struct role *role, enum role_index_fd which, int fd)

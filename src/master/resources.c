@@ -231,6 +231,13 @@ int resources_claim(struct master *m)
         m->run_dir_fd = -1; /* what lies there is not ours to remove */
         return ERR_BUSY;
     }
+    /* A service manager may have made it, as root's: the roles must get in. */
+    if (fchmod(m->run_dir_fd, 0700) != 0 ||
+        (m->uid != (uid_t)-1 && fchown(m->run_dir_fd, m->uid, m->gid) != 0)) {
+        log_error("cannot take the run directory over", "run_dir=%s errno=%s",
+                  log_quote(m->conf->run_dir), log_quote(strerror(errno)));
+        return ERR_IO;
+    }
     for (size_t i = 0; i < MASTER_ROLES && err == 0; i++)
         if (m->roles[i].socket)
             err = resources_socket(m, m->roles[i].socket, &m->socket_fds[i]);

@@ -23,14 +23,10 @@
 static int make_dir(int dir_fd, const char *name, uid_t uid, gid_t gid)
 {
     struct stat st;
-    int err;
 
     if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         return S_ISDIR(st.st_mode) ? 0 : ERR_IO;
-    err = file_mkdirat(dir_fd, name, DIR_MODE);
-    if (err == 0 && uid != (uid_t)-1 && fchownat(dir_fd, name, uid, gid, AT_SYMLINK_NOFOLLOW) != 0)
-        err = err_from_errno(errno);
-    return err;
+    return file_mkdirat(dir_fd, name, DIR_MODE, uid, gid);
 }
 
 static int make_fan_out(int dir_fd, const char *alg, uid_t uid, gid_t gid)

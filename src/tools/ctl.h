@@ -25,6 +25,12 @@ int ctl_tags(const struct ctl *ctl, int argc, char **argv);
 must_check int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *question,
                        struct str *in, struct msg_reader *reply_r);
 
+/* Asks a question without fields and prints the answer with one of the two; the
+ * exit status. `name`: of the command, which takes no arguments. */
+int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *socket,
+             enum msg_type type, void (*json)(struct msg_reader *reply),
+             void (*text)(struct msg_reader *reply));
+
 /* ctl_print.c: a table of left- and right-aligned columns for people. */
 struct ctl_table {
     struct str cells; /* NUL-terminated, row by row */

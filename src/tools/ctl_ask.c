@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,4 +68,27 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
         return err;
     }
     return msg_get_i32(reply_r);
+}
+
+int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *socket,
+             enum msg_type type, void (*json)(struct msg_reader *reply),
+             void (*text)(struct msg_reader *reply))
+{
+    struct msg_writer question = {0};
+    struct msg_reader reply;
+    struct str in = {0};
+    int err;
+
+    if (argc != 0) {
+        fprintf(stderr, "usage: entrepotctl %s\n", name);
+        return EXIT_FAILURE;
+    }
+    msg_begin(&question, type, 1);
+    err = ctl_ask(ctl, socket, &question, &in, &reply);
+    if (err == 0) {
+        (ctl->json ? json : text)(&reply);
+        err = msg_end(&reply);
+    }
+    str_free(&in);
+    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

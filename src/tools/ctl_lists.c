@@ -108,27 +108,9 @@ static void repos_text(struct msg_reader *r)
 
 int ctl_repos(const struct ctl *ctl, int argc, char **argv)
 {
-    struct msg_writer question = {0};
-    struct msg_reader reply;
-    struct str in = {0};
-    int err;
-
     (void)argv;
-    if (argc != 0) {
-        fprintf(stderr, "usage: entrepotctl repos\n");
-        return EXIT_FAILURE;
-    }
-    msg_begin(&question, MSG_REPO_STATS, 1);
-    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
-    if (err == 0) {
-        if (ctl->json)
-            repos_json(&reply);
-        else
-            repos_text(&reply);
-        err = msg_end(&reply);
-    }
-    str_free(&in);
-    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return ctl_show(ctl, "repos", argc, ROLE_SOCKET_CATALOG, MSG_REPO_STATS, repos_json,
+                    repos_text);
 }
 
 /* Walks all pages of a list; every name is printed or goes into the JSON array. */

@@ -111,25 +111,7 @@ static void status_text(struct msg_reader *r)
 
 int ctl_status(const struct ctl *ctl, int argc, char **argv)
 {
-    struct msg_writer question = {0};
-    struct msg_reader reply;
-    struct str in = {0};
-    int err;
-
     (void)argv;
-    if (argc != 0) {
-        fprintf(stderr, "usage: entrepotctl status\n");
-        return EXIT_FAILURE;
-    }
-    msg_begin(&question, MSG_CTL_STATUS, 1);
-    err = ctl_ask(ctl, ROLE_SOCKET_CONTROL, &question, &in, &reply);
-    if (err == 0) {
-        if (ctl->json)
-            status_json(&reply);
-        else
-            status_text(&reply);
-        err = msg_end(&reply);
-    }
-    str_free(&in);
-    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return ctl_show(ctl, "status", argc, ROLE_SOCKET_CONTROL, MSG_CTL_STATUS, status_json,
+                    status_text);
 }

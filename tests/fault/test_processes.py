@@ -98,12 +98,14 @@ def test_killing_a_worker_costs_only_its_connections(start):
     registry = Registry(daemon.url)
     data = os.urandom(8 << 20)
     d = registry.push_blob(data)
+    registry.http.close()
     sockets = []
     for _ in range(20):  # held open in the middle of a download
         s = raw.connect(daemon)
         s.sendall(f"GET /v2/{registry.image}/blobs/{d} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         assert s.recv(1000)
         sockets.append(s)
+    wait_for(lambda: sum(r["connections"] for r in daemon.roles("worker")) == 20, "only the downloads are open")
     rows = {r["pid"]: r["connections"] for r in daemon.roles("worker")}
     victim = max(rows, key=rows.get)
     os.kill(victim, signal.SIGKILL)
@@ -372,6 +374,7 @@ def test_workers_give_up_root(start):
         pytest.skip("needs root")
     daemon = start(run=False)
     os.chmod(daemon.dir, 0o711)  # to be passed through, not read
+    daemon.run_dir.mkdir(mode=0o755)  # as a service manager leaves it, root's
     daemon.conf.write_text('user = "nobody"\n' + daemon.conf.read_text())
     daemon.start()
     data = Registry(daemon.url).push_image("x")

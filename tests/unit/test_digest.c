@@ -40,11 +40,14 @@ static void test_malformed(void **state)
         "md5:d41d8cd98f00b204e9800998ecf8427e",
         "sha256:../../../../../../../../../../etc/passwd",
     };
+    const struct digest none = {0};
     struct digest d;
 
     (void)state;
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         assert_int_equal(digest_parse(bad[i], &d), ERR_INVALID);
+        assert_memory_equal(&d, &none, sizeof(d)); /* never half a digest */
+    }
 }
 
 static void test_incremental(void **state)

@@ -83,6 +83,36 @@ static void test_many_timers_fire_in_order(void **state)
     loop_free(&loop);
 }
 
+static void fire_again(struct loop_timer *timer)
+{
+    if (++order_count < 1000)
+        loop_timer_set(loop, timer, 0);
+    else
+        loop_stop(loop);
+}
+
+static void stop_at_round_end(void *ctx)
+{
+    (void)ctx;
+    loop_stop(loop);
+}
+
+/* A timer that sets itself again with no delay leaves the round its end. */
+static void test_eager_timer_lets_the_round_end(void **state)
+{
+    struct loop_timer timer = {.fire = fire_again};
+
+    (void)state;
+    loop = loop_new();
+    order_count = 0;
+    loop_timer_set(loop, &timer, 0);
+    loop_after_round(loop, stop_at_round_end, NULL);
+    loop_run(loop);
+    assert_int_equal(order_count, 1);
+    loop_timer_cancel(loop, &timer);
+    loop_free(&loop);
+}
+
 struct pipe_watch {
     struct loop_fd watch;
     int write_fd;
@@ -235,6 +265,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_timers),
         cmocka_unit_test(test_many_timers_fire_in_order),
+        cmocka_unit_test(test_eager_timer_lets_the_round_end),
         cmocka_unit_test(test_removed_watch_gets_no_event),
         cmocka_unit_test(test_signals_and_round_ends),
         cmocka_unit_test(test_pool),
