@@ -59,8 +59,8 @@ static void detach(const struct conf *conf)
     int null = open("/dev/null", O_RDWR);
     bool keep_stderr = strcmp(conf->log, "stderr") == 0;
 
-    setsid();
-    if (chdir("/") != 0 || null < 0)
+    setsid(); /* the working directory stays: relative paths count from it at every reload */
+    if (null < 0)
         return;
     dup2(null, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);

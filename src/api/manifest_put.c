@@ -128,6 +128,45 @@ static bool references_here(struct api_call *call, const struct manifest_put *p)
     return count == 0;
 }
 
+static void answer_redeploy_denied(struct api_call *call, const char *tag)
+{
+    problem_answer(call->r, PROBLEM_DENIED,
+                   "tag %s exists and repository %s does not allow it to be pushed again", tag,
+                   call->route.repo->name);
+}
+
+static void answer_quota(struct api_call *call)
+{
+    problem_answer(call->r, PROBLEM_DENIED,
+                   "the blob store's quota is used up; delete images or raise the quota");
+}
+
+/* What the catalog would refuse anyway is not written first: a refused manifest
+ * must leave no file behind. The catalog judges again, in its own order. */
+static bool acceptable(struct api_call *call, const struct manifest_put *p)
+{
+    const struct index_header *index = call->api->index.header;
+    uint64_t quota = call->route.repo->store->quota;
+
+    for (uint32_t i = 0; i < p->push.tag_count; i++) {
+        struct index_entry entry;
+
+        if (index_find(&call->api->index, INDEX_TAG, call->route.repo->name, call->route.image,
+                       p->push.tags[i], &entry) == 0 &&
+            !digest_equal(entry.digest, &p->push.target.digest) &&
+            !conf_tag_may_move(call->route.repo, p->push.tags[i])) {
+            answer_redeploy_denied(call, p->push.tags[i]);
+            return false;
+        }
+    }
+    if (quota > 0 &&
+        atomic_load(&index->store_bytes[api_store_place(call)]) + call->body.len > quota) {
+        answer_quota(call);
+        return false;
+    }
+    return references_here(call, p);
+}
+
 static void answer_created(struct api_call *call)
 {
     struct manifest_put *p = call->op;
@@ -170,16 +209,13 @@ static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
         answer_missing(call, reply);
         break;
     case ERR_EXISTS:
-        problem_answer(call->r, PROBLEM_DENIED,
-                       "tag %s exists and repository %s does not allow it to be pushed again",
-                       msg_get_str(reply, NAME_TAG_MAX), call->route.repo->name);
+        answer_redeploy_denied(call, msg_get_str(reply, NAME_TAG_MAX));
         break;
     case ERR_CONFLICT:
         problem_answer(call->r, PROBLEM_PRECONDITION, NULL);
         break;
     case ERR_QUOTA:
-        problem_answer(call->r, PROBLEM_DENIED,
-                       "the blob store's quota is used up; delete images or raise the quota");
+        answer_quota(call);
         break;
     default:
         problem_answer(call->r, problem_from_err(err), NULL);
@@ -238,7 +274,7 @@ static void body_complete(struct api_call *call)
         problem_answer(call->r, PROBLEM_MANIFEST_INVALID, "%s", reason);
         return;
     }
-    if (!references_here(call, p))
+    if (!acceptable(call, p))
         return;
     call->job.work = write_work;
     call->job.done = write_done;

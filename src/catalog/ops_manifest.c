@@ -46,11 +46,9 @@ static int tag_policy(struct catalog *c, const struct conf_repo *repo,
     struct record_tag record;
     int err = tag_load(c, &p->target, tag, &value, &record);
 
-    if (err == 0 && !digest_equal(&record.digest, &p->target.digest)) {
-        if (repo->redeploy == CONF_REDEPLOY_DENY ||
-            (repo->redeploy == CONF_REDEPLOY_LATEST_ONLY && strcmp(tag, "latest") != 0))
-            err = ERR_EXISTS;
-    }
+    if (err == 0 && !digest_equal(&record.digest, &p->target.digest) &&
+        !conf_tag_may_move(repo, tag))
+        err = ERR_EXISTS;
     str_free(&value);
     return err == ERR_NOT_FOUND ? 0 : err;
 }

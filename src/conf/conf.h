@@ -97,6 +97,9 @@ void conf_free(struct conf **conf);
 /* By name; NULL when there is none. */
 const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *name, size_t len);
 
+/* May a tag of this repository that exists be made to point elsewhere? */
+bool conf_tag_may_move(const struct conf_repo *repo, const char *tag);
+
 /* Appends a line for each key that differs between the two and only takes effect with a
  * restart (user, data_dir, run_dir, a store's path). */
 void conf_restart_differences(const struct conf *old_conf, const struct conf *new_conf,

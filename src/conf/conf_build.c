@@ -19,6 +19,8 @@
 #define FILE_BYTES_MAX (1u << 20)
 #define STORES_MAX     16
 #define WORKERS_MAX    64
+#define LETTERS_DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+#define DAY_MS         ((uint64_t)24 * 3600 * 1000)
 
 struct build {
     struct conf *conf;
@@ -42,12 +44,11 @@ static void check_name(struct build *b, const struct conf_section *s, bool in_pa
 {
     size_t len = strlen(s->title);
 
-    if (len == 0 || len > CONF_NAME_MAX ||
-        strspn(s->title, "abcdefghijklmnopqrstuvwxyz"
-                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                         "0123456789._-") != len)
+    if (len == 0 || len > CONF_NAME_MAX || strspn(s->title, LETTERS_DIGITS "._-") != len ||
+        strchr("._-", s->title[0]))
         conf_mistake(b->m, s->line,
-                     "%s \"%s\": a name has 1 to %d letters, digits, dots, dashes, underscores",
+                     "%s \"%s\": a name has 1 to %d letters, digits, dots, dashes, underscores and "
+                     "begins with a letter or digit",
                      conf_sections[s->id].name, s->title, CONF_NAME_MAX);
     else if (in_paths && !name_image_ok(s->title, len))
         conf_mistake(b->m, s->line,
@@ -61,19 +62,34 @@ static void check_name(struct build *b, const struct conf_section *s, bool in_pa
 
 static bool path_inside(const char *inner, const char *outer)
 {
-    size_t len = strlen(outer);
+    size_t len = strcmp(outer, "/") == 0 ? 0 : strlen(outer);
 
     return strncmp(inner, outer, len) == 0 && (inner[len] == '/' || inner[len] == 0);
 }
 
-static void check_store_paths(struct build *b, const struct conf_section *s, size_t place)
+static bool path_climbs(const char *path)
+{
+    for (const char *p = strstr(path, "/.."); p; p = strstr(p + 1, "/.."))
+        if (p[3] == '/' || p[3] == 0)
+            return true;
+    return false;
+}
+
+static void check_store_path(struct build *b, const struct conf_section *s, size_t place)
 {
     const struct conf_store *store = &b->conf->stores[place];
+    int line = s->settings[CONF_KEY_STORE_path].line;
 
-    for (size_t i = 0; i < place; i++)
-        if (path_inside(store->path, b->conf->stores[i].path) ||
-            path_inside(b->conf->stores[i].path, store->path))
-            conf_mistake(b->m, s->settings[CONF_KEY_STORE_path].line,
+    if (!*store->path)
+        conf_mistake(b->m, s->line, "blobstore %s needs a path; write path = \"/DIRECTORY\"",
+                     s->title);
+    else if (path_climbs(store->path))
+        conf_mistake(b->m, line, "path: %s climbs with ..; write the directory it means",
+                     store->path);
+    for (size_t i = 0; *store->path && i < place; i++)
+        if (*b->conf->stores[i].path && (path_inside(store->path, b->conf->stores[i].path) ||
+                                         path_inside(b->conf->stores[i].path, store->path)))
+            conf_mistake(b->m, line,
                          "path: %s overlaps with blobstore %s; give each a directory of its own",
                          store->path, b->conf->stores[i].name);
 }
@@ -89,17 +105,17 @@ static void build_stores(struct build *b)
 
         if (s->id != CONF_SECTION_STORE)
             continue;
+        if (conf->store_count == STORES_MAX) {
+            conf_mistake(b->m, s->line, "blobstore %s: at most %d blob stores; remove some",
+                         s->title, STORES_MAX);
+            break;
+        }
         check_name(b, s, false);
         store->name = mem_arena_strdup(b->arena, s->title);
-        store->path = conf_path(s, CONF_KEY_STORE_path, b->arena);
+        store->path = conf_path(s, CONF_KEY_STORE_path, b->arena, b->m);
         store->quota = conf_size(s, CONF_KEY_STORE_quota, b->m);
         store->keep_free = conf_size(s, CONF_KEY_STORE_keep_free, b->m);
-        if (!*store->path)
-            conf_mistake(b->m, s->line, "blobstore %s needs a path", s->title);
-        else
-            check_store_paths(b, s, conf->store_count);
-        if (conf->store_count++ == STORES_MAX)
-            conf_mistake(b->m, s->line, "at most %d blob stores", STORES_MAX);
+        check_store_path(b, s, conf->store_count++);
     }
     if (count == 0) {
         conf->stores[0] =
@@ -120,9 +136,10 @@ static const struct conf_store *store_of(struct build *b, const struct conf_sect
         if (strcmp(b->conf->stores[i].name, name) == 0)
             return &b->conf->stores[i];
     if (*name)
-        conf_mistake(b->m, s->settings[key].line, "blobstore: there is no blobstore %s", name);
+        conf_mistake(b->m, s->settings[key].line,
+                     "blobstore: there is no blobstore %s; add it or name another", name);
     else
-        conf_mistake(b->m, s->line, "%s %s needs a blobstore: there are several",
+        conf_mistake(b->m, s->line, "%s %s needs a blobstore: there are several; name one",
                      conf_sections[s->id].name, s->title);
     return NULL;
 }
@@ -154,14 +171,25 @@ static void build_repos(struct build *b)
                      "there is no repository; add a section like: hosted docker-local { }");
 }
 
+/* A proxy or group is there, but conf_later.c refuses it: one mistake is enough. */
+static bool refused_later(const struct build *b, const char *name)
+{
+    for (const struct conf_section *s = b->root->children; s; s = s->next)
+        if ((s->id == CONF_SECTION_PROXY || s->id == CONF_SECTION_GROUP) &&
+            strcmp(s->title, name) == 0)
+            return true;
+    return false;
+}
+
 static const struct conf_repo *repo_of(struct build *b, const struct conf_section *s,
                                        enum conf_key_id key)
 {
     const char *name = conf_text(s, key);
     const struct conf_repo *repo = conf_repo_by_name(b->conf, name, strlen(name));
 
-    if (!repo && *name)
-        conf_mistake(b->m, s->settings[key].line, "repository: there is no repository %s", name);
+    if (!repo && *name && !refused_later(b, name))
+        conf_mistake(b->m, s->settings[key].line,
+                     "repository: there is no repository %s; add it or name another", name);
     return repo;
 }
 
@@ -175,6 +203,37 @@ static char *lower_copy(struct mem_arena *arena, const char *text)
     return copy;
 }
 
+/* What a Host header can hold, its port cut off: a name or [an IPv6 address]. */
+static bool host_ok(const char *name)
+{
+    size_t len = strlen(name);
+
+    if (name[0] == '[')
+        return len > 2 && strspn(name + 1, "0123456789abcdef:.") == len - 2 && name[len - 1] == ']';
+    return len > 0 && len <= 255 && strspn(name, LETTERS_DIGITS "._-") == len;
+}
+
+static void check_host(struct build *b, const struct conf_section *h,
+                       const struct conf_connector *c)
+{
+    const struct conf_host *host = &c->hosts[c->host_count];
+
+    if (!host_ok(host->name))
+        conf_mistake(b->m, h->line,
+                     "host \"%s\": not a host name; write letters, digits, dots and dashes, "
+                     "without a port",
+                     h->title);
+    for (size_t i = 0; i < c->host_count; i++)
+        if (strcmp(c->hosts[i].name, host->name) == 0)
+            conf_mistake(b->m, h->line,
+                         "host \"%s\": this name stands there before (case does not count); "
+                         "remove one",
+                         h->title);
+    if (!*conf_text(h, CONF_KEY_HOST_repository))
+        conf_mistake(b->m, h->line, "host %s needs a repository; write repository = NAME",
+                     h->title);
+}
+
 static void build_hosts(struct build *b, const struct conf_section *s, struct conf_connector *c)
 {
     size_t count = 0;
@@ -183,13 +242,58 @@ static void build_hosts(struct build *b, const struct conf_section *s, struct co
         count++;
     c->hosts = mem_arena_alloc(b->arena, count * sizeof(*c->hosts));
     for (const struct conf_section *h = s->children; h; h = h->next) {
-        struct conf_host *host = &c->hosts[c->host_count++];
+        struct conf_host *host = &c->hosts[c->host_count];
 
         host->name = lower_copy(b->arena, h->title);
         host->repo = repo_of(b, h, CONF_KEY_HOST_repository);
-        if (!*conf_text(h, CONF_KEY_HOST_repository))
-            conf_mistake(b->m, h->line, "host %s needs a repository", h->title);
+        check_host(b, h, c);
+        c->host_count++;
     }
+}
+
+static in_port_t port_of(const struct net_addr *addr)
+{
+    return addr->ss.ss_family == AF_INET ? ((const struct sockaddr_in *)&addr->ss)->sin_port
+                                         : ((const struct sockaddr_in6 *)&addr->ss)->sin6_port;
+}
+
+/* Would the kernel refuse the second? It does where an address of one covers the other's. */
+static bool connectors_clash(const struct conf_connector *a, const struct conf_connector *b)
+{
+    const struct sockaddr_in *a4 = (const struct sockaddr_in *)&a->addr.ss;
+    const struct sockaddr_in *b4 = (const struct sockaddr_in *)&b->addr.ss;
+    const struct in6_addr *a6 = &((const struct sockaddr_in6 *)&a->addr.ss)->sin6_addr;
+    const struct in6_addr *b6 = &((const struct sockaddr_in6 *)&b->addr.ss)->sin6_addr;
+
+    if (port_of(&a->addr) != port_of(&b->addr))
+        return false;
+    if (a->address[0] == '*' || b->address[0] == '*')
+        return true;
+    if (a->addr.ss.ss_family != b->addr.ss.ss_family)
+        return false;
+    if (a->addr.ss.ss_family == AF_INET)
+        return a4->sin_addr.s_addr == b4->sin_addr.s_addr || a4->sin_addr.s_addr == INADDR_ANY ||
+               b4->sin_addr.s_addr == INADDR_ANY;
+    return memcmp(a6, b6, sizeof(*a6)) == 0 || IN6_IS_ADDR_UNSPECIFIED(a6) ||
+           IN6_IS_ADDR_UNSPECIFIED(b6);
+}
+
+static void check_address(struct build *b, const struct conf_section *s, struct conf_connector *c)
+{
+    if (net_addr_parse(s->title, &c->addr) != 0) {
+        memset(&c->addr, 0, sizeof(c->addr));
+        conf_mistake(b->m, s->line,
+                     "connector \"%s\": not an address; write \"127.0.0.1:8082\", "
+                     "\"[::1]:8082\" or \"*:8082\"",
+                     s->title);
+        return;
+    }
+    for (const struct conf_connector *other = b->conf->connectors; other < c; other++)
+        if (other->addr.len > 0 && connectors_clash(other, c))
+            conf_mistake(b->m, s->line,
+                         "connector \"%s\": connector \"%s\" has this address already; remove "
+                         "one or take another port",
+                         s->title, other->address);
 }
 
 static void build_connectors(struct build *b)
@@ -204,11 +308,7 @@ static void build_connectors(struct build *b)
         if (s->id != CONF_SECTION_CONNECTOR)
             continue;
         c->address = mem_arena_strdup(b->arena, s->title);
-        if (net_addr_parse(s->title, &c->addr) != 0)
-            conf_mistake(b->m, s->line,
-                         "connector \"%s\": not an address; write \"127.0.0.1:8082\", "
-                         "\"[::1]:8082\" or \"*:8082\"",
-                         s->title);
+        check_address(b, s, c);
         c->repo = repo_of(b, s, CONF_KEY_CONNECTOR_repository);
         build_hosts(b, s, c);
         conf->connector_count++;
@@ -225,12 +325,22 @@ static char *log_path(struct build *b, enum conf_key_id key)
     if (strcmp(text, "stderr") == 0 || (key == CONF_KEY_TOP_access_log && strcmp(text, "off") == 0))
         return mem_arena_strdup(b->arena, text);
     if (!*text)
-        conf_mistake(b->m, b->root->settings[key].line, "%s: write stderr or a file",
-                     conf_keys[key].name);
-    return conf_path(b->root, key, b->arena);
+        conf_mistake(b->m, b->root->settings[key].line, "%s: is empty; write %sstderr or a file",
+                     conf_keys[key].name, key == CONF_KEY_TOP_access_log ? "off, " : "");
+    return conf_path(b->root, key, b->arena, b->m);
 }
 
-static void build_top(struct build *b)
+static char *directory(struct build *b, enum conf_key_id key)
+{
+    char *path = conf_path(b->root, key, b->arena, b->m);
+
+    if (!*path)
+        conf_mistake(b->m, b->root->settings[key].line, "%s: is empty; name a directory",
+                     conf_keys[key].name);
+    return path;
+}
+
+static void build_processes(struct build *b)
 {
     const struct conf_section *s = b->root;
     struct conf *conf = b->conf;
@@ -238,35 +348,58 @@ static void build_top(struct build *b)
     uint64_t workers = conf_count(s, CONF_KEY_TOP_workers, b->m);
 
     conf->user = mem_arena_strdup(b->arena, conf_text(s, CONF_KEY_TOP_user));
-    if (getuid() == 0 && *conf->user && !getpwnam(conf->user))
+    if (geteuid() == 0 && *conf->user && !getpwnam(conf->user))
         conf_mistake(b->m, s->settings[CONF_KEY_TOP_user].line,
                      "user: there is no account %s; create it or name another", conf->user);
     if (workers > WORKERS_MAX)
-        conf_mistake(b->m, s->settings[CONF_KEY_TOP_workers].line, "workers: at most %d",
-                     WORKERS_MAX);
+        conf_mistake(b->m, s->settings[CONF_KEY_TOP_workers].line,
+                     "workers: at most %d; 0 starts one a CPU", WORKERS_MAX);
     if (workers == 0)
         workers = cpus < 1 ? 1 : cpus > WORKERS_MAX ? WORKERS_MAX : (uint64_t)cpus;
     conf->workers = (unsigned)workers;
-    conf->data_dir = conf_path(s, CONF_KEY_TOP_data_dir, b->arena);
-    conf->run_dir = conf_path(s, CONF_KEY_TOP_run_dir, b->arena);
+    conf->data_dir = directory(b, CONF_KEY_TOP_data_dir);
+    conf->run_dir = directory(b, CONF_KEY_TOP_run_dir);
     conf->log = log_path(b, CONF_KEY_TOP_log);
     conf->access_log = log_path(b, CONF_KEY_TOP_access_log);
-    conf->head_timeout_ms = conf_time_ms(s, CONF_KEY_TOP_head_timeout, b->m);
-    conf->keepalive_timeout_ms = conf_time_ms(s, CONF_KEY_TOP_keepalive_timeout, b->m);
-    conf->min_rate = conf_size(s, CONF_KEY_TOP_min_rate, b->m);
-    conf->rate_window_ms = conf_time_ms(s, CONF_KEY_TOP_rate_window, b->m);
-    conf->max_manifest = conf_size(s, CONF_KEY_TOP_max_manifest, b->m);
-    conf->max_connections = conf_count(s, CONF_KEY_TOP_max_connections, b->m);
-    conf->upload_expiry_ms = conf_time_ms(s, CONF_KEY_TOP_upload_expiry, b->m);
-    conf->max_uploads = conf_count(s, CONF_KEY_TOP_max_uploads, b->m);
-    conf->drain_timeout_ms = conf_time_ms(s, CONF_KEY_TOP_drain_timeout, b->m);
+}
+
+/* Where a zero would starve every client or spin a timer, and where products
+ * of two limits would overflow. */
+static uint64_t within(struct build *b, enum conf_key_id key, uint64_t value, uint64_t min,
+                       uint64_t max, const char *range)
+{
+    if (value < min || value > max)
+        conf_mistake(b->m, b->root->settings[key].line, "%s: %s is out of range; write %s",
+                     conf_keys[key].name, conf_text(b->root, key), range);
+    return value;
+}
+
+static void build_limits(struct build *b)
+{
+    const struct conf_section *s = b->root;
+    struct conf *conf = b->conf;
+    enum conf_key_id key = CONF_KEY_TOP_head_timeout;
+
+    conf->head_timeout_ms = within(b, key, conf_time_ms(s, key, b->m), 1, DAY_MS, "1ms to 1d");
+    key = CONF_KEY_TOP_keepalive_timeout;
+    conf->keepalive_timeout_ms = within(b, key, conf_time_ms(s, key, b->m), 1, DAY_MS, "1ms to 1d");
+    key = CONF_KEY_TOP_min_rate;
+    conf->min_rate = within(b, key, conf_size(s, key, b->m), 0, 1ULL << 30, "0 to 1G");
+    key = CONF_KEY_TOP_rate_window;
+    conf->rate_window_ms = within(b, key, conf_time_ms(s, key, b->m), 1, DAY_MS, "1ms to 1d");
     /* A manifest and what it says must fit one message between processes. */
-    if (conf->max_manifest > (4u << 20) || conf->max_manifest == 0)
-        conf_mistake(b->m, s->settings[CONF_KEY_TOP_max_manifest].line,
-                     "max_manifest: from 1 to 4M");
-    if (conf->max_connections == 0)
-        conf_mistake(b->m, s->settings[CONF_KEY_TOP_max_connections].line,
-                     "max_connections: at least 1");
+    key = CONF_KEY_TOP_max_manifest;
+    conf->max_manifest = within(b, key, conf_size(s, key, b->m), 1, 4u << 20, "1 to 4M");
+    key = CONF_KEY_TOP_max_connections;
+    conf->max_connections = within(b, key, conf_count(s, key, b->m), 1, UINT64_MAX, "1 or more");
+    key = CONF_KEY_TOP_upload_expiry;
+    conf->upload_expiry_ms =
+        within(b, key, conf_time_ms(s, key, b->m), 1000, 3650 * DAY_MS, "1s to 3650d");
+    key = CONF_KEY_TOP_max_uploads;
+    conf->max_uploads = within(b, key, conf_count(s, key, b->m), 1, UINT64_MAX, "1 or more");
+    key = CONF_KEY_TOP_drain_timeout;
+    conf->drain_timeout_ms =
+        within(b, key, conf_time_ms(s, key, b->m), 0, 365 * DAY_MS, "0 to 365d");
 }
 
 int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
@@ -280,9 +413,12 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
 
     *conf_r = NULL;
     if (err != 0)
-        conf_mistake(&m, 0, "cannot read the configuration: %s", err_text(err));
+        conf_mistake(&m, 0,
+                     "cannot read the configuration: %s; a file of at most 1 MiB is "
+                     "wanted",
+                     err_text(err));
     else if (memchr(text.data ? text.data : "", 0, text.len))
-        conf_mistake(&m, 0, "not a text file");
+        conf_mistake(&m, 0, "not a text file: it holds a byte 0; write it anew");
     else
         conf_tree_parse(scratch, text.data ? text.data : "", &m, &root);
     if (root) {
@@ -293,7 +429,8 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
         b.conf->file = realpath(path, NULL);
         if (!b.conf->file) /* gone since it was read: a reload will say so */
             b.conf->file = mem_strdup(path);
-        build_top(&b);
+        build_processes(&b);
+        build_limits(&b);
         build_stores(&b);
         build_repos(&b);
         build_connectors(&b);
@@ -329,6 +466,12 @@ const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *n
     return NULL;
 }
 
+bool conf_tag_may_move(const struct conf_repo *repo, const char *tag)
+{
+    return repo->redeploy == CONF_REDEPLOY_ALLOW ||
+           (repo->redeploy == CONF_REDEPLOY_LATEST_ONLY && strcmp(tag, "latest") == 0);
+}
+
 static void differs(const char *key, const char *old_value, const char *new_value, struct str *out)
 {
     if (strcmp(old_value, new_value) != 0)
@@ -344,7 +487,11 @@ void conf_restart_differences(const struct conf *old_conf, const struct conf *ne
     differs("run_dir", old_conf->run_dir, new_conf->run_dir, out);
     for (size_t i = 0; i < old_conf->store_count; i++)
         for (size_t j = 0; j < new_conf->store_count; j++)
-            if (strcmp(old_conf->stores[i].name, new_conf->stores[j].name) == 0)
-                differs("a blobstore's path", old_conf->stores[i].path, new_conf->stores[j].path,
-                        out);
+            if (strcmp(old_conf->stores[i].name, new_conf->stores[j].name) == 0) {
+                struct str key = {0};
+
+                str_printf(&key, "blobstore %s: path", old_conf->stores[i].name);
+                differs(key.data, old_conf->stores[i].path, new_conf->stores[j].path, out);
+                str_free(&key);
+            }
 }

@@ -7,12 +7,10 @@
  */
 #include "conf/conf_tree.h"
 
-#include <string.h>
-
 static void refuse_key(const struct conf_section *s, enum conf_key_id key, const char *feature,
                        struct conf_mistakes *m)
 {
-    if (s->settings[key].count > 0 && *conf_text(s, key))
+    if (s->settings[key].count > 1 || *conf_text(s, key))
         conf_mistake(m, s->settings[key].line, "%s: %s are not part of this version yet; remove it",
                      conf_keys[key].name, feature);
 }
@@ -20,8 +18,11 @@ static void refuse_key(const struct conf_section *s, enum conf_key_id key, const
 static void refuse_section(const struct conf_section *s, const char *feature,
                            struct conf_mistakes *m)
 {
-    conf_mistake(m, s->line, "%s \"%s\": %s are not part of this version yet; remove the section",
-                 conf_sections[s->id].name, s->title, feature);
+    const bool titled = conf_sections[s->id].titled;
+
+    conf_mistake(m, s->line, "%s%s%s%s: %s are not part of this version yet; remove the section",
+                 conf_sections[s->id].name, titled ? " \"" : "", s->title, titled ? "\"" : "",
+                 feature);
     conf_check_values(s, m);
 }
 
@@ -44,7 +45,7 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
         refuse_section(s, "admin connectors", m);
         break;
     case CONF_SECTION_HOSTED:
-        if (strcmp(conf_text(s, CONF_KEY_HOSTED_untagged_after), "0") != 0)
+        if (conf_time_ms(s, CONF_KEY_HOSTED_untagged_after, m) > 0)
             refuse_key(s, CONF_KEY_HOSTED_untagged_after, "clean-ups of untagged manifests", m);
         break;
     case CONF_SECTION_CONNECTOR:
@@ -54,7 +55,7 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
         refuse_key(s, CONF_KEY_CONNECTOR_trusted_proxies, "trusted proxies", m);
         break;
     case CONF_SECTION_TOP:
-        if (strcmp(conf_text(s, CONF_KEY_TOP_docker_v1_api), "false") != 0)
+        if (conf_bool(s, CONF_KEY_TOP_docker_v1_api, m))
             refuse_key(s, CONF_KEY_TOP_docker_v1_api, "Docker V1 endpoints", m);
         break;
     case CONF_SECTION_STORE:

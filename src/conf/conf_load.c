@@ -32,7 +32,7 @@ __attribute__((format(printf, 2, 0))) static void on_error(cfg_t *cfg, const cha
 static cfg_opt_t *options_of(struct mem_arena *arena, enum conf_section_id section)
 {
     cfg_opt_t *options =
-        mem_arena_alloc(arena, (CONF_KEY_COUNT + CONF_SECTION_COUNT + 2) * sizeof(*options));
+        mem_arena_alloc(arena, (CONF_KEY_COUNT + CONF_SECTION_COUNT + 1) * sizeof(*options));
     size_t count = 0;
 
     for (size_t i = 0; i < CONF_KEY_COUNT; i++) {
@@ -52,7 +52,6 @@ static cfg_opt_t *options_of(struct mem_arena *arena, enum conf_section_id secti
         options[count] = conf_sections[i].titled ? titled : plain;
         options[count++].subopts = options_of(arena, (enum conf_section_id)i);
     }
-    options[count++] = (cfg_opt_t)CFG_STR("__unknown", NULL, CFGF_NODEFAULT);
     options[count] = (cfg_opt_t)CFG_END();
     return options;
 }
@@ -113,22 +112,29 @@ void conf_tree_parse(struct mem_arena *arena, const char *text, struct conf_mist
                      struct conf_section **root_r)
 {
     char *copy = mem_arena_strdup(arena, text);
-    cfg_t *cfg = cfg_init(options_of(arena, CONF_SECTION_TOP), CFGF_IGNORE_UNKNOWN);
+    int open_comment = conf_scan_blank_comments(copy);
     const struct conf_scan *scan;
-    int result;
+    cfg_t *cfg;
 
-    MUST(cfg);
     *root_r = NULL;
-    conf_scan_blank_comments(copy);
+    if (open_comment > 0) {
+        conf_mistake(m, open_comment, "a comment begins here and does not end; close it with */");
+        return;
+    }
     scan = conf_scan_run(arena, copy, m);
+    if (!scan)
+        return;
+    cfg = cfg_init(options_of(arena, CONF_SECTION_TOP), CFGF_NONE);
+    MUST(cfg);
     current = m;
     failed = false;
     cfg_set_error_function(cfg, on_error);
-    result = cfg_parse_buf(cfg, copy);
-    if (result == CFG_SUCCESS && !failed)
+    if (cfg_parse_buf(cfg, copy) != CFG_SUCCESS && !failed)
+        conf_mistake(m, 0, "not a configuration; see entrepot.conf(5)");
+    else if (!failed) {
         *root_r = take_section(arena, cfg, scan, "", CONF_SECTION_TOP, 1);
-    else if (!failed)
-        conf_mistake(m, 0, "not a configuration");
+        conf_scan_unread(scan);
+    }
     cfg_free(cfg);
     current = NULL;
 }

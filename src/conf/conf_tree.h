@@ -30,18 +30,23 @@ struct conf_mistakes {
     size_t count;
 };
 
-/* One line "FILE:LINE: ..." */
+/* One line "FILE:LINE: ..."; control characters of the file become question marks. */
 __attribute__((format(printf, 3, 4))) void conf_mistake(struct conf_mistakes *m, int line,
                                                         const char *format, ...);
 
-/* conf_scan.c: where things stand. Unknown and repeated keys and sections are
- * mistakes found here, all of them with their lines. */
+/* conf_scan.c: where things stand. Syntax errors, unknown, repeated and
+ * ill-shaped items are mistakes found here, with their lines. */
 struct conf_scan;
-/* Replaces comments by spaces in place: the parser miscounts lines over them. */
-void conf_scan_blank_comments(char *text);
-struct conf_scan *conf_scan_run(struct mem_arena *arena, const char *text, struct conf_mistakes *m);
-/* The line of a path like "connector 0.0.0.0:80/host a.example/repository"; 0 when unknown. */
+/* Replaces comments by spaces in place: the parser miscounts lines over them.
+ * Returns the line of a comment that does not end, else 0. */
+must_check int conf_scan_blank_comments(char *text);
+/* Replaces items that are mistakes by spaces, too. NULL after a syntax error. */
+struct conf_scan *conf_scan_run(struct mem_arena *arena, char *text, struct conf_mistakes *m);
+/* The line of a path like "connector 0.0.0.0:80/host a.example/repository", which counts as read
+ * from then on; 0 when it is not in the file. */
 int conf_scan_line(const struct conf_scan *scan, const char *path);
+/* A mistake for each item in the file that conf_scan_line() was never asked for. */
+void conf_scan_unread(const struct conf_scan *scan);
 
 /* conf_load.c: parses the text with libconfuse into a tree in the arena. Syntax
  * errors are mistakes and leave *root_r NULL. */
@@ -56,8 +61,9 @@ uint64_t conf_count(const struct conf_section *s, enum conf_key_id key, struct c
 bool conf_bool(const struct conf_section *s, enum conf_key_id key, struct conf_mistakes *m);
 /* Place of the word among the key's choices. */
 int conf_choice(const struct conf_section *s, enum conf_key_id key, struct conf_mistakes *m);
-/* Absolute, in the arena; "" stays "". */
-char *conf_path(const struct conf_section *s, enum conf_key_id key, struct mem_arena *arena);
+/* Absolute, in the arena, without empty and "." components; "" stays "". */
+char *conf_path(const struct conf_section *s, enum conf_key_id key, struct mem_arena *arena,
+                struct conf_mistakes *m);
 /* Checks every setting of a section by its kind without using it. */
 void conf_check_values(const struct conf_section *s, struct conf_mistakes *m);
 /* Must be unsigned decimal with an optional unit of `units` ("K M G T"). */

@@ -25,6 +25,9 @@ void conf_mistake(struct conf_mistakes *m, int line, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
+    for (char *p = text; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            *p = '?';
     if (line > 0)
         str_printf(m->out, "%s:%d: %s\n", m->file, line, text);
     else
@@ -104,8 +107,9 @@ bool conf_bool(const struct conf_section *s, enum conf_key_id key, struct conf_m
     if (strcmp(text, "true") == 0 || strcmp(text, "yes") == 0 || strcmp(text, "on") == 0)
         return true;
     if (strcmp(text, "false") != 0 && strcmp(text, "no") != 0 && strcmp(text, "off") != 0)
-        conf_mistake(m, s->settings[key].line, "%s: %s is neither true nor false",
-                     conf_keys[key].name, text);
+        conf_mistake(m, s->settings[key].line,
+                     "%s: %s is neither true nor false; write one of them", conf_keys[key].name,
+                     text);
     return false;
 }
 
@@ -127,14 +131,49 @@ int conf_choice(const struct conf_section *s, enum conf_key_id key, struct conf_
     return 0;
 }
 
-char *conf_path(const struct conf_section *s, enum conf_key_id key, struct mem_arena *arena)
+/* In place. ".." stays: what it means depends on links. */
+static void path_tidy(char *path)
+{
+    char *to = path;
+
+    for (const char *from = path; *from;) {
+        size_t len;
+
+        from += strspn(from, "/");
+        len = strcspn(from, "/");
+        if (len > 0 && !(len == 1 && *from == '.')) {
+            *to++ = '/';
+            memmove(to, from, len);
+            to += len;
+        }
+        from += len;
+    }
+    if (to == path)
+        *to++ = '/';
+    *to = 0;
+}
+
+char *conf_path(const struct conf_section *s, enum conf_key_id key, struct mem_arena *arena,
+                struct conf_mistakes *m)
 {
     const char *text = conf_text(s, key);
-    char cwd[4096];
+    char cwd[4096], *path;
 
-    if (!*text || *text == '/' || !getcwd(cwd, sizeof(cwd)))
-        return mem_arena_strdup(arena, text);
-    return mem_arena_printf(arena, "%s/%s", cwd, text);
+    if (!*text)
+        return mem_arena_strdup(arena, "");
+    if (*text == '/') {
+        path = mem_arena_strdup(arena, text);
+    } else if (getcwd(cwd, sizeof(cwd))) {
+        path = mem_arena_printf(arena, "%s/%s", cwd, text);
+    } else {
+        conf_mistake(m, s->settings[key].line,
+                     "%s: %s is relative to a directory that is gone; write a path that begins "
+                     "with /",
+                     conf_keys[key].name, text);
+        return mem_arena_printf(arena, "/%s", text);
+    }
+    path_tidy(path);
+    return path;
 }
 
 void conf_check_values(const struct conf_section *s, struct conf_mistakes *m)

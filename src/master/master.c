@@ -192,7 +192,8 @@ static void master_init(struct master *m, struct conf *conf,
     m->roles = roles;
     m->conf = conf;
     m->started_fd = started_fd;
-    m->lock_fd = m->run_dir_fd = m->control_fd = m->index_write_fd = m->index_read_fd = -1;
+    m->lock_fd = m->run_lock_fd = m->run_dir_fd = m->control_fd = m->index_write_fd =
+        m->index_read_fd = -1;
     for (size_t i = 0; i < MASTER_ROLES; i++)
         m->socket_fds[i] = -1;
     m->generation = 1;

@@ -65,6 +65,7 @@ struct master {
     uid_t uid; /* of the roles; -1: ours */
     gid_t gid;
     int lock_fd, run_dir_fd;
+    int run_lock_fd; /* the run directory's flock: ours alone, so that it ends with us */
     int socket_fds[MASTER_ROLES], control_fd;
     int *connector_fds; /* by place in conf->connectors */
     int index_write_fd, index_read_fd;

@@ -23,7 +23,7 @@
 #include <unistd.h>
 
 #define BACKLOG 4096
-/* An earlier daemon's last processes may still be leaving. */
+/* How often and how far apart what an earlier daemon holds is asked for. */
 #define CLAIM_TRIES   30
 #define CLAIM_WAIT_US 100000
 
@@ -128,6 +128,12 @@ static int listen_patiently(const struct conf_connector *connector, bool patient
     return err;
 }
 
+/* However it is written: the kernel would refuse to bind it twice. */
+static bool same_address(const struct conf_connector *a, const struct conf_connector *b)
+{
+    return a->addr.len == b->addr.len && memcmp(&a->addr.ss, &b->addr.ss, a->addr.len) == 0;
+}
+
 int resources_listen(struct master *m, const struct conf *conf, int **fds_r)
 {
     int *fds = mem_alloc_array(conf->connector_count + 1, sizeof(*fds));
@@ -138,7 +144,7 @@ int resources_listen(struct master *m, const struct conf *conf, int **fds_r)
     for (i = 0; i < conf->connector_count && err == 0; i++) {
         fds[i] = -1;
         for (size_t j = 0; m->connector_fds && j < m->conf->connector_count; j++)
-            if (strcmp(conf->connectors[i].address, m->conf->connectors[j].address) == 0)
+            if (same_address(&conf->connectors[i], &m->conf->connectors[j]))
                 fds[i] = m->connector_fds[j];
         if (fds[i] >= 0)
             continue;
@@ -157,10 +163,20 @@ int resources_listen(struct master *m, const struct conf *conf, int **fds_r)
     return err;
 }
 
+/* An earlier daemon's processes may still be leaving. */
+static bool lock_patiently(int fd)
+{
+    for (int tries = CLAIM_TRIES; flock(fd, LOCK_EX | LOCK_NB) != 0; tries--) {
+        if (errno != EWOULDBLOCK || tries == 0)
+            return false;
+        usleep(CLAIM_WAIT_US);
+    }
+    return true;
+}
+
 static int resources_lock(struct master *m)
 {
     struct str path = {0};
-    int tries = CLAIM_TRIES;
 
     str_printf(&path, "%s/lock", m->conf->data_dir);
     m->lock_fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
@@ -170,16 +186,41 @@ static int resources_lock(struct master *m)
         str_free(&path);
         return ERR_IO;
     }
-    while (flock(m->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-        if (errno != EWOULDBLOCK || --tries == 0) {
-            log_error("another entrepotd uses this data directory; stop it first", "data_dir=%s",
-                      log_quote(m->conf->data_dir));
-            str_free(&path);
-            return ERR_BUSY;
-        }
-        usleep(CLAIM_WAIT_US);
-    }
     str_free(&path);
+    if (lock_patiently(m->lock_fd))
+        return 0;
+    log_error("another entrepotd uses this data directory; stop it first", "data_dir=%s",
+              log_quote(m->conf->data_dir));
+    return ERR_BUSY;
+}
+
+/* Takes the run directory over: nobody else's, and the roles' to enter. */
+static int resources_run_dir(struct master *m)
+{
+    int err = file_mkdir_open(m->conf->run_dir, 0700, m->uid, m->gid, &m->run_dir_fd);
+
+    if (err != 0) {
+        log_error("cannot make or open the run directory", "path=%s err=%s",
+                  log_quote(m->conf->run_dir), log_quote(err_text(err)));
+        return err;
+    }
+    /* Opened again: the roles inherit the other descriptor, and a worker that
+     * finishes its downloads must not keep a successor of ours waiting. */
+    m->run_lock_fd = openat(m->run_dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (m->run_lock_fd < 0 || !lock_patiently(m->run_lock_fd)) {
+        log_error("another entrepotd uses this run directory; give each its own", "run_dir=%s",
+                  log_quote(m->conf->run_dir));
+        close(m->run_dir_fd);
+        m->run_dir_fd = -1; /* what lies there is not ours to remove */
+        return ERR_BUSY;
+    }
+    /* A service manager may have made it, as root's. */
+    if (fchmod(m->run_dir_fd, 0700) != 0 ||
+        (m->uid != (uid_t)-1 && fchown(m->run_dir_fd, m->uid, m->gid) != 0)) {
+        log_error("cannot take the run directory over", "run_dir=%s errno=%s",
+                  log_quote(m->conf->run_dir), log_quote(strerror(errno)));
+        return ERR_IO;
+    }
     return 0;
 }
 
@@ -218,26 +259,7 @@ int resources_claim(struct master *m)
 
     if (err != 0)
         return err;
-    err = file_mkdir_open(m->conf->run_dir, 0700, m->uid, m->gid, &m->run_dir_fd);
-    if (err != 0) {
-        log_error("cannot make or open the run directory", "path=%s err=%s",
-                  log_quote(m->conf->run_dir), log_quote(err_text(err)));
-        return err;
-    }
-    if (flock(m->run_dir_fd, LOCK_EX | LOCK_NB) != 0) {
-        log_error("another entrepotd uses this run directory; give each its own", "run_dir=%s",
-                  log_quote(m->conf->run_dir));
-        close(m->run_dir_fd);
-        m->run_dir_fd = -1; /* what lies there is not ours to remove */
-        return ERR_BUSY;
-    }
-    /* A service manager may have made it, as root's: the roles must get in. */
-    if (fchmod(m->run_dir_fd, 0700) != 0 ||
-        (m->uid != (uid_t)-1 && fchown(m->run_dir_fd, m->uid, m->gid) != 0)) {
-        log_error("cannot take the run directory over", "run_dir=%s errno=%s",
-                  log_quote(m->conf->run_dir), log_quote(strerror(errno)));
-        return ERR_IO;
-    }
+    err = resources_run_dir(m);
     for (size_t i = 0; i < MASTER_ROLES && err == 0; i++)
         if (m->roles[i].socket)
             err = resources_socket(m, m->roles[i].socket, &m->socket_fds[i]);

@@ -304,12 +304,32 @@ def test_children_leave_when_the_master_is_killed(start):
     daemon.start()
 
 
+def test_a_new_daemon_starts_while_orphans_finish_downloads(start):
+    daemon = start()
+    registry = Registry(daemon.url)
+    data = os.urandom(16 << 20)
+    d = registry.push_blob(data)
+    with raw.connect(daemon) as s:
+        s.sendall(f"GET /v2/{registry.image}/blobs/{d} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        got = s.recv(1000)
+        daemon.process.send_signal(signal.SIGKILL)
+        daemon.process.wait(10)
+        daemon.start()
+        assert Registry(daemon.url).head(f"blobs/{d}").status_code == 200
+        while piece := s.recv(1 << 20):
+            got += piece
+    assert got.endswith(data[-1000:]) and len(got) > len(data)
+
+
 def test_detached_start_and_pid_file(start):
     daemon = start(run=False)
-    done = subprocess.run([ENTREPOTD, "-c", str(daemon.conf)], timeout=30)
+    daemon.conf.write_text(daemon.conf.read_text().replace(f'"{daemon.dir}/data"', '"data"'))
+    done = subprocess.run([ENTREPOTD, "-c", str(daemon.conf)], timeout=30, cwd=daemon.dir)
     assert done.returncode == 0
     assert Registry(daemon.url).request("GET", "/v2/").status_code == 200, "it serves when the start returns"
     pid = int((daemon.run_dir / "entrepotd.pid").read_text())
+    os.kill(pid, signal.SIGHUP)
+    wait_for(lambda: "msg=\"reloaded\"" in daemon.log_text(), "relative paths lead to the same place at a reload")
     os.kill(pid, signal.SIGTERM)
     wait_for(lambda: not alive(pid), "it stops", 20)
     second = start(run=False)

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "conf/conf.h"
+#include "conf/conf_schema.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -19,6 +20,10 @@ static int load(const char *text, struct conf **conf_r)
     return conf_load(path, conf_r, &mistakes);
 }
 
+#define A63  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define S(n) "blobstore s" #n " { path = /s" #n " }\n"
+#define SIXTEEN_STORES                                                                             \
+    S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14) S(15) S(16)
 #define GOOD "hosted r { }\nconnector \"127.0.0.1:1\" { repository = r }\n"
 
 static void test_defaults(void **state)
@@ -96,40 +101,86 @@ static void test_mistakes(void **state)
         {GOOD "bogus = 1\n", ":3: unknown key bogus"},
         {GOOD "bogus { x = 1 }\n", ":3: unknown section bogus"},
         {GOOD "workers = 1\nworkers = 2\n", ":4: workers stands there twice"},
-        {GOOD "hosted r { }\n", ":3: hosted stands there twice"},
+        {GOOD "hosted r { online = perhaps }\n",
+         ":3: hosted \"r\" stands there twice (first in line 1)"},
         {GOOD "workers = -1\n", ":3: workers: -1 is not a number"},
         {GOOD "workers = 65\n", ":3: workers: at most 64"},
         {GOOD "head_timeout = 5x\n", ":3: head_timeout: 5x is not a time"},
         {GOOD "min_rate = 1KB\n", ":3: min_rate: 1KB is not a size"},
         {GOOD "min_rate = 99999999999999T\n", ":3: min_rate"},
-        {GOOD "max_manifest = 5M\n", ":3: max_manifest"},
+        {GOOD "max_manifest = 5M\n", ":3: max_manifest: 5M is out of range"},
+        {GOOD "max_manifest = 0\n", ":3: max_manifest: 0 is out of range"},
+        {GOOD "head_timeout = 0\n", ":3: head_timeout: 0 is out of range"},
+        {GOOD "keepalive_timeout = 2d\n", ":3: keepalive_timeout: 2d is out of range"},
+        {GOOD "rate_window = 0s\n", ":3: rate_window: 0s is out of range"},
+        {GOOD "min_rate = 1T\n", ":3: min_rate: 1T is out of range"},
+        {GOOD "upload_expiry = 999ms\n", ":3: upload_expiry: 999ms is out of range"},
+        {GOOD "max_connections = 0\n", ":3: max_connections: 0 is out of range"},
+        {GOOD "max_uploads = 0\n", ":3: max_uploads: 0 is out of range"},
+        {GOOD "data_dir = \"\"\n", ":3: data_dir: is empty"},
+        {GOOD "run_dir = \"\"\n", ":3: run_dir: is empty"},
+        {GOOD "log = \"\"\n", ":3: log: is empty"},
+        {GOOD "access_log = \"\"\n", ":3: access_log: is empty; write off"},
+        {GOOD "blobstore a { path = /a quota = -1 }\n", ":3: quota: -1 is not a size"},
+        {GOOD "log = \"a\nb\"\nworkers = \"c\nd\"\n", ":5: workers: c?d is not a number"},
         {GOOD "hosted x { online = maybe }\n", ":3: online: maybe is neither true nor false"},
         {GOOD "hosted x { redeploy = perhaps }\n", ":3: redeploy: perhaps is not one of: allow"},
         {GOOD "hosted X { }\n", ":3: hosted \"X\""},
         {GOOD "hosted v2 { }\n", ":3: hosted \"v2\""},
+        {GOOD "hosted repository { }\n", ":3: hosted \"repository\""},
+        {GOOD "hosted a..b { }\n", ":3: hosted \"a..b\""},
+        {GOOD "hosted a" A63 " { }\nhosted b" A63 "b { }\n", ":4: hosted \"ba"},
+        {GOOD "blobstore .. { path = /x }\n", ":3: blobstore \"..\""},
+        {GOOD "blobstore -a { path = /x }\n", ":3: blobstore \"-a\""},
+        {GOOD "blobstore \"\" { path = /x }\n", ":3: blobstore \"\""},
         {GOOD "hosted x { blobstore = none }\n", ":3: blobstore: there is no blobstore none"},
         {GOOD "blobstore a { }\n", ":3: blobstore a needs a path"},
         {GOOD "blobstore a { path = /x }\nblobstore b { path = /x/y }\n",
          ":4: path: /x/y overlaps with blobstore a"},
+        {GOOD "blobstore a { path = /x/ }\nblobstore b { path = //x/./y/ }\n", ":4: "},
+        {GOOD "blobstore a { path = \"/x//y/\" }\nblobstore b { path = /x }\n",
+         ":4: path: /x overlaps with blobstore a"},
+        {GOOD "blobstore a { path = /x }\nblobstore b { path = / }\n",
+         ":4: path: / overlaps with blobstore a"},
+        {GOOD "blobstore a { path = /x/../y }\n", ":3: path: /x/../y climbs"},
+        {SIXTEEN_STORES "blobstore s17 { path = /s17 }\n", ":17: blobstore s17: at most 16"},
         {GOOD "connector nowhere { }\n", ":3: connector \"nowhere\": not an address"},
         {GOOD "connector \"127.0.0.1:2\" { repository = none }\n",
          ":3: repository: there is no repository none"},
         {GOOD "connector \"127.0.0.1:2\" { host h { } }\n", ":3: host h needs a repository"},
+        {GOOD "connector \"127.0.0.1:01\" { }\n",
+         ":3: connector \"127.0.0.1:01\": connector \"127.0.0.1:1\" has this address"},
+        {GOOD "connector \"0.0.0.0:1\" { }\n", ":3: connector \"0.0.0.0:1\": connector"},
+        {GOOD "connector \"*:1\" { }\n", ":3: connector \"*:1\": connector"},
+        {GOOD "connector \"[::1]:2\" { }\nconnector \"[::]:2\" { }\n", ":4: connector"},
+        {GOOD "connector \"[::]:2\" { }\nconnector \"[::1]:2\" { }\n", ":4: connector"},
+        {GOOD "connector \"[::1]:2\" { }\nconnector \"[0::1]:2\" { }\n", ":4: connector"},
+        {GOOD "connector *:2 { }\n", ":3: * cannot stand here"},
+        {GOOD "connector \"127.0.0.1:2\" { host a { repository = r } host A { repository = r } }\n",
+         ":3: host \"A\": this name stands there before"},
+        {GOOD "connector \"127.0.0.1:2\" { host a:8082 { repository = r } }\n",
+         ":3: host \"a:8082\": not a host name"},
+        {GOOD "a{b{c{d{e{f{g{h{i{ }}}}}}}}}\n", ":3: i: sections within sections"},
         {"hosted r { }\n", "there is no connector"},
         {"connector \"127.0.0.1:1\" { }\n", "there is no repository"},
         {GOOD "proxy hub { remotes = {\"https://x\"} }\n",
          ":3: proxy \"hub\": proxy repositories are not part"},
         {GOOD "group g { members = {r} }\n", ":3: group \"g\""},
-        {GOOD "auth { htpasswd = /x }\n", ":3: auth"},
+        {GOOD "auth { htpasswd = /x }\n", ":3: auth: logins are not part"},
+        {GOOD "auth { token_ttl = soon }\n", ":3: token_ttl: soon is not a time"},
         {GOOD "role d { users = {a} }\n", ":3: role \"d\""},
         {GOOD "admin \"127.0.0.1:3\" { }\n", ":3: admin"},
-        {GOOD "docker_v1_api = true\n", ":3: docker_v1_api"},
-        {GOOD "hosted x { untagged_after = 1d }\n", ":3: untagged_after"},
+        {GOOD "docker_v1_api = true\n", ":3: docker_v1_api: Docker V1 endpoints are not part"},
+        {GOOD "docker_v1_api = 1\n", ":3: docker_v1_api: 1 is neither true nor false"},
+        {GOOD "hosted x { untagged_after = 1d }\n", ":3: untagged_after: clean-ups"},
+        {GOOD "hosted x { untagged_after = x }\n", ":3: untagged_after: x is not a time"},
         {GOOD "connector \"127.0.0.1:2\" { tls_certificate = /x }\n", ":3: tls_certificate"},
-        {"hosted r {\n", ""},
-        {"= =\n", ""},
-        {"}\n", ""},
+        {GOOD "connector \"127.0.0.1:2\" { tls_key = /x }\n", ":3: tls_key"},
+        {GOOD "connector \"127.0.0.1:2\" { external_url = http://x }\n", ":3: external_url"},
+        {GOOD "connector \"127.0.0.1:2\" { trusted_proxies = {\"\", \"::1\"} }\n",
+         ":3: trusted_proxies"},
     };
+    static char large[(1 << 20) + 2];
     struct conf *c;
 
     (void)state;
@@ -140,9 +191,139 @@ static void test_mistakes(void **state)
         if (!mistakes.data || !strstr(mistakes.data, bad[i].told))
             fail_msg("%s\nwas told as: %s", bad[i].text, mistakes.data);
     }
+    if (geteuid() == 0) { /* nobody else can change accounts */
+        assert_int_equal(load(GOOD "user = no-such-account\n", &c), ERR_INVALID);
+        assert_non_null(strstr(mistakes.data, ":3: user: there is no account no-such-account"));
+    }
+    memset(large, ' ', sizeof(large) - 1);
+    assert_int_equal(load(large, &c), ERR_INVALID);
+    assert_non_null(strstr(mistakes.data, "at most 1 MiB"));
     str_reset(&mistakes);
     assert_int_equal(conf_load("/nonexistent/x", &c, &mistakes), ERR_INVALID);
     assert_non_null(strstr(mistakes.data, "/nonexistent/x"));
+}
+
+/* Everything wrong in a file is told, each in its line, and nothing that is right. */
+static void test_all_mistakes(void **state)
+{
+    static const char text[] = "bogus \"t\" { a = {1, 2} b { c = d } e = f }\n"
+                               "bogus2 = {a, b}\n"
+                               "workers = x\n"
+                               "/* two\nlines */ log = {a}\n"
+                               "hosted r { bogus3 += {a} online = perhaps }\n"
+                               "hosted { redeploy = perhaps }\n"
+                               "auth \"x\" { }\n"
+                               "group g { members = {r} }\n"
+                               "host h { }\n"
+                               "connector \"127.0.0.1:1\" { repository = g }\n"
+                               "connector \"127.0.0.1:2\" { repository = nowhere }\n";
+    static const char *const told[] = {
+        ":1: unknown section bogus;",
+        ":2: unknown key bogus2;",
+        ":3: workers: x is not a number",
+        ":5: log: takes one value",
+        ":6: unknown key bogus3 in section hosted;",
+        ":6: online: perhaps is neither",
+        ":7: hosted: needs a name",
+        ":8: auth: takes no name",
+        ":9: group \"g\": group repositories are not part",
+        ":10: unknown section host;",
+        ":12: repository: there is no repository nowhere",
+    };
+    size_t lines = 0;
+    struct conf *c;
+
+    (void)state;
+    assert_int_equal(load(text, &c), ERR_INVALID);
+    for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+        if (!strstr(mistakes.data, told[i]))
+            fail_msg("%s is missing in\n%s", told[i], mistakes.data);
+    for (const char *p = mistakes.data; *p; p++)
+        lines += *p == '\n';
+    if (lines != sizeof(told) / sizeof(told[0]))
+        fail_msg("%zu mistakes told:\n%s", lines, mistakes.data);
+}
+
+/* Nothing may be skipped in silence: neither by libconfuse nor by the walk over
+ * the names. Each is told in the line it is in, and it alone. */
+static void test_syntax(void **state)
+{
+    static const struct {
+        const char *text, *told;
+    } bad[] = {
+        {"hosted r {\n\n", ":1: section hosted does not end"},
+        {"\n= =\n", ":2: = cannot stand here"},
+        {"\n}\n", ":2: } cannot stand here"},
+        {GOOD "hosted \"x\n\n", ":3: a string begins here"},
+        {GOOD "log = 'x\n\n", ":3: a string begins here"},
+        {GOOD "\n/* x\nauth { }\n", ":4: a comment begins here"},
+        {GOOD "workers =\n}", ":3: workers: the value is missing"},
+        {GOOD "online\n", ":3: online: write online = VALUE"},
+        {GOOD "proxy p { remotes = {a b} }\n", ":3: remotes: a list is written"},
+        {GOOD "proxy p { remotes = {a,\n,b} }\n", ":4: remotes: a list is written"},
+        {GOOD "workers + = 3\nauth { }\n", ":3: + cannot stand here"},
+        {GOOD "+ auth { }\n", ":3: + cannot stand here"},
+        {GOOD "role x { images = {team/**} }\n", ":3: * cannot stand here"},
+        {GOOD "log = ${HOME}\nauth { }\n", ":3: { cannot stand here"},
+        {GOOD "log = \"${HOME}\"\n", ":3: variables are not replaced"},
+        {GOOD "role \"${HOME}\" { }\n", ":3: variables are not replaced"},
+        {GOOD "proxy \"hu\\x62\" { }\n", ":3: proxy \"hu\\x62\": a name holds no backslash"},
+        {GOOD "hosted \"x\\\ny\" { redeploy = deny }\n", "a name holds no backslash"},
+        {GOOD "workers = 1\f\n", ":3: workers: 1? is not a number"},
+    };
+    struct conf *c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        if (load(bad[i].text, &c) != ERR_INVALID)
+            fail_msg("accepted: %s", bad[i].text);
+        if (!strstr(mistakes.data, bad[i].told) ||
+            strchr(mistakes.data, '\n') != mistakes.data + mistakes.len - 1)
+            fail_msg("%s\nwas told as: %s", bad[i].text, mistakes.data);
+        /* What a bad file leaves behind in the parser does not spoil the next. */
+        assert_int_equal(load(GOOD, &c), 0);
+        assert_int_equal(c->repo_count, 1);
+        conf_free(&c);
+    }
+}
+
+/* What config.md shows without quotes, and what looks like a comment and is none. */
+static void test_words(void **state)
+{
+    struct conf *c;
+
+    (void)state;
+    assert_int_equal(load("log = /x//y/./z/ # a comment\naccess_log = \"/a # b\" // another\n"
+                          "data_dir = '/${HOME}'\nrun_dir = \"/\\${HOME}\"\n"
+                          "docker_v1_api = no\n"
+                          "hosted r { untagged_after = 0s }\n"
+                          "connector \"127.0.0.1:1\" {\n tls_certificate = \"\" external_url = "
+                          "\"\" trusted_proxies = {} }\n"
+                          "connector \"127.0.0.2:1\" { }\nconnector \"[::]:1\" { }\n",
+                          &c),
+                     0);
+    assert_string_equal(c->log, "/x/y/z");
+    assert_string_equal(c->access_log, "/a # b");
+    assert_string_equal(c->data_dir, "/${HOME}");
+    assert_string_equal(c->run_dir, "/${HOME}");
+    assert_int_equal(c->connector_count, 3);
+    conf_free(&c);
+}
+
+/* The table and conf_restart_differences() agree. */
+static void test_restart_keys(void **state)
+{
+    static const char *const restart[] = {"user", "data_dir", "run_dir", "path"};
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < CONF_KEY_COUNT; i++) {
+        if (conf_keys[i].live)
+            continue;
+        assert_true(count < 4);
+        assert_string_equal(conf_keys[i].name, restart[count++]);
+    }
+    assert_int_equal(count, 4);
 }
 
 static void test_restart_differences(void **state)
@@ -155,7 +336,7 @@ static void test_restart_differences(void **state)
     assert_int_equal(load("data_dir = /b\nblobstore s { path = /q }\nworkers = 7\n" GOOD, &b), 0);
     conf_restart_differences(a, b, &out);
     assert_non_null(strstr(out.data, "data_dir was /a and is /b"));
-    assert_non_null(strstr(out.data, "path was /p and is /q"));
+    assert_non_null(strstr(out.data, "blobstore s: path was /p and is /q"));
     assert_null(strstr(out.data, "workers"));
     str_reset(&out);
     conf_restart_differences(a, a, &out);
@@ -184,10 +365,10 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_values),
-        cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_restart_differences),
+        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
+        cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_all_mistakes),
+        cmocka_unit_test(test_syntax),       cmocka_unit_test(test_words),
+        cmocka_unit_test(test_restart_keys), cmocka_unit_test(test_restart_differences),
     };
 
     return cmocka_run_group_tests_name("conf", tests, setup, teardown);
