@@ -197,9 +197,15 @@ int json_parse(struct mem_arena *arena, const char *data, size_t len, struct jso
                                              .yajl_start_array = on_array,
                                              .yajl_end_array = on_close};
     struct reader r = {.arena = arena};
-    yajl_handle handle = yajl_alloc(&callbacks, NULL, &r);
+    yajl_handle handle;
     yajl_status status;
 
+    /* yajl takes these for white space; JSON has them nowhere, in strings only escaped. */
+    if (len > 0 && (memchr(data, '\f', len) || memchr(data, '\v', len))) {
+        *reason_r = "not well-formed JSON";
+        return ERR_INVALID;
+    }
+    handle = yajl_alloc(&callbacks, NULL, &r);
     MUST(handle);
     status = yajl_parse(handle, (const unsigned char *)data, len);
     if (status == yajl_status_ok)

@@ -112,6 +112,7 @@ bool range_etag_matches(const char *header, const char *etag)
 
     while (*(p = skip_space(p))) {
         const char *start;
+        bool quoted;
         size_t token;
 
         if (*p == ',') {
@@ -120,7 +121,8 @@ bool range_etag_matches(const char *header, const char *etag)
         }
         if (p[0] == 'W' && p[1] == '/')
             p += 2;
-        if (*p == '"') {
+        quoted = *p == '"';
+        if (quoted) {
             start = ++p;
             token = strcspn(p, "\"");
             p += token + (p[token] ? 1 : 0);
@@ -129,7 +131,9 @@ bool range_etag_matches(const char *header, const char *etag)
             token = strcspn(p, ", \t");
             p += token;
         }
-        if ((token == len && memcmp(start, etag, len) == 0) || (token == 1 && *start == '*'))
+        if (token == len && memcmp(start, etag, len) == 0)
+            return true;
+        if (!quoted && token == 1 && *start == '*') /* "*" in quotes is a tag like others */
             return true;
         if (token == 0 && *p && *p != ',')
             p++;

@@ -9,9 +9,8 @@
 #include "oci/name.h"
 
 /* A manifest of 4 MiB holds no more references than this. */
-#define REFS_MAX        131072
-#define ANNOTATIONS_MAX 131072
-#define TEXT_MAX        (MSG_MAX / 2)
+#define REFS_MAX 131072
+#define TEXT_MAX (MSG_MAX / 2)
 
 void push_target_put(struct msg_writer *w, const struct push_target *t)
 {
@@ -89,7 +88,7 @@ void push_contents_get(struct msg_reader *r, struct mem_arena *arena, struct man
     }
 
     m_r->annotation_count = msg_get_u32(r);
-    if (m_r->annotation_count > ANNOTATIONS_MAX || m_r->annotation_count > r->len)
+    if (m_r->annotation_count > MANIFEST_ANNOTATIONS_MAX || m_r->annotation_count > r->len)
         r->bad = true;
     if (r->bad) {
         m_r->annotation_count = 0;

@@ -189,6 +189,9 @@ static int parse_annotations(struct parse *p, const struct json_value *root)
         return err;
     if (annotations->type != JSON_OBJECT)
         return refuse(p, "annotations must be an object");
+    if (annotations->count > MANIFEST_ANNOTATIONS_MAX)
+        return refuse(
+            p, mem_arena_printf(p->arena, "more than %d annotations", MANIFEST_ANNOTATIONS_MAX));
     p->m->annotations = mem_arena_alloc(p->arena, annotations->count * sizeof(*p->m->annotations));
     for (const struct json_value *a = annotations->first; a; a = a->next) {
         if (a->type != JSON_STRING)

@@ -18,6 +18,9 @@
 #define MANIFEST_TYPE_DOCKER_IMAGE "application/vnd.docker.distribution.manifest.v2+json"
 #define MANIFEST_TYPE_DOCKER_LIST  "application/vnd.docker.distribution.manifest.list.v2+json"
 
+/* More is refused, so that a message to the catalog always holds them. */
+#define MANIFEST_ANNOTATIONS_MAX 131072
+
 enum manifest_ref_kind {
     MANIFEST_REF_CONFIG = 1,
     MANIFEST_REF_LAYER = 2,

@@ -75,6 +75,8 @@ static void test_refused(void **state)
         "01",
         "+1",
         "{1:2}",
+        "\f{}",
+        "[1,\v2]",
     };
     struct json_value *root;
 

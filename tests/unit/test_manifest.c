@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include "base/str.h"
 #include "oci/manifest.h"
 
 #define A   "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -161,6 +162,23 @@ static void test_legal_oddities(void **state)
         parse(MANIFEST_TYPE_OCI_IMAGE, "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[]}"), 0);
 }
 
+static void test_annotations_are_bounded(void **state)
+{
+    struct str text = {0};
+
+    (void)state;
+    for (int count = MANIFEST_ANNOTATIONS_MAX; count <= MANIFEST_ANNOTATIONS_MAX + 1; count++) {
+        str_reset(&text);
+        str_puts(&text, IMG ",\"annotations\":{\"k\":\"v\"");
+        for (int i = 1; i < count; i++)
+            str_puts(&text, ",\"\":\"\"");
+        str_puts(&text, "}}");
+        assert_int_equal(parse(MANIFEST_TYPE_OCI_IMAGE, text.data),
+                         count == MANIFEST_ANNOTATIONS_MAX ? 0 : ERR_INVALID);
+    }
+    str_free(&text);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -181,7 +199,7 @@ int main(void)
         cmocka_unit_test(test_image),          cmocka_unit_test(test_artifact_type),
         cmocka_unit_test(test_index),          cmocka_unit_test(test_exempt_layers),
         cmocka_unit_test(test_types),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_legal_oddities),
+        cmocka_unit_test(test_legal_oddities), cmocka_unit_test(test_annotations_are_bounded),
     };
 
     return cmocka_run_group_tests_name("manifest", tests, setup, teardown);

@@ -130,6 +130,7 @@ static void test_entity_tags(void **state)
     assert_true(range_etag_matches("W/\"x\"", "x"));
     assert_true(range_etag_matches("\"a\", \"b\" , \"x\"", "x"));
     assert_true(range_etag_matches("*", "x"));
+    assert_false(range_etag_matches("\"*\"", "x"));
     assert_false(range_etag_matches("\"xx\"", "x"));
     assert_false(range_etag_matches("", "x"));
     assert_false(range_etag_matches("\"", "x"));
