@@ -1,12 +1,13 @@
 """Clients share one engine a session, one daemon a file, one Debian image."""
-import pathlib
+import json
+import os
 import shutil
-import tempfile
 
 import pytest
 
 from harness.engine import Engine
 from harness.images import Layout, debian_rootfs, hello_program, tar_layer
+from harness.tools import own_directory
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +26,7 @@ def second_engine():
 
 @pytest.fixture(scope="session")
 def workshop():
-    d = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-workshop-"))
+    d = own_directory("entrepot-workshop-")
     yield d
     shutil.rmtree(d, ignore_errors=True)
 
@@ -46,13 +47,13 @@ def debian(engine):
 def layout(workshop, hello):
     """OCI layout: a multi-arch index `multi`, an image `one`, an uncompressed image `plain`, an artifact with subject."""
     made = Layout(workshop / "layout")
-    layers = [tar_layer({"hello": hello}), tar_layer({"greeting": b"layered "})]
+    salt = {"salt": os.urandom(16)}  # skopeo remembers for the whole machine in which compressions it met a layer
+    layers = [tar_layer({"hello": hello, **salt}), tar_layer({"greeting": b"layered ", **salt})]
     amd, arm = made.image(layers), made.image(layers, arch="arm64")
     made.tag(made.multi({"amd64": amd, "arm64": arm}), "multi")
     made.one = made.tag(amd, "one")
     made.tag(made.image(layers, compress=bytes, layer_type="application/vnd.oci.image.layer.v1.tar"), "plain")
     empty = made.blob(b"{}", "application/vnd.oci.empty.v1+json")
-    import json
     artifact = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "artifactType": "application/vnd.example.sbom.v1", "config": empty,
                 "layers": [made.blob(b"a bill of materials", "text/plain")], "subject": amd,

@@ -1,20 +1,18 @@
 """containerd (ctr) pulls, pushes and runs."""
-import pathlib
 import shutil
 import subprocess
-import tempfile
 
 import pytest
 
 from harness.daemon import wait_for
 from harness.registry import Registry
-from harness.tools import need, run, unmount_below
+from harness.tools import need, own_directory, run, unmount_below
 
 
 class Containerd:
     def __init__(self):
         need("containerd", "ctr", "runc")
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-ctd-"))
+        self.dir = own_directory("entrepot-ctd-")
         config = self.dir / "config.toml"
         config.write_text(f'version = 2\nroot = "{self.dir}/root"\nstate = "{self.dir}/state"\n'
                           'disabled_plugins = ["io.containerd.grpc.v1.cri"]\n'
@@ -50,7 +48,7 @@ def seeded(entrepot, layout):
     """A multi-arch image put there by another client."""
     need("skopeo")
     name = f"{entrepot.registry}/containerd/multi:1"
-    run("skopeo", "--insecure-policy", "copy", "--all", "--dest-tls-verify=false", f"oci:{layout.dir}:multi",
+    run("skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", f"oci:{layout.dir}:multi",
         f"docker://{name}")
     return name
 

@@ -1,12 +1,10 @@
 """podman pushes and pulls, with storage of its own."""
-import pathlib
 import shutil
-import tempfile
 
 import pytest
 
 from harness.registry import Registry
-from harness.tools import need, run, unmount_below
+from harness.tools import need, own_directory, run, unmount_below
 
 
 class Podman:
@@ -21,7 +19,7 @@ class Podman:
 
 @pytest.fixture
 def podman():
-    p = Podman(pathlib.Path(tempfile.mkdtemp(prefix="entrepot-p-")))  # podman bounds the length of its paths
+    p = Podman(own_directory("entrepot-p-"))  # podman bounds the length of its paths
     yield p
     unmount_below(p.dir)
     shutil.rmtree(p.dir, ignore_errors=True)
@@ -56,7 +54,7 @@ def test_docker_format_and_search(podman, entrepot, layout):
 
 def test_manifest_list(podman, entrepot, layout):
     name = f"{entrepot.registry}/podman/multi:1"
-    run("skopeo", "--insecure-policy", "copy", "--all", "--dest-tls-verify=false", f"oci:{layout.dir}:multi",
+    run("skopeo", "--insecure-policy", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false", f"oci:{layout.dir}:multi",
         f"docker://{name}")
     podman("pull", "--tls-verify=false", "--arch", "arm64", name)
     assert podman("image", "inspect", "--format", "{{.Architecture}}", name).stdout.strip() == "arm64"

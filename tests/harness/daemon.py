@@ -7,10 +7,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 
 import requests
+
+from harness.tools import own_directory
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 ENTREPOTD = os.environ.get("ENTREPOTD", str(TOP / "build" / "entrepotd"))
@@ -56,7 +57,7 @@ class Daemon:
 
     def __init__(self, top="", hosted="", text=None, directory=None, preexec=None):
         self.own_dir = directory is None
-        self.dir = pathlib.Path(directory or tempfile.mkdtemp(prefix="entrepot-test-"))
+        self.dir = pathlib.Path(directory or own_directory("entrepot-test-"))
         self.port = free_port()
         self.preexec = preexec
         self.allowed_errors = []

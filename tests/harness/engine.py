@@ -2,10 +2,9 @@
 import pathlib
 import shutil
 import subprocess
-import tempfile
 
 from harness.daemon import wait_for
-from harness.tools import need, run, unmount_below
+from harness.tools import need, own_directory, run, unmount_below
 
 DOCKER = "/usr/bin/docker" if pathlib.Path("/usr/bin/docker").exists() else "docker"
 
@@ -13,7 +12,7 @@ DOCKER = "/usr/bin/docker" if pathlib.Path("/usr/bin/docker").exists() else "doc
 class Engine:
     def __init__(self):
         need("dockerd", "docker", "containerd", "runc")
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-engine-"))
+        self.dir = own_directory("entrepot-engine-")
         self.socket = f"unix://{self.dir}/s"
         self.log = open(self.dir / "log", "ab")
         (self.dir / "config").mkdir()

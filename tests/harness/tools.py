@@ -1,6 +1,9 @@
 """Running the clients' programs, with a time limit and a readable failure."""
+import os
+import pathlib
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
@@ -9,6 +12,13 @@ def need(*programs):
     for program in programs:
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
+
+
+def own_directory(prefix):
+    """A new directory whose name any client takes as part of an image's name: mkdtemp's may begin with '_'."""
+    path = pathlib.Path(tempfile.gettempdir()) / f"{prefix}{os.urandom(6).hex()}"
+    path.mkdir(mode=0o700)
+    return path
 
 
 def run(*command, timeout=180, check=True, **kw):

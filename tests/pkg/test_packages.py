@@ -6,7 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import tempfile
 
 import pytest
 import requests
@@ -14,7 +13,7 @@ import requests
 from harness.daemon import free_port, wait_for
 from harness.images import debian_rootfs
 from harness.registry import Registry
-from harness.tools import need, run
+from harness.tools import need, own_directory, run
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 VERSION = re.search(r"AC_INIT\(\[entrepot\], \[([^]]+)\]", (TOP / "configure.ac").read_text()).group(1)
@@ -86,7 +85,7 @@ class Root:
 
 @pytest.fixture(scope="module")
 def workplace():
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="entrepot-pkg-"))
+    directory = own_directory("entrepot-pkg-")
     yield directory
     shutil.rmtree(directory, ignore_errors=True)
 
