@@ -96,6 +96,7 @@ int main(int argc, char **argv)
     const char *file = DEFAULT_CONF;
     bool foreground = false, test = false;
     struct conf *conf = NULL;
+    struct tls_pairs *certificates = NULL;
     struct str mistakes = {0};
     int option;
 
@@ -131,6 +132,13 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     if (test) {
+        if (certificates_read(conf, &certificates, &mistakes) != 0) {
+            fputs(mistakes.data ? mistakes.data : "entrepotd: cannot load certificates\n", stderr);
+            str_free(&mistakes);
+            conf_free(&conf);
+            return EXIT_FAILURE;
+        }
+        certificates_wipe(&certificates, conf->connector_count);
         printf("entrepotd: %s is good\n", file);
         conf_free(&conf);
         return EXIT_SUCCESS;

@@ -132,36 +132,42 @@ static void answer_content(struct api_call *call, const struct blob_read *blob)
     answer_whole(call, blob);
 }
 
+static void blob_here(struct api_call *call, int err)
+{
+    const struct blob_read *blob = call->op;
+
+    if (err != 0)
+        answer_unreadable(call, blob, err);
+    else
+        answer_content(call, blob);
+}
+
 static void blob_read(struct api_call *call)
 {
-    struct blob_read blob;
+    struct blob_read *blob = mem_arena_alloc(call->r->arena, sizeof(*blob));
     struct index_entry entry;
     const char *if_none_match;
     int err;
 
-    if (!api_digest(call, call->route.ref, &blob.digest))
+    call->op = blob;
+    if (!api_digest(call, call->route.ref, &blob->digest))
         return;
-    digest_text(&blob.digest, blob.text);
+    digest_text(&blob->digest, blob->text);
     err = index_find(&call->api->index, INDEX_BLOB, call->route.repo->name, call->route.image,
-                     blob.text, &entry);
+                     blob->text, &entry);
     if (err != 0) {
         problem_answer(call->r, err == ERR_NOT_FOUND ? PROBLEM_BLOB_UNKNOWN : problem_from_err(err),
                        NULL);
         return;
     }
-    blob.size = entry.size;
+    blob->size = entry.size;
     if_none_match = http_header_get(call->r, "If-None-Match");
-    if (if_none_match && range_etag_matches(if_none_match, blob.text)) {
-        add_blob_headers(call, &blob);
+    if (if_none_match && range_etag_matches(if_none_match, blob->text)) {
+        add_blob_headers(call, blob);
         http_answer_empty(call->r, 304);
         return;
     }
-    err = hot_take(call->api->hot, api_store(call), &blob.digest, blob.size, &call->object);
-    if (err != 0) {
-        answer_unreadable(call, &blob, err);
-        return;
-    }
-    answer_content(call, &blob);
+    api_object(call, &blob->digest, blob->size, false, blob_here);
 }
 
 static void blob_deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)

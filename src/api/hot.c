@@ -102,7 +102,7 @@ static bool still_good(const struct hot_entry *e)
                                 (uint64_t)st.st_size == e->object.size);
 }
 
-static int read_small(int fd, const struct digest *digest, uint64_t size, char **data_r)
+static int read_bytes(int fd, const struct digest *digest, uint64_t size, char **data_r)
 {
     char *data = mem_alloc(size + 1);
     struct digest found;
@@ -120,55 +120,55 @@ static int read_small(int fd, const struct digest *digest, uint64_t size, char *
     return err;
 }
 
-static int load(const struct store *store, const struct digest *digest, uint64_t size,
-                struct hot_entry **entry_r)
+int hot_read(const struct store *store, const struct digest *digest, uint64_t size, bool whole,
+             struct hot_object *object_r)
 {
-    struct hot_entry *e;
     char *data = NULL;
     int fd = -1;
     int err = store_blob_open(store, digest, size, &fd);
 
     if (err != 0)
         return err;
-    if (size <= HOT_SMALL_MAX) {
-        err = read_small(fd, digest, size, &data);
+    if (whole || size <= HOT_SMALL_MAX) {
+        err = read_bytes(fd, digest, size, &data);
         close(fd);
         fd = -1;
     }
-    if (err != 0)
-        return err;
-    e = mem_alloc(sizeof(*e));
-    e->object = (struct hot_object){.size = size, .data = data, .fd = fd};
-    e->digest = *digest;
-    *entry_r = e;
-    return 0;
+    if (err == 0)
+        *object_r = (struct hot_object){.size = size, .data = data, .fd = fd};
+    return err;
 }
 
-int hot_take(struct hot *hot, const struct store *store, const struct digest *digest, uint64_t size,
-             const struct hot_object **object_r)
+const struct hot_object *hot_find(struct hot *hot, const struct digest *digest, uint64_t size,
+                                  bool whole)
 {
     struct hot_entry *e;
-    int err;
 
     HASH_FIND(hh, hot->table, digest, sizeof(*digest), e);
     if (e && (e->object.size != size || !still_good(e))) {
         forget(hot, e);
         e = NULL;
     }
-    if (e) {
-        TAILQ_REMOVE(&hot->list, e, entry);
-        TAILQ_INSERT_HEAD(&hot->list, e, entry);
-    } else {
-        err = load(store, digest, size, &e);
-        if (err != 0)
-            return err;
-        e->users++; /* making room must not take it away */
-        keep(hot, e);
-        e->users--;
-    }
+    if (!e || (whole && !e->object.data))
+        return NULL;
+    TAILQ_REMOVE(&hot->list, e, entry);
+    TAILQ_INSERT_HEAD(&hot->list, e, entry);
     e->users++;
-    *object_r = &e->object;
-    return 0;
+    return &e->object;
+}
+
+const struct hot_object *hot_add(struct hot *hot, const struct digest *digest,
+                                 const struct hot_object *object)
+{
+    struct hot_entry *e = mem_alloc(sizeof(*e)), *old;
+
+    e->object = *object;
+    e->digest = *digest;
+    e->users = 1;
+    HASH_FIND(hh, hot->table, digest, sizeof(*digest), old);
+    if (!old && (!object->data || object->size <= HOT_SMALL_MAX))
+        keep(hot, e); /* making room does not free it: it is in use */
+    return &e->object;
 }
 
 void hot_release(const struct hot_object *object)

@@ -12,24 +12,33 @@
 #include "base/err.h"
 #include "store/store_fs.h"
 
+#include <stdbool.h>
+
 /* Larger ones are sent from the page cache. */
 #define HOT_SMALL_MAX 65536
 
 struct hot_object {
     uint64_t size;
-    const char *data; /* small: its bytes, hashed when they were read; else NULL */
-    int fd;           /* large: the open file; else -1 */
+    const char *data; /* its bytes, hashed when they were read; or NULL and */
+    int fd;           /* the open file; else -1 */
 };
 
 struct hot;
 
 struct hot *hot_new(size_t bytes_max, size_t files_max);
 void hot_free(struct hot **hot);
-/* The object, from here or from the store; it stays valid until hot_release.
- * NOT_FOUND, DAMAGED (another length), MISMATCH (a small one whose bytes have
- * another digest), NO_FILES, IO. */
-must_check int hot_take(struct hot *hot, const struct store *store, const struct digest *digest,
-                        uint64_t size, const struct hot_object **object_r);
+/* The object if it is here; it stays valid until hot_release. `whole`: only with
+ * its bytes in memory, whatever its size. */
+const struct hot_object *hot_find(struct hot *hot, const struct digest *digest, uint64_t size,
+                                  bool whole);
+/* Reads it from the store. Blocks: for a pool thread. NOT_FOUND, DAMAGED (another
+ * length), MISMATCH (bytes with another digest), NO_FILES, IO. */
+must_check int hot_read(const struct store *store, const struct digest *digest, uint64_t size,
+                        bool whole, struct hot_object *object_r);
+/* Takes over what was read; valid until hot_release. Large ones in memory are
+ * not kept for others. */
+const struct hot_object *hot_add(struct hot *hot, const struct digest *digest,
+                                 const struct hot_object *object);
 void hot_release(const struct hot_object *object);
 
 #endif

@@ -9,7 +9,6 @@
 #include "api/api.h"
 
 #include "api/hot.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/range.h"
@@ -82,52 +81,35 @@ static void answer_unreadable(struct api_call *call, const struct manifest_read 
     problem_answer(call->r, problem_from_err(err), NULL);
 }
 
-/* Small ones come from memory, hashed when they got there; large ones are read
- * and hashed each time. */
-static int manifest_load(struct api_call *call, const struct manifest_read *m, const char **data_r)
+static void manifest_here(struct api_call *call, int err)
 {
-    struct digest found;
-    char *data;
-    int err = hot_take(call->api->hot, api_store(call), &m->digest, m->size, &call->object);
+    const struct manifest_read *m = call->op;
 
-    if (err != 0)
-        return err;
-    *data_r = call->object->data;
-    if (*data_r || call->r->method == HTTP_HEAD)
-        return 0;
-    data = mem_arena_alloc(call->r->arena, m->size + 1);
-    err = file_pread_full(call->object->fd, data, m->size, 0);
-    if (err != 0)
-        return err;
-    digest_of(m->digest.alg, data, m->size, &found);
-    *data_r = data;
-    return digest_equal(&found, &m->digest) ? 0 : ERR_MISMATCH;
+    if (err != 0) {
+        answer_unreadable(call, m, err);
+        return;
+    }
+    add_manifest_headers(call, m);
+    if (call->r->method == HTTP_GET)
+        http_answer_memory(call->r, 200, call->object->data, m->size);
+    else
+        http_answer_length(call->r, 200, m->size);
 }
 
 void api_manifest_read(struct api_call *call)
 {
-    struct manifest_read m;
+    struct manifest_read *m = mem_arena_alloc(call->r->arena, sizeof(*m));
     const char *if_none_match = http_header_get(call->r, "If-None-Match");
-    const char *data = NULL;
-    int err;
 
-    if (!manifest_find(call, &m))
+    call->op = m;
+    if (!manifest_find(call, m))
         return;
-    if (if_none_match && range_etag_matches(if_none_match, m.text)) {
-        add_manifest_headers(call, &m);
+    if (if_none_match && range_etag_matches(if_none_match, m->text)) {
+        add_manifest_headers(call, m);
         http_answer_empty(call->r, 304);
         return;
     }
-    err = manifest_load(call, &m, &data);
-    if (err != 0) {
-        answer_unreadable(call, &m, err);
-        return;
-    }
-    add_manifest_headers(call, &m);
-    if (call->r->method == HTTP_GET)
-        http_answer_memory(call->r, 200, data, m.size);
-    else
-        http_answer_length(call->r, 200, m.size);
+    api_object(call, &m->digest, m->size, true, manifest_here);
 }
 
 static void deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)

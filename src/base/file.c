@@ -176,11 +176,16 @@ int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r)
     return err;
 }
 
+void file_random(void *out, size_t bytes)
+{
+    MUST(bytes <= 256 && getrandom(out, bytes, 0) == (ssize_t)bytes);
+}
+
 void file_random_hex(size_t bytes, char *out)
 {
     uint8_t random[RANDOM_MAX];
 
     MUST(bytes <= RANDOM_MAX);
-    MUST(getrandom(random, bytes, 0) == (ssize_t)bytes);
+    file_random(random, bytes);
     str_hex(random, bytes, out);
 }

@@ -26,6 +26,8 @@ must_check int file_free_bytes(int dir_fd, uint64_t *bytes_r);
 /* A sealed memfd holding `data`, offset 0. */
 must_check int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r);
 
+/* At most 256 bytes from getrandom(2). */
+void file_random(void *out, size_t bytes);
 /* 2*bytes hex digits from getrandom(2) and a NUL. */
 void file_random_hex(size_t bytes, char *out);
 

@@ -191,3 +191,13 @@ const char *log_quote(const char *text)
     memcpy(out + len, end, strlen(end) + 1);
     return out;
 }
+
+void log_lines(enum log_level level, const char *msg, struct str *lines)
+{
+    char *rest = lines->data, *line;
+
+    while (rest && (line = strsep(&rest, "\n")) != NULL)
+        if (*line)
+            log_write(level, msg, "detail=%s", log_quote(line));
+    str_free(lines);
+}

@@ -36,6 +36,8 @@ void log_threshold(enum log_level level);
  * through log_quote(). `msg` must be a literal. */
 __attribute__((format(printf, 3, 4))) void log_write(enum log_level level, const char *msg,
                                                      const char *fields, ...);
+/* A line of the log for each line of `lines`, which is freed. */
+void log_lines(enum log_level level, const char *msg, struct str *lines);
 #define log_error(...)  log_write(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warn(...)   log_write(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_notice(...) log_write(LOG_LEVEL_NOTICE, __VA_ARGS__)

@@ -26,12 +26,13 @@ struct pool {
     struct loop_fd wake;
     pthread_mutex_t lock;
     pthread_cond_t work, landed;
-    struct job_list todo, finished; /* under the lock */
-    bool stop;                      /* under the lock */
+    struct job_list todo, slow, finished; /* under the lock */
+    size_t slow_running;                  /* under the lock */
+    bool stop;                            /* under the lock */
     pthread_t *threads;
-    size_t thread_count;
-    size_t pending;  /* the loop's */
-    bool collecting; /* the loop's */
+    size_t thread_count, size; /* size: what was asked for */
+    size_t pending;            /* the loop's */
+    bool collecting;           /* the loop's */
 };
 
 static void list_init(struct job_list *list)
@@ -59,6 +60,20 @@ static struct pool_job *list_take(struct job_list *list)
     return job;
 }
 
+/* What a thread is to do next: short jobs first, slow ones only while another
+ * thread is free of them. */
+static struct pool_job *pool_next(struct pool *pool)
+{
+    struct pool_job *job = list_take(&pool->todo);
+
+    if (!job && (pool->slow_running == 0 || pool->slow_running + 1 < pool->size)) {
+        job = list_take(&pool->slow);
+        if (job)
+            pool->slow_running++;
+    }
+    return job;
+}
+
 static void *pool_thread(void *arg)
 {
     struct pool *pool = arg;
@@ -66,7 +81,7 @@ static void *pool_thread(void *arg)
 
     pthread_mutex_lock(&pool->lock);
     for (;;) {
-        struct pool_job *job = list_take(&pool->todo);
+        struct pool_job *job = pool_next(pool);
 
         if (!job) {
             if (pool->stop)
@@ -77,6 +92,8 @@ static void *pool_thread(void *arg)
         pthread_mutex_unlock(&pool->lock);
         job->work(job);
         pthread_mutex_lock(&pool->lock);
+        if (job->slow)
+            pool->slow_running--; /* this thread itself takes the next one */
         list_append(&pool->finished, job);
         pthread_cond_signal(&pool->landed); /* only pool_free() ever waits */
         MUST(write(pool->wake.fd, &one, sizeof(one)) == sizeof(one));
@@ -142,10 +159,12 @@ int pool_new(struct loop *loop, size_t threads, struct pool **pool_r)
 
     pool->loop = loop;
     list_init(&pool->todo);
+    list_init(&pool->slow);
     list_init(&pool->finished);
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->work, NULL);
     pthread_cond_init(&pool->landed, NULL);
+    pool->size = threads;
     pool->threads = mem_alloc_array(threads, sizeof(*pool->threads));
     pool->wake.ready = pool_ready;
     pool->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -190,13 +209,25 @@ void pool_free(struct pool **pool_p)
     pool_release(pool);
 }
 
-void pool_submit(struct pool *pool, struct pool_job *job)
+static void submit(struct pool *pool, struct job_list *list, struct pool_job *job)
 {
     pool->pending++;
     pthread_mutex_lock(&pool->lock);
-    list_append(&pool->todo, job);
+    list_append(list, job);
     pthread_cond_signal(&pool->work);
     pthread_mutex_unlock(&pool->lock);
+}
+
+void pool_submit(struct pool *pool, struct pool_job *job)
+{
+    job->slow = false;
+    submit(pool, &pool->todo, job);
+}
+
+void pool_submit_slow(struct pool *pool, struct pool_job *job)
+{
+    job->slow = true;
+    submit(pool, &pool->slow, job);
 }
 
 size_t pool_pending(const struct pool *pool)

@@ -44,17 +44,25 @@ struct conf_repo {
     bool index_children_strict;
 };
 
+/* PEM files; both "" where there is none. */
+struct conf_certificate {
+    char *file, *key_file; /* absolute */
+};
+
 struct conf_host {
     char *name; /* lower case, without port */
     const struct conf_repo *repo;
+    struct conf_certificate certificate; /* for clients that name this host (SNI) */
 };
 
 struct conf_connector {
     char *address; /* as written: "0.0.0.0:8082" */
     struct net_addr addr;
-    const struct conf_repo *repo; /* NULL: the first path component names it */
+    const struct conf_repo *repo;        /* NULL: the first path component names it */
+    struct conf_certificate certificate; /* HTTPS; "": plain HTTP */
     struct conf_host *hosts;
     size_t host_count;
+    bool admin; /* health and metrics instead of repositories; nothing above but the address */
 };
 
 struct mem_arena;

@@ -19,17 +19,9 @@
 #define FILE_BYTES_MAX (1u << 20)
 #define STORES_MAX     16
 #define WORKERS_MAX    64
-#define LETTERS_DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 #define DAY_MS         ((uint64_t)24 * 3600 * 1000)
 
-struct build {
-    struct conf *conf;
-    struct mem_arena *arena;
-    const struct conf_section *root;
-    struct conf_mistakes *m;
-};
-
-static size_t sections_count(const struct conf_section *root, enum conf_section_id id)
+size_t conf_sections_count(const struct conf_section *root, enum conf_section_id id)
 {
     size_t count = 0;
 
@@ -40,11 +32,11 @@ static size_t sections_count(const struct conf_section *root, enum conf_section_
 
 /* Repository names stand in paths of requests, where the grammar of image names
  * rules; blob store names only here. */
-static void check_name(struct build *b, const struct conf_section *s, bool in_paths)
+static void check_name(struct conf_build *b, const struct conf_section *s, bool in_paths)
 {
     size_t len = strlen(s->title);
 
-    if (len == 0 || len > CONF_NAME_MAX || strspn(s->title, LETTERS_DIGITS "._-") != len ||
+    if (len == 0 || len > CONF_NAME_MAX || strspn(s->title, CONF_LETTERS_DIGITS "._-") != len ||
         strchr("._-", s->title[0]))
         conf_mistake(b->m, s->line,
                      "%s \"%s\": a name has 1 to %d letters, digits, dots, dashes, underscores and "
@@ -75,7 +67,7 @@ static bool path_climbs(const char *path)
     return false;
 }
 
-static void check_store_path(struct build *b, const struct conf_section *s, size_t place)
+static void check_store_path(struct conf_build *b, const struct conf_section *s, size_t place)
 {
     const struct conf_store *store = &b->conf->stores[place];
     int line = s->settings[CONF_KEY_STORE_path].line;
@@ -94,10 +86,10 @@ static void check_store_path(struct build *b, const struct conf_section *s, size
                          store->path, b->conf->stores[i].name);
 }
 
-static void build_stores(struct build *b)
+static void build_stores(struct conf_build *b)
 {
     struct conf *conf = b->conf;
-    size_t count = sections_count(b->root, CONF_SECTION_STORE);
+    size_t count = conf_sections_count(b->root, CONF_SECTION_STORE);
 
     conf->stores = mem_arena_alloc(b->arena, (count + 1) * sizeof(*conf->stores));
     for (const struct conf_section *s = b->root->children; s; s = s->next) {
@@ -125,7 +117,7 @@ static void build_stores(struct build *b)
     }
 }
 
-static const struct conf_store *store_of(struct build *b, const struct conf_section *s,
+static const struct conf_store *store_of(struct conf_build *b, const struct conf_section *s,
                                          enum conf_key_id key)
 {
     const char *name = conf_text(s, key);
@@ -144,10 +136,10 @@ static const struct conf_store *store_of(struct build *b, const struct conf_sect
     return NULL;
 }
 
-static void build_repos(struct build *b)
+static void build_repos(struct conf_build *b)
 {
     struct conf *conf = b->conf;
-    size_t count = sections_count(b->root, CONF_SECTION_HOSTED);
+    size_t count = conf_sections_count(b->root, CONF_SECTION_HOSTED);
 
     conf->repos = mem_arena_alloc(b->arena, (count + 1) * sizeof(*conf->repos));
     for (const struct conf_section *s = b->root->children; s; s = s->next) {
@@ -171,154 +163,7 @@ static void build_repos(struct build *b)
                      "there is no repository; add a section like: hosted docker-local { }");
 }
 
-/* A proxy or group is there, but conf_later.c refuses it: one mistake is enough. */
-static bool refused_later(const struct build *b, const char *name)
-{
-    for (const struct conf_section *s = b->root->children; s; s = s->next)
-        if ((s->id == CONF_SECTION_PROXY || s->id == CONF_SECTION_GROUP) &&
-            strcmp(s->title, name) == 0)
-            return true;
-    return false;
-}
-
-static const struct conf_repo *repo_of(struct build *b, const struct conf_section *s,
-                                       enum conf_key_id key)
-{
-    const char *name = conf_text(s, key);
-    const struct conf_repo *repo = conf_repo_by_name(b->conf, name, strlen(name));
-
-    if (!repo && *name && !refused_later(b, name))
-        conf_mistake(b->m, s->settings[key].line,
-                     "repository: there is no repository %s; add it or name another", name);
-    return repo;
-}
-
-static char *lower_copy(struct mem_arena *arena, const char *text)
-{
-    char *copy = mem_arena_strdup(arena, text);
-
-    for (char *p = copy; *p; p++)
-        if (*p >= 'A' && *p <= 'Z')
-            *p = (char)(*p + 32);
-    return copy;
-}
-
-/* What a Host header can hold, its port cut off: a name or [an IPv6 address]. */
-static bool host_ok(const char *name)
-{
-    size_t len = strlen(name);
-
-    if (name[0] == '[')
-        return len > 2 && strspn(name + 1, "0123456789abcdef:.") == len - 2 && name[len - 1] == ']';
-    return len > 0 && len <= 255 && strspn(name, LETTERS_DIGITS "._-") == len;
-}
-
-static void check_host(struct build *b, const struct conf_section *h,
-                       const struct conf_connector *c)
-{
-    const struct conf_host *host = &c->hosts[c->host_count];
-
-    if (!host_ok(host->name))
-        conf_mistake(b->m, h->line,
-                     "host \"%s\": not a host name; write letters, digits, dots and dashes, "
-                     "without a port",
-                     h->title);
-    for (size_t i = 0; i < c->host_count; i++)
-        if (strcmp(c->hosts[i].name, host->name) == 0)
-            conf_mistake(b->m, h->line,
-                         "host \"%s\": this name stands there before (case does not count); "
-                         "remove one",
-                         h->title);
-    if (!*conf_text(h, CONF_KEY_HOST_repository))
-        conf_mistake(b->m, h->line, "host %s needs a repository; write repository = NAME",
-                     h->title);
-}
-
-static void build_hosts(struct build *b, const struct conf_section *s, struct conf_connector *c)
-{
-    size_t count = 0;
-
-    for (const struct conf_section *h = s->children; h; h = h->next)
-        count++;
-    c->hosts = mem_arena_alloc(b->arena, count * sizeof(*c->hosts));
-    for (const struct conf_section *h = s->children; h; h = h->next) {
-        struct conf_host *host = &c->hosts[c->host_count];
-
-        host->name = lower_copy(b->arena, h->title);
-        host->repo = repo_of(b, h, CONF_KEY_HOST_repository);
-        check_host(b, h, c);
-        c->host_count++;
-    }
-}
-
-static in_port_t port_of(const struct net_addr *addr)
-{
-    return addr->ss.ss_family == AF_INET ? ((const struct sockaddr_in *)&addr->ss)->sin_port
-                                         : ((const struct sockaddr_in6 *)&addr->ss)->sin6_port;
-}
-
-/* Would the kernel refuse the second? It does where an address of one covers the other's. */
-static bool connectors_clash(const struct conf_connector *a, const struct conf_connector *b)
-{
-    const struct sockaddr_in *a4 = (const struct sockaddr_in *)&a->addr.ss;
-    const struct sockaddr_in *b4 = (const struct sockaddr_in *)&b->addr.ss;
-    const struct in6_addr *a6 = &((const struct sockaddr_in6 *)&a->addr.ss)->sin6_addr;
-    const struct in6_addr *b6 = &((const struct sockaddr_in6 *)&b->addr.ss)->sin6_addr;
-
-    if (port_of(&a->addr) != port_of(&b->addr))
-        return false;
-    if (a->address[0] == '*' || b->address[0] == '*')
-        return true;
-    if (a->addr.ss.ss_family != b->addr.ss.ss_family)
-        return false;
-    if (a->addr.ss.ss_family == AF_INET)
-        return a4->sin_addr.s_addr == b4->sin_addr.s_addr || a4->sin_addr.s_addr == INADDR_ANY ||
-               b4->sin_addr.s_addr == INADDR_ANY;
-    return memcmp(a6, b6, sizeof(*a6)) == 0 || IN6_IS_ADDR_UNSPECIFIED(a6) ||
-           IN6_IS_ADDR_UNSPECIFIED(b6);
-}
-
-static void check_address(struct build *b, const struct conf_section *s, struct conf_connector *c)
-{
-    if (net_addr_parse(s->title, &c->addr) != 0) {
-        memset(&c->addr, 0, sizeof(c->addr));
-        conf_mistake(b->m, s->line,
-                     "connector \"%s\": not an address; write \"127.0.0.1:8082\", "
-                     "\"[::1]:8082\" or \"*:8082\"",
-                     s->title);
-        return;
-    }
-    for (const struct conf_connector *other = b->conf->connectors; other < c; other++)
-        if (other->addr.len > 0 && connectors_clash(other, c))
-            conf_mistake(b->m, s->line,
-                         "connector \"%s\": connector \"%s\" has this address already; remove "
-                         "one or take another port",
-                         s->title, other->address);
-}
-
-static void build_connectors(struct build *b)
-{
-    struct conf *conf = b->conf;
-    size_t count = sections_count(b->root, CONF_SECTION_CONNECTOR);
-
-    conf->connectors = mem_arena_alloc(b->arena, count * sizeof(*conf->connectors));
-    for (const struct conf_section *s = b->root->children; s; s = s->next) {
-        struct conf_connector *c = &conf->connectors[conf->connector_count];
-
-        if (s->id != CONF_SECTION_CONNECTOR)
-            continue;
-        c->address = mem_arena_strdup(b->arena, s->title);
-        check_address(b, s, c);
-        c->repo = repo_of(b, s, CONF_KEY_CONNECTOR_repository);
-        build_hosts(b, s, c);
-        conf->connector_count++;
-    }
-    if (conf->connector_count == 0)
-        conf_mistake(b->m, 0,
-                     "there is no connector; add a section like: connector \"127.0.0.1:8082\" { }");
-}
-
-static char *log_path(struct build *b, enum conf_key_id key)
+static char *log_path(struct conf_build *b, enum conf_key_id key)
 {
     const char *text = conf_text(b->root, key);
 
@@ -330,7 +175,7 @@ static char *log_path(struct build *b, enum conf_key_id key)
     return conf_path(b->root, key, b->arena, b->m);
 }
 
-static char *directory(struct build *b, enum conf_key_id key)
+static char *directory(struct conf_build *b, enum conf_key_id key)
 {
     char *path = conf_path(b->root, key, b->arena, b->m);
 
@@ -340,7 +185,7 @@ static char *directory(struct build *b, enum conf_key_id key)
     return path;
 }
 
-static void build_processes(struct build *b)
+static void build_processes(struct conf_build *b)
 {
     const struct conf_section *s = b->root;
     struct conf *conf = b->conf;
@@ -365,7 +210,7 @@ static void build_processes(struct build *b)
 
 /* Where a zero would starve every client or spin a timer, and where products
  * of two limits would overflow. */
-static uint64_t within(struct build *b, enum conf_key_id key, uint64_t value, uint64_t min,
+static uint64_t within(struct conf_build *b, enum conf_key_id key, uint64_t value, uint64_t min,
                        uint64_t max, const char *range)
 {
     if (value < min || value > max)
@@ -374,7 +219,7 @@ static uint64_t within(struct build *b, enum conf_key_id key, uint64_t value, ui
     return value;
 }
 
-static void build_limits(struct build *b)
+static void build_limits(struct conf_build *b)
 {
     const struct conf_section *s = b->root;
     struct conf *conf = b->conf;
@@ -406,7 +251,7 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
 {
     struct conf_mistakes m = {.file = path, .out = mistakes};
     struct mem_arena *scratch = mem_arena_new();
-    struct build b = {.m = &m};
+    struct conf_build b = {.m = &m};
     struct str text = {0};
     struct conf_section *root = NULL;
     int err = file_read_all(path, FILE_BYTES_MAX, &text);
@@ -433,7 +278,7 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
         build_limits(&b);
         build_stores(&b);
         build_repos(&b);
-        build_connectors(&b);
+        conf_build_connectors(&b);
         conf_refuse_later(root, &m);
     }
     str_free(&text);

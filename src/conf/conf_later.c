@@ -41,16 +41,11 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
     case CONF_SECTION_ROLE:
         refuse_section(s, "logins and roles", m);
         break;
-    case CONF_SECTION_ADMIN:
-        refuse_section(s, "admin connectors", m);
-        break;
     case CONF_SECTION_HOSTED:
         if (conf_time_ms(s, CONF_KEY_HOSTED_untagged_after, m) > 0)
             refuse_key(s, CONF_KEY_HOSTED_untagged_after, "clean-ups of untagged manifests", m);
         break;
     case CONF_SECTION_CONNECTOR:
-        refuse_key(s, CONF_KEY_CONNECTOR_tls_certificate, "HTTPS connectors", m);
-        refuse_key(s, CONF_KEY_CONNECTOR_tls_key, "HTTPS connectors", m);
         refuse_key(s, CONF_KEY_CONNECTOR_external_url, "external URLs", m);
         refuse_key(s, CONF_KEY_CONNECTOR_trusted_proxies, "trusted proxies", m);
         break;
@@ -60,6 +55,7 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
         break;
     case CONF_SECTION_STORE:
     case CONF_SECTION_HOST:
+    case CONF_SECTION_ADMIN:
     case CONF_SECTION_COUNT:
         break;
     }

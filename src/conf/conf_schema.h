@@ -96,6 +96,8 @@ enum conf_kind {
     X(CONNECTOR, external_url, TEXT, "", true, NULL)                                               \
     X(CONNECTOR, trusted_proxies, LIST, "", true, NULL)                                            \
     X(HOST, repository, NAME, "", true, NULL)                                                      \
+    X(HOST, tls_certificate, PATH, "", true, NULL)                                                 \
+    X(HOST, tls_key, PATH, "", true, NULL)                                                         \
     X(AUTH, htpasswd, PATH, "", true, NULL)                                                        \
     X(AUTH, force_basic_auth, BOOL, "true", true, NULL)                                            \
     X(AUTH, anonymous_may, LIST, "pull", true, NULL)                                               \

@@ -70,6 +70,20 @@ void conf_check_values(const struct conf_section *s, struct conf_mistakes *m);
 must_check int conf_number(const char *text, const char *const *units, const uint64_t *factors,
                            uint64_t *value_r);
 
+/* What conf_load() builds, and from what. */
+struct conf_build {
+    struct conf *conf;
+    struct mem_arena *arena;
+    const struct conf_section *root;
+    struct conf_mistakes *m;
+};
+
+#define CONF_LETTERS_DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+
+size_t conf_sections_count(const struct conf_section *root, enum conf_section_id id);
+/* conf_connector.c; repositories must be there. */
+void conf_build_connectors(struct conf_build *b);
+
 /* conf_later.c: features of later versions, refused loudly. */
 void conf_refuse_later(const struct conf_section *root, struct conf_mistakes *m);
 

@@ -25,7 +25,6 @@
 #define EMPTY_LINES_MAX 2
 
 static void conn_ready(struct loop_fd *watch, uint32_t events);
-static void conn_timer(struct loop_timer *timer);
 
 static uint64_t now_us(void)
 {
@@ -35,43 +34,6 @@ static uint64_t now_us(void)
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-/* The timer is only moved when it fires: most deadlines are replaced long
- * before. */
-static void deadline_in(struct http_conn *c, uint64_t delay_ms)
-{
-    struct loop *loop = c->server->setup.loop;
-
-    c->deadline_ms = loop_now_ms(loop) + delay_ms;
-    if (c->timer.slot == 0 || c->timer.at_ms > c->deadline_ms)
-        loop_timer_set(loop, &c->timer, delay_ms);
-}
-
-static void deadline_none(struct http_conn *c)
-{
-    c->deadline_ms = UINT64_MAX;
-}
-
-/* Bytes that really moved: of a response, those that left the socket's queue,
- * which may hold megabytes for a client that takes nothing. */
-static int64_t progress(const struct http_conn *c)
-{
-    return (int64_t)c->moved - (c->state == CONN_RESPOND ? (int64_t)io_unsent(c->watch.fd) : 0);
-}
-
-static void rate_window(struct http_conn *c)
-{
-    c->window_mark = progress(c);
-    deadline_in(c, c->server->setup.limits.rate_window_ms);
-}
-
-static bool rate_kept(const struct http_conn *c)
-{
-    const struct http_limits *limits = &c->server->setup.limits;
-
-    return progress(c) - c->window_mark >=
-           (int64_t)(limits->min_rate * limits->rate_window_ms / 1000);
-}
-
 static void conn_await_head(struct http_conn *c)
 {
     const struct http_limits *limits = &c->server->setup.limits;
@@ -79,7 +41,7 @@ static void conn_await_head(struct http_conn *c)
     conn_release(c);
     c->state = CONN_HEAD;
     c->empty_lines = 0;
-    deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
+    conn_deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
 }
 
 void conn_start(struct http_server *server, int fd, const struct http_listener *listener,
@@ -88,14 +50,16 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
     struct http_conn *c = mem_alloc(sizeof(*c));
 
     c->server = server;
-    c->watch.fd = fd;
+    c->watch.fd = c->io.fd = fd;
     c->watch.ready = conn_ready;
     c->timer.fire = conn_timer;
     c->listener = listener->place;
     c->peer = *peer;
     c->local.len = sizeof(c->local.ss);
     if (getsockname(fd, (struct sockaddr *)&c->local.ss, &c->local.len) != 0 ||
+        (listener->tls && io_start_tls(&c->io, listener->tls) != 0) ||
         loop_fd_add(server->setup.loop, &c->watch, EPOLLIN) != 0) {
+        io_end(&c->io, true);
         close(fd);
         free(c);
         return;
@@ -106,6 +70,8 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
                           memory_order_relaxed);
     atomic_fetch_add_explicit(&server->setup.counters->accepted, 1, memory_order_relaxed);
     conn_await_head(c);
+    if (c->io.tls) /* a handshake is no idle connection */
+        conn_deadline_in(c, server->setup.limits.head_timeout_ms);
 }
 
 static void request_end(struct http_conn *c)
@@ -128,11 +94,13 @@ static void conn_free(struct http_conn *c)
 {
     struct http_server *server = c->server;
 
+    warm_abandon(c);
     request_end(c);
     loop_fd_remove(server->setup.loop, &c->watch);
     loop_timer_cancel(server->setup.loop, &c->timer);
+    io_end(&c->io, c->aborted);
     if (c->aborted)
-        io_break(c->watch.fd);
+        io_break(&c->io);
     close(c->watch.fd);
     free(c->in);
     str_free(&c->out);
@@ -170,7 +138,7 @@ static void request_begin(struct http_conn *c)
     c->stream_lost = false;
     c->state = CONN_HANDLE;
     c->moved = 0;
-    deadline_none(c);
+    conn_deadline_none(c);
     atomic_fetch_add_explicit(&server->setup.counters->requests, 1, memory_order_relaxed);
 }
 
@@ -249,15 +217,19 @@ static enum conn_step head_step(struct http_conn *c)
 
     if (head_there(c))
         return STEP_STATE;
-    err = io_read(c->watch.fd, c->server->buffer, HTTP_HEAD_MAX, &got);
+    err = io_read(&c->io, c->server->buffer, HTTP_HEAD_MAX, &got);
     if (err == ERR_BUSY)
         return STEP_WAIT;
+    if (err == ERR_PROTOCOL) {
+        conn_refuse(c, 400, "this port speaks HTTPS, not plain HTTP: use https://");
+        return STEP_STATE;
+    }
     if (err != 0) {
         c->state = CONN_DONE;
         return STEP_STATE;
     }
     if (!c->in && c->empty_lines == 0)
-        deadline_in(c, c->server->setup.limits.head_timeout_ms);
+        conn_deadline_in(c, c->server->setup.limits.head_timeout_ms);
     conn_keep(c, c->server->buffer, got);
     atomic_fetch_add_explicit(&c->server->setup.counters->bytes_in, got, memory_order_relaxed);
     return STEP_AGAIN;
@@ -269,25 +241,25 @@ static enum conn_step handle_step(struct http_conn *c)
         response_build_head(c);
         c->state = CONN_RESPOND;
         c->moved = 0;
-        rate_window(c);
+        conn_rate_window(c);
         return STEP_STATE;
     }
     if (!conn_body_due(c)) {
-        deadline_none(c);
+        conn_deadline_none(c);
         return STEP_WAIT;
     }
     if (c->deadline_ms == UINT64_MAX)
-        rate_window(c);
+        conn_rate_window(c);
     return conn_body_step(c);
 }
 
-static void linger(struct http_conn *c)
+void conn_linger(struct http_conn *c)
 {
-    io_shutdown(c->watch.fd);
+    io_shutdown(&c->io);
     c->in_at = c->in_len;
     conn_release(c);
     c->state = CONN_LINGER;
-    deadline_in(c, LINGER_MS);
+    conn_deadline_in(c, LINGER_MS);
 }
 
 /* The answer is out: on to the rest of the body. */
@@ -296,7 +268,7 @@ static void responded(struct http_conn *c)
     request_end(c);
     c->state = CONN_DRAIN;
     c->moved = 0;
-    rate_window(c);
+    conn_rate_window(c);
 }
 
 static enum conn_step drain_step(struct http_conn *c)
@@ -310,7 +282,7 @@ static enum conn_step drain_step(struct http_conn *c)
     if (c->body_done && !c->stream_lost && !c->r.close && !c->server->draining)
         conn_await_head(c);
     else
-        linger(c);
+        conn_linger(c);
     return STEP_STATE;
 }
 
@@ -319,7 +291,7 @@ static enum conn_step drain_step(struct http_conn *c)
 static enum conn_step linger_step(struct http_conn *c)
 {
     size_t got;
-    int err = io_read(c->watch.fd, c->server->buffer, HTTP_BUFFER, &got);
+    int err = io_read(&c->io, c->server->buffer, HTTP_BUFFER, &got);
 
     if (err == ERR_BUSY)
         return STEP_WAIT;
@@ -356,14 +328,13 @@ static enum conn_step conn_step(struct http_conn *c)
 
 static uint32_t conn_interest(const struct http_conn *c)
 {
-    switch (c->state) {
-    case CONN_HANDLE:
-        return conn_body_due(c) ? EPOLLIN : 0;
-    case CONN_RESPOND:
-        return EPOLLOUT;
-    default:
-        return EPOLLIN;
-    }
+    uint32_t wants = io_wants(&c->io);
+
+    if ((c->state == CONN_HANDLE && !conn_body_due(c)) || c->warming)
+        return 0;
+    if (wants != 0)
+        return wants;
+    return c->state == CONN_RESPOND ? EPOLLOUT : EPOLLIN;
 }
 
 static void conn_watch(struct http_conn *c, uint32_t events)
@@ -425,7 +396,7 @@ void conn_drain(struct http_conn *c)
     if (c->served)
         conn_drop(c);
     else /* it was promised an answer by being accepted */
-        deadline_in(c, DRAIN_FIRST_MS);
+        conn_deadline_in(c, DRAIN_FIRST_MS);
 }
 
 static void conn_ready(struct loop_fd *watch, uint32_t events)
@@ -438,57 +409,6 @@ static void conn_ready(struct loop_fd *watch, uint32_t events)
         loop_fd_remove(c->server->setup.loop, watch);
         return;
     }
-    conn_run(c);
-}
-
-static void timed_out(struct http_conn *c)
-{
-    switch (c->state) {
-    case CONN_HEAD:
-        if (c->in)
-            conn_refuse(c, 408, "the request head did not come in time");
-        else
-            c->state = CONN_DONE;
-        break;
-    case CONN_HANDLE:
-        if (!conn_body_due(c))
-            deadline_none(c);
-        else if (rate_kept(c))
-            rate_window(c);
-        else
-            conn_body_broken(c, ERR_TIMEOUT);
-        break;
-    case CONN_RESPOND:
-        if (rate_kept(c))
-            rate_window(c);
-        else
-            c->aborted = true;
-        break;
-    case CONN_DRAIN:
-        if (rate_kept(c))
-            rate_window(c);
-        else
-            linger(c);
-        break;
-    default:
-        c->state = CONN_DONE;
-    }
-}
-
-static void conn_timer(struct loop_timer *timer)
-{
-    struct http_conn *c = (struct http_conn *)((char *)timer - offsetof(struct http_conn, timer));
-    uint64_t now = loop_now_ms(c->server->setup.loop);
-
-    if (c->deadline_ms == UINT64_MAX)
-        return;
-    if (now < c->deadline_ms) {
-        loop_timer_set(c->server->setup.loop, timer, c->deadline_ms - now);
-        return;
-    }
-    c->running = true; /* the handler's calls must not run into this */
-    timed_out(c);
-    c->running = false;
     conn_run(c);
 }
 

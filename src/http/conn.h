@@ -6,6 +6,7 @@
 
 #include "http/http.h"
 #include "http/http1.h"
+#include "http/io.h"
 
 #include <sys/queue.h>
 
@@ -20,9 +21,12 @@ enum conn_state {
 
 enum conn_body { CONN_BODY_NONE, CONN_BODY_LENGTH, CONN_BODY_CHUNKED };
 
+struct http_warm;
+
 struct http_conn {
     struct http_server *server;
     struct loop_fd watch;
+    struct io io;
     struct loop_timer timer;
     uint64_t deadline_ms; /* UINT64_MAX: none; the timer may be set earlier */
     enum conn_state state;
@@ -48,6 +52,8 @@ struct http_conn {
     size_t out_at;
     size_t segment; /* the one being sent */
     uint64_t segment_at;
+    uint64_t warm_until;       /* of this segment: in memory when last looked */
+    struct http_warm *warming; /* a thread reads the next piece; or NULL */
 
     uint64_t moved;      /* bytes of this body, or of this response, so far */
     int64_t window_mark; /* progress when the rate window began */
@@ -65,6 +71,7 @@ struct http_listener {
     struct http_server *server;
     struct loop_fd watch;
     size_t place;
+    struct tls *tls; /* the caller's; NULL: plain HTTP */
     SLIST_ENTRY(http_listener) entry;
 };
 
@@ -127,6 +134,24 @@ void response_build_head(struct http_conn *c);
 /* Sends what can be sent; STEP_STATE when all is out or the connection is lost.
  */
 enum conn_step response_step(struct http_conn *c);
+
+/* warm.c */
+/* True when a piece of a file is not in memory and a thread has gone to read it:
+ * the connection goes on when it is back. */
+bool warm_start(struct http_conn *c, int fd, uint64_t offset, size_t len);
+/* The connection ends; the thread may finish without it. */
+void warm_abandon(struct http_conn *c);
+
+/* conn_time.c */
+/* The timer is only moved when it fires: most deadlines are replaced long
+ * before. */
+void conn_deadline_in(struct http_conn *c, uint64_t delay_ms);
+void conn_deadline_none(struct http_conn *c);
+/* A window begins in which bytes must move. */
+void conn_rate_window(struct http_conn *c);
+void conn_timer(struct loop_timer *timer);
+/* conn.c */
+void conn_linger(struct http_conn *c);
 
 /* server.c */
 void server_conn_gone(struct http_server *server);

@@ -59,7 +59,7 @@ void http_body_start(struct http_request *r)
     c->body_wanted = true;
     /* So few bytes find room behind an empty send queue, or the peer is gone. */
     if (r->expect_continue && !c->body_done && c->in_at == c->in_len &&
-        (io_write(c->watch.fd, &part, 1, false, &done) != 0 || done != part.iov_len))
+        (io_write(&c->io, &part, 1, false, &done) != 0 || done != part.iov_len))
         c->aborted = true;
     conn_kick(c);
 }
@@ -153,7 +153,7 @@ static int read_some(struct http_conn *c, size_t *len_r)
 
     if (c->body == CONN_BODY_LENGTH && c->body_left < cap)
         cap = (size_t)c->body_left;
-    return io_read(c->watch.fd, c->server->buffer, cap, len_r);
+    return io_read(&c->io, c->server->buffer, cap, len_r);
 }
 
 enum conn_step conn_body_step(struct http_conn *c)

@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/net.h"
+#include "base/pool.h"
 #include "base/str.h"
 
 #include <stdatomic.h>
@@ -108,14 +109,17 @@ struct http_limits {
 /* Counters in shared memory, written by this process only; any may be read by others. */
 struct http_counters {
     _Atomic uint64_t connections, accepted, requests, bytes_in, bytes_out;
+    _Atomic uint64_t cold_reads; /* pieces of files that a thread had to fetch */
 };
 
 struct http_server;
+struct tls;
 
 struct http_server_setup {
     struct loop *loop;
     struct http_limits limits;
     struct http_counters *counters;
+    struct pool *pool; /* reads cold files; NULL: they are sent as they are */
     /* Head complete. Answer with http_answer_*, or set on_body/on_body_end to
      * take the body, or keep the request and answer later. */
     void (*on_request)(struct http_request *r, void *ctx);
@@ -134,8 +138,9 @@ must_check int http_server_new(const struct http_server_setup *setup,
 /* Ends all connections at once. */
 void http_server_free(struct http_server **server);
 /* Accepts on an inherited listening socket (EPOLLEXCLUSIVE). Closed by
- * http_server_drain, not by http_server_free. */
-must_check int http_server_listen(struct http_server *server, int listen_fd, size_t listener);
+ * http_server_drain, not by http_server_free. `tls` (NULL: plain) stays the caller's. */
+must_check int http_server_listen(struct http_server *server, int listen_fd, size_t listener,
+                                  struct tls *tls);
 /* No new connections, no keep-alive; running requests go on. */
 void http_server_drain(struct http_server *server);
 size_t http_server_connections(const struct http_server *server);

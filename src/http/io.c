@@ -1,14 +1,32 @@
 /*
- * io.c - plain TCP. Runs in workers; owns nothing.
+ * io.c - sockets: plain TCP here, TLS handed on. Runs in workers; owns nothing
+ * but a connection's TLS session.
  */
 #include "http/io.h"
+
+#include "http/tls_session.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#define PAGES_A_LOOK 512
+
+int io_start_tls(struct io *io, struct tls *tls)
+{
+    return tls_session_new(tls, io->fd, &io->tls);
+}
+
+void io_end(struct io *io, bool broken)
+{
+    if (io->tls)
+        tls_session_free(&io->tls, broken);
+}
 
 static int io_error(void)
 {
@@ -17,12 +35,19 @@ static int io_error(void)
     return ERR_CLOSED;
 }
 
-int io_read(int fd, void *data, size_t len, size_t *done_r)
+int io_read(struct io *io, void *data, size_t len, size_t *done_r)
 {
     ssize_t got;
 
+    if (io->tls) {
+        int err = tls_session_read(io->tls, data, len, done_r);
+
+        if (err == ERR_PROTOCOL)
+            tls_session_free(&io->tls, true);
+        return err;
+    }
     do {
-        got = recv(fd, data, len, 0);
+        got = recv(io->fd, data, len, 0);
     } while (got < 0 && errno == EINTR);
     *done_r = got > 0 ? (size_t)got : 0;
     if (got > 0)
@@ -30,25 +55,29 @@ int io_read(int fd, void *data, size_t len, size_t *done_r)
     return got == 0 ? ERR_CLOSED : io_error();
 }
 
-int io_write(int fd, struct iovec *parts, size_t count, bool more, size_t *done_r)
+int io_write(struct io *io, struct iovec *parts, size_t count, bool more, size_t *done_r)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
     ssize_t put;
 
+    if (io->tls)
+        return tls_session_write(io->tls, parts, count, done_r);
     do {
-        put = sendmsg(fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+        put = sendmsg(io->fd, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
     } while (put < 0 && errno == EINTR);
     *done_r = put > 0 ? (size_t)put : 0;
     return put >= 0 ? 0 : io_error();
 }
 
-int io_send_file(int fd, int file_fd, uint64_t offset, size_t len, size_t *done_r)
+int io_send_file(struct io *io, int file_fd, uint64_t offset, size_t len, size_t *done_r)
 {
     off_t at = (off_t)offset;
     ssize_t put;
 
+    if (io->tls)
+        return tls_session_send_file(io->tls, file_fd, offset, len, done_r);
     do {
-        put = sendfile(fd, file_fd, &at, len);
+        put = sendfile(io->fd, file_fd, &at, len);
     } while (put < 0 && errno == EINTR);
     *done_r = put > 0 ? (size_t)put : 0;
     if (put == 0)
@@ -58,21 +87,52 @@ int io_send_file(int fd, int file_fd, uint64_t offset, size_t len, size_t *done_
     return put > 0 ? 0 : io_error();
 }
 
-size_t io_unsent(int fd)
+uint32_t io_wants(const struct io *io)
+{
+    return io->tls ? tls_session_wants(io->tls) : 0;
+}
+
+size_t io_unsent(const struct io *io)
 {
     int unsent = 0;
 
-    return ioctl(fd, SIOCOUTQ, &unsent) == 0 && unsent > 0 ? (size_t)unsent : 0;
+    return ioctl(io->fd, SIOCOUTQ, &unsent) == 0 && unsent > 0 ? (size_t)unsent : 0;
 }
 
-void io_shutdown(int fd)
+void io_shutdown(struct io *io)
 {
-    shutdown(fd, SHUT_WR);
+    if (io->tls)
+        tls_session_goodbye(io->tls);
+    shutdown(io->fd, SHUT_WR);
 }
 
-void io_break(int fd)
+void io_break(const struct io *io)
 {
     struct linger now = {.l_onoff = 1, .l_linger = 0};
 
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+    setsockopt(io->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+}
+
+/* mincore(2) tells of any file that we may write; a mapping that nobody touches
+ * costs no page fault. */
+bool io_file_in_memory(int file_fd, uint64_t offset, size_t len)
+{
+    static const uint64_t page = 4096;
+    unsigned char pages[PAGES_A_LOOK];
+    uint64_t first = offset & ~(page - 1), end = offset + len;
+    size_t span;
+    void *map;
+    bool there = true;
+
+    if (end - first > PAGES_A_LOOK * page)
+        end = first + PAGES_A_LOOK * page;
+    span = (size_t)(end - first);
+    map = mmap(NULL, span, PROT_READ, MAP_SHARED, file_fd, (off_t)first);
+    if (map == MAP_FAILED)
+        return true;
+    if (mincore(map, span, pages) == 0)
+        for (size_t i = 0; i < (span + page - 1) / page && there; i++)
+            there = pages[i] & 1;
+    munmap(map, span);
+    return there;
 }

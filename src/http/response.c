@@ -117,7 +117,7 @@ static void skip_sent(struct http_conn *c)
 {
     while (c->segment < c->r.segment_count && c->segment_at == c->r.segments[c->segment].len) {
         c->segment++;
-        c->segment_at = 0;
+        c->segment_at = c->warm_until = 0;
     }
 }
 
@@ -150,7 +150,7 @@ void response_build_head(struct http_conn *c)
     str_puts(&c->out, "\r\n");
     c->out_at = 0;
     c->segment = 0;
-    c->segment_at = 0;
+    c->segment_at = c->warm_until = 0;
     if (r->method == HTTP_HEAD || bodyless)
         r->segment_count = 0;
     skip_sent(c);
@@ -237,16 +237,22 @@ static int send_memory(struct http_conn *c, size_t *done_r)
                                         (size_t)(c->r.segments[i].len - at)};
         at = 0;
     }
-    return io_write(c->watch.fd, parts, count, i < c->r.segment_count, done_r);
+    return io_write(&c->io, parts, count, i < c->r.segment_count, done_r);
 }
 
 static int send_file(struct http_conn *c, size_t *done_r)
 {
     const struct http_segment *segment = &c->r.segments[c->segment];
     uint64_t left = segment->len - c->segment_at;
+    uint64_t offset = segment->offset + c->segment_at;
+    size_t len = left > FILE_PIECE ? FILE_PIECE : (size_t)left;
 
-    return io_send_file(c->watch.fd, segment->fd, segment->offset + c->segment_at,
-                        left > FILE_PIECE ? FILE_PIECE : (size_t)left, done_r);
+    if (c->segment_at >= c->warm_until) {
+        c->warm_until = c->segment_at + len;
+        if (warm_start(c, segment->fd, offset, len))
+            return ERR_BUSY;
+    }
+    return io_send_file(&c->io, segment->fd, offset, len, done_r);
 }
 
 enum conn_step response_step(struct http_conn *c)

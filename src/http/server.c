@@ -152,13 +152,14 @@ void http_server_free(struct http_server **server_p)
     loop_free_later(server->setup.loop, server);
 }
 
-int http_server_listen(struct http_server *server, int listen_fd, size_t listener)
+int http_server_listen(struct http_server *server, int listen_fd, size_t listener, struct tls *tls)
 {
     struct http_listener *l = mem_alloc(sizeof(*l));
     int err;
 
     l->server = server;
     l->place = listener;
+    l->tls = tls;
     l->watch.fd = listen_fd;
     l->watch.ready = listener_ready;
     err = loop_fd_add(server->setup.loop, &l->watch, EPOLLIN | EPOLLEXCLUSIVE);

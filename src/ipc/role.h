@@ -27,6 +27,9 @@
 /* Which descriptor an INDEX_KEEP message carries. */
 enum role_index_fd { ROLE_INDEX_WRITABLE = 1, ROLE_INDEX_READABLE = 2 };
 
+struct tls_pairs;
+struct tls_tickets;
+
 struct role_start {
     const char *name;        /* "worker" */
     const struct conf *conf; /* a copy of the process's own by fork */
@@ -36,11 +39,13 @@ struct role_start {
     int run_dir_fd;      /* of the role sockets */
     int listen_fd;       /* the role's own socket; -1 for workers */
     int lock_fd; /* catalog: the data directory's flock, held as long as it lives; else -1 */
-    const int *connector_fds; /* by place in conf->connectors; NULL for others */
-    int index_write_fd;       /* catalog: the map of an earlier catalog; else -1 */
-    int index_read_fd;        /* worker: the present map; -1 when there is none yet */
-    void *tally;              /* region of all slots */
-    uid_t uid;                /* to become; -1: stay */
+    const int *connector_fds;             /* by place in conf->connectors; NULL for others */
+    const struct tls_pairs *certificates; /* the same */
+    struct tls_tickets *tickets;          /* worker: shared by all of them; else NULL */
+    int index_write_fd;                   /* catalog: the map of an earlier catalog; else -1 */
+    int index_read_fd;                    /* worker: the present map; -1 when there is none yet */
+    void *tally;                          /* region of all slots */
+    uid_t uid;                            /* to become; -1: stay */
     gid_t gid;
 };
 

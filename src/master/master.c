@@ -212,12 +212,33 @@ static int master_end(struct master *m, int status)
         serve_free(&m->control);
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
         loop_timer_cancel(m->loop, &m->slots[i].again);
+    loop_timer_cancel(m->loop, &m->tickets_timer);
     loop_free(&m->loop);
+    certificates_wipe(&m->certificates, m->conf->connector_count);
+    tls_tickets_close(&m->tickets);
     free(m->connector_fds);
     conf_free(&m->conf);
     free(m);
     self = NULL;
     return status;
+}
+
+static int master_certificates(struct master *m)
+{
+    struct str why = {0};
+    int err = 0;
+
+    m->tickets = tls_tickets_new();
+    if (!m->tickets)
+        err = ERR_UNAVAILABLE;
+    else
+        err = certificates_read(m->conf, &m->certificates, &why);
+    if (err != 0)
+        log_lines(LOG_LEVEL_ERROR, "a certificate cannot be used", &why);
+    else
+        certificates_rotate_tickets(m);
+    str_free(&why);
+    return err;
 }
 
 int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES],
@@ -235,7 +256,8 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
         log_error("cannot open the log", "log=%s", log_quote(conf->log));
         return master_end(m, EXIT_FAILURE);
     }
-    if (resources_claim(m) != 0 || resources_listen(m, conf, &m->connector_fds) != 0)
+    if (resources_claim(m) != 0 || master_certificates(m) != 0 ||
+        resources_listen(m, conf, &m->connector_fds) != 0)
         return master_end(m, EXIT_FAILURE);
     control.loop = m->loop;
     control.listen_fd = m->control_fd;

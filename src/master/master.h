@@ -6,6 +6,7 @@
 
 #include "base/loop.h"
 #include "conf/conf.h"
+#include "http/tls.h"
 #include "ipc/role.h"
 #include "ipc/serve.h"
 #include "shm/tally.h"
@@ -67,7 +68,10 @@ struct master {
     int lock_fd, run_dir_fd;
     int run_lock_fd; /* the run directory's flock: ours alone, so that it ends with us */
     int socket_fds[MASTER_ROLES], control_fd;
-    int *connector_fds; /* by place in conf->connectors */
+    int *connector_fds;             /* by place in conf->connectors */
+    struct tls_pairs *certificates; /* the same */
+    struct tls_tickets *tickets;
+    struct loop_timer tickets_timer;
     int index_write_fd, index_read_fd;
     void *tally;
     int started_fd; /* told when we serve (daemonised start); -1: nobody waits */
@@ -105,6 +109,16 @@ must_check int resources_listen(struct master *m, const struct conf *conf, int *
 /* Lock, run directory, role sockets, pid file. */
 must_check int resources_claim(struct master *m);
 void resources_release(struct master *m);
+
+/* certificates.c */
+/* Reads and checks the certificates of every connector of `conf`: an array by
+ * place. What is wrong is appended to *why, a line each. */
+must_check int certificates_read(const struct conf *conf, struct tls_pairs **certificates_r,
+                                 struct str *why);
+/* Overwrites the keys and frees all. */
+void certificates_wipe(struct tls_pairs **certificates, size_t count);
+/* New session tickets every hour from now on. */
+void certificates_rotate_tickets(struct master *m);
 
 /* reload.c */
 void reload_begin(struct master *m);

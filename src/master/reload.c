@@ -16,16 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static void log_lines(enum log_level level, const char *msg, struct str *lines)
-{
-    char *rest = lines->data, *line;
-
-    while (rest && (line = strsep(&rest, "\n")) != NULL)
-        if (*line)
-            log_write(level, msg, "detail=%s", log_quote(line));
-    str_free(lines);
-}
-
 static int reload_read(struct master *m, struct conf **conf_r)
 {
     struct str lines = {0};
@@ -89,6 +79,8 @@ static int reload_room(struct master *m, const struct conf *conf)
 void reload_begin(struct master *m)
 {
     struct conf *conf = NULL;
+    struct tls_pairs *certificates = NULL;
+    struct str why = {0};
     int *fds = NULL;
 
     if (m->phase != MASTER_SERVING) {
@@ -97,7 +89,10 @@ void reload_begin(struct master *m)
     }
     log_notice("reloading", "file=%s", log_quote(m->conf->file));
     if (reload_read(m, &conf) != 0 || reload_room(m, conf) != 0 ||
-        resources_listen(m, conf, &fds) != 0) {
+        certificates_read(conf, &certificates, &why) != 0 || resources_listen(m, conf, &fds) != 0) {
+        log_lines(LOG_LEVEL_ERROR, "a certificate cannot be used", &why);
+        if (conf)
+            certificates_wipe(&certificates, conf->connector_count);
         log_error("reload refused: the old configuration stays", NULL);
         conf_free(&conf);
         return;
@@ -108,6 +103,8 @@ void reload_begin(struct master *m)
     reload_close_listeners(m, conf, fds);
     free(m->connector_fds);
     m->connector_fds = fds;
+    certificates_wipe(&m->certificates, m->conf->connector_count);
+    m->certificates = certificates;
     conf_free(&m->conf);
     m->conf = conf;
     m->generation++;

@@ -79,6 +79,8 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .listen_fd = entry->socket ? m->socket_fds[slot->role] : -1,
         .lock_fd = slot->role == MASTER_CATALOG ? m->lock_fd : -1,
         .connector_fds = slot->role == MASTER_WORKER ? m->connector_fds : NULL,
+        .certificates = slot->role == MASTER_WORKER ? m->certificates : NULL,
+        .tickets = slot->role == MASTER_WORKER ? m->tickets : NULL,
         .index_write_fd = slot->role == MASTER_CATALOG ? m->index_write_fd : -1,
         .index_read_fd = slot->role == MASTER_WORKER ? m->index_read_fd : -1,
         .tally = m->tally,
@@ -86,6 +88,10 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .gid = m->gid,
     };
 
+    if (slot->role != MASTER_WORKER) { /* keys are for those who use them */
+        certificates_wipe(&m->certificates, m->conf->connector_count);
+        tls_tickets_close(&m->tickets);
+    }
     exit(entry->run(&start));
 }
 

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "http/tls.h"
 #include "worker/access.h"
 
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct worker {
     struct role *role;
     struct api api;
     struct http_server *server;
+    struct tls **tls; /* by place of the connector; NULL: plain HTTP */
     struct ask hello;
     struct loop_timer index_timer, drain_timer;
     STAILQ_HEAD(, parked) parked; /* requests that wait for a new index */
@@ -216,6 +218,7 @@ static void worker_serve(struct worker *w)
                    .max_connections = conf->max_connections,
                    .drain_bytes = DRAIN_BYTES},
         .counters = &w->api.tally->http,
+        .pool = w->api.pool,
         .on_request = worker_request,
         .on_bad_request = worker_bad_request,
         .on_log = worker_log,
@@ -226,8 +229,25 @@ static void worker_serve(struct worker *w)
     w->serving = true;
     MUST(http_server_new(&setup, &w->server) == 0);
     for (size_t i = 0; i < conf->connector_count; i++)
-        MUST(http_server_listen(w->server, w->start->connector_fds[i], i) == 0);
+        MUST(http_server_listen(w->server, w->start->connector_fds[i], i, w->tls[i]) == 0);
     role_ready(w->role);
+}
+
+/* The master has had them checked: what fails now is memory. */
+static int worker_certificates(struct worker *w)
+{
+    const struct role_start *start = w->start;
+    struct str why = {0};
+    int err = 0;
+
+    w->tls = mem_alloc_array(start->conf->connector_count + 1, sizeof(struct tls *));
+    for (size_t i = 0; i < start->conf->connector_count && err == 0; i++)
+        if (start->certificates[i].count > 0)
+            err = tls_new(&start->certificates[i], start->tickets, &w->tls[i], &why);
+    if (err != 0)
+        log_lines(LOG_LEVEL_ERROR, "a certificate cannot be used", &why);
+    str_free(&why);
+    return err;
 }
 
 static int worker_open(struct worker *w)
@@ -284,7 +304,7 @@ int worker_main(const struct role_start *start)
     w->index_timer.fire = index_timer;
     w->drain_timer.fire = drain_timer;
     STAILQ_INIT(&w->parked);
-    if (worker_open(w) != 0)
+    if (worker_certificates(w) != 0 || worker_open(w) != 0)
         return EXIT_FAILURE;
     loop_timer_set(w->loop, &w->index_timer, INDEX_WAIT_MS);
     loop_run(w->loop);

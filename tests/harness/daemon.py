@@ -99,7 +99,7 @@ class Daemon:
             raise AssertionError(f"entrepotd ended with {self.process.returncode}:\n"
                                  + self.log_text()[-3000:])
         try:
-            return requests.get(self.url + "/v2/", timeout=5).status_code in (200, 401, 503)
+            return requests.get(self.url + "/v2/", timeout=5).status_code in (200, 400, 401, 503)  # 400: an HTTPS port
         except requests.RequestException:
             return False
 

@@ -298,7 +298,7 @@ static inline struct fixture *fixture_start(struct http_limits limits)
         getsockname(f->listen_fd, (struct sockaddr *)&f->addr, &len) != 0 ||
         loop_fd_add(f->loop, &f->control, EPOLLIN) != 0 ||
         http_server_new(&setup, &f->server) != 0 ||
-        http_server_listen(f->server, f->listen_fd, 7) != 0 ||
+        http_server_listen(f->server, f->listen_fd, 7, NULL) != 0 ||
         pthread_create(&f->thread, NULL, fixture_thread, f) != 0)
         abort();
     return f;

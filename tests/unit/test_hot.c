@@ -25,6 +25,49 @@ static void overwrite(const struct digest *d, const char *data, size_t len)
     close(fd);
 }
 
+/* As a request takes it: from memory, else from the store. */
+static int hot_take(struct hot *hot, const struct store *from, const struct digest *d,
+                    uint64_t size, const struct hot_object **object_r)
+{
+    struct hot_object object;
+    int err;
+
+    *object_r = hot_find(hot, d, size, false);
+    if (*object_r)
+        return 0;
+    err = hot_read(from, d, size, false, &object);
+    if (err == 0)
+        *object_r = hot_add(hot, d, &object);
+    return err;
+}
+
+static void test_whole(void **state)
+{
+    struct hot *hot = hot_new(1000000, 10);
+    const struct hot_object *file, *bytes;
+    char *data = calloc(1, HOT_SMALL_MAX + 1);
+    struct hot_object object;
+    struct digest d;
+
+    (void)state;
+    put(&d, data, HOT_SMALL_MAX + 1);
+    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &file), 0);
+    assert_null(file->data);
+    assert_null(hot_find(hot, &d, HOT_SMALL_MAX + 1, true)); /* an open file is not its bytes */
+    assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), 0);
+    bytes = hot_add(hot, &d, &object);
+    assert_non_null(bytes->data);
+    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &file), 0);
+    assert_null(file->data); /* and takes no place of the file */
+    hot_release(file);
+    hot_release(file);
+    hot_release(bytes);
+    overwrite(&d, "x", 1);
+    assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), ERR_DAMAGED);
+    hot_free(&hot);
+    free(data);
+}
+
 static void test_small(void **state)
 {
     struct hot *hot = hot_new(10000, 10);
@@ -136,6 +179,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_whole),
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_damage_is_not_kept),
         cmocka_unit_test(test_large_files_are_looked_at_again),

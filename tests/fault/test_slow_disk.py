@@ -1,0 +1,151 @@
+"""A disk that does not answer: whoever needs it waits, and nobody else. One worker serves all."""
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+
+import pytest
+import requests
+
+from harness.daemon import wait_for
+from harness.registry import Registry, digest
+from harness.tools import need
+
+HERE = pathlib.Path(__file__).parent
+
+
+class Gate:
+    def __init__(self, directory):
+        self.file = directory / "gate"
+        self.reached = directory / "gate.reached"
+
+    def shut(self):
+        self.reached.unlink(missing_ok=True)
+        self.file.touch()
+
+    def open(self):
+        self.file.unlink(missing_ok=True)
+
+    def wait(self):
+        wait_for(self.reached.exists, "somebody waits for the disk")
+
+
+@pytest.fixture
+def gate(tmp_path):
+    g = Gate(tmp_path)
+    yield g
+    g.open()
+
+
+@pytest.fixture
+def slow(start, gate, tmp_path, monkeypatch):
+    """slow(PATH, BYTES): a daemon whose files with PATH in their name and of that size lie behind the gate."""
+    need("cc")
+    library = tmp_path / "slow_disk.so"
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(HERE / "slow_disk.c"), "-ldl"], check=True)
+
+    def make(path, size=0, **kw):
+        if "build-asan" in os.environ.get("ENTREPOTD", ""):
+            pytest.skip("slow: a preloaded library and AddressSanitizer do not go together")
+        for name, value in (("LD_PRELOAD", library), ("SLOW_DISK_GATE", gate.file), ("SLOW_DISK_PATH", path),
+                            ("SLOW_DISK_BYTES", size)):
+            monkeypatch.setenv(name, str(value))
+        daemon = start(run=False, **kw)
+        daemon.conf.write_text(daemon.conf.read_text().replace("workers    = 2", "workers = 1"))
+        daemon.start()
+        monkeypatch.delenv("LD_PRELOAD")  # the tests' own programs need no slow disk
+        return daemon
+
+    return make
+
+
+def evict(daemon, d):
+    """Takes a blob's file out of the page cache."""
+    path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+    with open(path, "rb") as f:
+        os.fsync(f.fileno())
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def serves(registry, others):
+    """Everything else goes on: what is in memory, what is not, lists and pushes."""
+    assert registry.get("manifests/kept").status_code == 200
+    for d, data in others.items():
+        assert registry.get(f"blobs/{d}").content == data
+    assert registry.get("tags/list").json()["tags"]
+    assert requests.get(registry.url + "/v2/", timeout=5).status_code == 200
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+def test_cold_layers_delay_nobody(slow, gate, ranged):
+    layers = [os.urandom(3 << 20) for _ in range(6)]
+    names = [digest(data) for data in layers]
+    daemon = slow("/blobs/sha256/", 1 << 20)
+    registry = Registry(daemon.url, "cold/layers")
+    registry.push_image("kept")
+    others = {digest(data): data for data in (b"small", os.urandom(200000))}
+    for data in [*layers, *others.values()]:
+        registry.push_blob(data)
+    for d in names:
+        assert registry.get(f"blobs/{d}").status_code == 200  # the file is open in the worker's cache
+        evict(daemon, d)
+    headers = {"Range": "bytes=1000-2999999"} if ranged else {}
+    gate.shut()
+    with concurrent.futures.ThreadPoolExecutor(len(layers)) as pool:
+        # more of them than the pool has threads
+        pulls = [pool.submit(Registry(daemon.url, "cold/layers").get, f"blobs/{d}", headers=headers) for d in names]
+        gate.wait()
+        serves(registry, others)
+        assert not any(p.done() for p in pulls)
+        gate.open()
+        for pull, data in zip(pulls, layers):
+            assert pull.result(20).content == (data[1000:3000000] if ranged else data)
+
+
+def test_a_client_may_leave_a_cold_layer(slow, gate):
+    data = os.urandom(3 << 20)
+    daemon = slow(digest(data)[7:])
+    registry = Registry(daemon.url, "cold/left")
+    registry.push_image("kept")
+    registry.push_blob(data)
+    assert registry.get(f"blobs/{digest(data)}").status_code == 200
+    evict(daemon, digest(data))
+    gate.shut()
+    with pytest.raises((requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError)):
+        registry.get(f"blobs/{digest(data)}", timeout=0.5)
+    gate.wait()
+    serves(registry, {})
+    gate.open()
+    assert registry.get(f"blobs/{digest(data)}").content == data
+
+
+def test_slow_syncs_delay_nobody(slow, gate):
+    daemon = slow("/blobs/uploads/")
+    registry = Registry(daemon.url, "slow/sync")
+    registry.push_image("kept")
+    data = os.urandom(1 << 20)
+    gate.shut()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        push = pool.submit(Registry(daemon.url, "slow/sync").push_blob, data)
+        gate.wait()
+        serves(registry, {})
+        assert not push.done()
+        gate.open()
+        push.result(20)
+    assert registry.get(f"blobs/{digest(data)}").content == data
+
+
+def test_a_slow_database_delays_no_pull(slow, gate):
+    daemon = slow("/data/catalog")
+    registry = Registry(daemon.url, "slow/database")
+    registry.push_image("kept")
+    gate.shut()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        push = pool.submit(Registry(daemon.url, "slow/database").push_image, "new")
+        gate.wait()
+        for _ in range(20):
+            assert registry.get("manifests/kept").status_code == 200
+        assert registry.get("manifests/new").status_code == 404 and not push.done()
+        gate.open()
+        push.result(20)
+    assert registry.get("manifests/new").status_code == 200
