@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "auth/auth.h"
+#include "base/fail.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
 #include "conf/conf.h"
@@ -100,6 +101,7 @@ int main(int argc, char **argv)
     struct str mistakes = {0};
     int option;
 
+    fail_init();
     while ((option = getopt(argc, argv, "c:fhtV")) != -1) {
         switch (option) {
         case 'c':

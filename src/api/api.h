@@ -15,6 +15,7 @@
 #include "ipc/link.h"
 #include "ipc/msg_push.h"
 #include "shm/index_read.h"
+#include "shm/recent.h"
 #include "shm/tally.h"
 #include "store/store_fs.h"
 
@@ -30,6 +31,7 @@ struct api {
     struct index_map index; /* header NULL: none yet */
     struct store stores[INDEX_STORES_MAX];
     struct tally_page *tally;
+    struct recent *recent;     /* marked when a client is told that it is here */
     struct api_hashes *hashes; /* running hashes of upload sessions */
     struct hot *hot;           /* small objects and open files */
 };

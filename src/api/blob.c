@@ -13,6 +13,7 @@
 #include "http/range.h"
 
 #include <string.h>
+#include <time.h>
 
 #define BOUNDARY_BYTES 16
 
@@ -153,6 +154,9 @@ static void blob_read(struct api_call *call)
     if (!api_digest(call, call->route.ref, &blob->digest))
         return;
     digest_text(&blob->digest, blob->text);
+    /* First this, then the look: see shm/recent.h. */
+    recent_mark(call->api->recent, call->route.repo->name, call->route.image, &blob->digest,
+                (uint64_t)time(NULL));
     err = index_find(&call->api->index, INDEX_BLOB, call->route.repo->name, call->route.image,
                      blob->text, &entry);
     if (err != 0) {

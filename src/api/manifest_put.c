@@ -8,6 +8,7 @@
  */
 #include "api/api.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -200,6 +201,7 @@ static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct api_call *call = api_call_of_ask(ask);
 
+    FAIL_POINT(worker_manifest_done);
     err = api_reply_err(err, reply, fd);
     switch (err) {
     case 0:
@@ -244,6 +246,7 @@ static void write_done(struct pool_job *job)
     }
     push_manifest_put(api_ask_begin(call, MSG_MANIFEST_PUT), &p->push);
     api_ask(call, put_done);
+    FAIL_POINT(worker_manifest_asked);
 }
 
 /* The request's media type without parameters. */

@@ -10,6 +10,7 @@
 #include "api/upload.h"
 
 #include "api/hashes.h"
+#include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -132,7 +133,8 @@ static int body_data(struct http_request *r, const void *data, size_t len)
             return body_refuse(call, problem, text);
         u->checked = u->size + len;
     }
-    err = file_write_full(call->fd, data, len);
+    err = FAIL_POINT(worker_upload_write);
+    err = err != 0 ? err_from_errno(err) : file_write_full(call->fd, data, len);
     if (err != 0) {
         /* Of a half-written piece nothing may stay: sizes are told from what was hashed. */
         if (ftruncate(call->fd, (off_t)u->size) != 0)
@@ -142,6 +144,7 @@ static int body_data(struct http_request *r, const void *data, size_t len)
     if (u->hash)
         digest_ctx_update(u->hash, data, len);
     u->size += len;
+    FAIL_POINT(worker_upload_written);
     return 0;
 }
 
@@ -168,6 +171,7 @@ static void committed(struct ask *ask, int err, struct msg_reader *reply, int fd
     struct api_call *call = api_call_of_ask(ask);
     struct upload *u = call->op;
 
+    FAIL_POINT(worker_commit_done);
     err = api_reply_err(err, reply, fd);
     if (err == 0)
         upload_answer_created(call, &u->wanted);
@@ -197,6 +201,7 @@ static void job_done(struct pool_job *job)
     } else {
         push_target_put(api_ask_begin(call, MSG_BLOB_COMMIT), &target);
         api_ask(call, committed);
+        FAIL_POINT(worker_commit_asked);
     }
 }
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/gc.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
 
@@ -41,6 +42,8 @@ static const struct question questions[] = {
     {MSG_IMAGE_LIST, op_image_list, false, false},
     {MSG_REFERRER_LIST, op_referrer_list, false, false},
     {MSG_REPO_STATS, op_repo_stats, false, false},
+    {MSG_GC_RUN, gc_op_run, false, false},
+    {MSG_GC_STATUS, gc_op_status, false, false},
 };
 
 int catalog_repo(const struct catalog *c, const char *name, size_t *place_r)
@@ -184,6 +187,7 @@ static void catalog_close(struct catalog *c)
 {
     pool_free(&c->pool); /* waits for the running sync and answers it */
     serve_free(&c->serve);
+    gc_free(&c->gc);
     turn_free(&c->turn);
     if (c->index.header)
         index_writer_close(&c->index);
@@ -219,9 +223,11 @@ int catalog_main(const struct role_start *start)
     MUST(pool_new(c->loop, 2, &c->pool) == 0);
     MUST(serve_new(&serve, &c->serve) == 0);
     c->turn = turn_new(c);
+    c->gc = gc_new(c);
     if (catalog_open(c) != 0)
         return EXIT_FAILURE;
     loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);
+    gc_start(c->gc);
     role_ready(c->role);
     loop_run(c->loop);
     catalog_close(c);

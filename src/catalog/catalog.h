@@ -11,8 +11,10 @@
 #include "ipc/role.h"
 #include "ipc/serve.h"
 #include "shm/index_write.h"
+#include "shm/recent.h"
 #include "store/store_fs.h"
 
+struct gc;
 struct turn;
 
 /* What is there, by repository; kept in step with the database. */
@@ -35,6 +37,7 @@ struct catalog {
     int64_t store_bytes[INDEX_STORES_MAX];
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;
+    struct gc *gc;
     struct loop_timer reopen, survey;
     struct pool_job survey_job;
     uint64_t survey_count[INDEX_STORES_MAX], survey_bytes[INDEX_STORES_MAX];

@@ -61,9 +61,36 @@ void key_image(struct key *k, char letter, const char *repo, const char *image)
     key_str(k, image);
 }
 
+void key_holder(struct key *k, const char *store, const struct digest *digest, char kind,
+                const char *repo, const char *image)
+{
+    key_begin(k, 'U');
+    key_str(k, store);
+    key_digest(k, digest);
+    key_char(k, kind);
+    key_str(k, repo);
+    key_str(k, image);
+}
+
+void key_blob(struct key *k, const char *store, const struct digest *digest)
+{
+    key_begin(k, 'B');
+    key_str(k, store);
+    key_digest(k, digest);
+}
+
 void key_reader_init(struct key_reader *r, const char *data, size_t len)
 {
     *r = (struct key_reader){.data = data, .len = len};
+}
+
+uint64_t key_get_time(struct key_reader *r)
+{
+    uint64_t seconds = 0;
+
+    for (int i = 0; i < 8; i++)
+        seconds = seconds << 8 | (uint8_t)key_get_char(r);
+    return seconds;
 }
 
 char key_get_char(struct key_reader *r)

@@ -14,6 +14,8 @@
  *   U store digest kind repo image    back-reference: who keeps these bytes; kind L or M
  *   I repo image                      image: time of its first content
  *   Q time repo image digest          may be garbage since then: nobody referred to it
+ *   D store digest                    damaged: its bytes had changed; held by images all the same
+ *   S store                           scrub: up to which digest, since when
  *   V                                 version of all this
  *
  * Values begin with a version byte and are fields as msg.h encodes them.
@@ -49,6 +51,12 @@ void key_time(struct key *k, uint64_t seconds);
 /* letter, repo, image */
 void key_image(struct key *k, char letter, const char *repo, const char *image);
 
+/* B */
+void key_blob(struct key *k, const char *store, const struct digest *digest);
+/* U. kind: 'L' or 'M' */
+void key_holder(struct key *k, const char *store, const struct digest *digest, char kind,
+                const char *repo, const char *image);
+
 /* Reading keys that a walk yields. A malformed key makes every get fail. */
 struct key_reader {
     const char *data;
@@ -58,6 +66,7 @@ struct key_reader {
 
 void key_reader_init(struct key_reader *r, const char *data, size_t len);
 char key_get_char(struct key_reader *r);
+uint64_t key_get_time(struct key_reader *r);
 const char *key_get_str(struct key_reader *r); /* points into the key; "" when bad */
 void key_get_digest(struct key_reader *r, struct digest *d_r);
 /* 0 when all was consumed and well-formed, DAMAGED otherwise. */

@@ -36,6 +36,10 @@ must_check int op_image_touch(struct catalog *c, size_t repo_place, const char *
 /* Removes the image's record when nothing but `except_key` is left in it. */
 must_check int op_image_leave(struct catalog *c, size_t repo_place, const char *repo,
                               const char *image, const void *except_key, size_t except_len);
+/* Size of a blob's file; brings it back when garbage collection has just put it
+ * aside. NOT_FOUND, DAMAGED (not a file), IO. */
+must_check int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
+                            uint64_t *size_r);
 /* Notes that a blob of an image may be garbage from now on. */
 void op_suspect(struct catalog *c, const char *repo, const char *image,
                 const struct digest *digest);

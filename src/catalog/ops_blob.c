@@ -79,6 +79,8 @@ static int image_has(struct catalog *c, char letter, const char *repo, const cha
 
         if (len == except_len && memcmp(key, except_key, len) == 0)
             continue;
+        if (db_get(c->db, key, len, NULL) == ERR_NOT_FOUND)
+            continue; /* this turn takes it away */
         *has_r = true;
         break;
     }
@@ -112,24 +114,6 @@ void op_suspect(struct catalog *c, const char *repo, const char *image, const st
     key_str(&k, image);
     key_digest(&k, digest);
     db_put(c->db, k.data, k.len, "", 0);
-}
-
-static void key_holder(struct key *k, const char *store, const struct digest *digest, char kind,
-                       const char *repo, const char *image)
-{
-    key_begin(k, 'U');
-    key_str(k, store);
-    key_digest(k, digest);
-    key_char(k, kind);
-    key_str(k, repo);
-    key_str(k, image);
-}
-
-static void key_blob(struct key *k, const char *store, const struct digest *digest)
-{
-    key_begin(k, 'B');
-    key_str(k, store);
-    key_digest(k, digest);
 }
 
 int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const char *image,
@@ -169,6 +153,17 @@ out:
     return err;
 }
 
+int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
+                 uint64_t *size_r)
+{
+    const struct store *store = &c->stores[catalog_store_of(c, repo_place)];
+    int err = store_blob_size(store, digest, size_r);
+
+    if (err == ERR_NOT_FOUND && store_blob_back(store, digest) == 0)
+        err = store_blob_size(store, digest, size_r);
+    return err;
+}
+
 /* Links a blob that lies in the repository's store. */
 static int blob_link(struct catalog *c, size_t repo_place, const struct push_target *t)
 {
@@ -180,6 +175,7 @@ static int blob_link(struct catalog *c, size_t repo_place, const struct push_tar
 
     if (err != 0)
         return err;
+    recent_mark(c->start->recent, t->repo, t->image, &t->digest, op_now());
     key_image(&k, 'L', t->repo, t->image);
     key_digest(&k, &t->digest);
     err = db_get(c->db, k.data, k.len, NULL);
@@ -210,7 +206,7 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
     if (err == 0) {
         /* The worker put the file there before it asked; if it is gone or short,
          * the record must not come to be. */
-        err = store_blob_size(&c->stores[catalog_store_of(c, place)], &t.digest, &size);
+        err = op_blob_file(c, place, &t.digest, &size);
         if (err == 0 && size != t.size)
             err = ERR_DAMAGED;
     }
@@ -283,7 +279,7 @@ void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_wr
     if (err == 0)
         err = mount_source(c, &m, place);
     if (err == 0) {
-        err = store_blob_size(&c->stores[catalog_store_of(c, place)], &m.to.digest, &m.to.size);
+        err = op_blob_file(c, place, &m.to.digest, &m.to.size);
         if (err == 0 && c->conf->repos[place].max_blob > 0 &&
             m.to.size > c->conf->repos[place].max_blob)
             err = ERR_NOT_FOUND; /* the client uploads it, and is told about the limit there */

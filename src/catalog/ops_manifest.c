@@ -272,7 +272,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     if (err == 0)
         err = references_check(c, repo, &p, missing, &missing_count);
     if (err == 0) {
-        err = store_blob_size(&c->stores[catalog_store_of(c, place)], &p.target.digest, &size);
+        err = op_blob_file(c, place, &p.target.digest, &size);
         if (err != 0 || size != p.target.size)
             err = ERR_DAMAGED;
     }

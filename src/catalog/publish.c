@@ -9,6 +9,7 @@
  */
 #include "catalog/catalog.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -169,8 +170,10 @@ static int publish_hand_round(struct catalog *c, const struct index_writer *writ
         err = role_keep_index(c->role, ROLE_INDEX_READABLE, writer->read_fd);
     if (err != 0)
         return err;
+    FAIL_POINT(catalog_index_kept);
     msg_begin(&w, MSG_INDEX_NEW, 0);
     serve_broadcast(c->serve, &w, writer->read_fd);
+    FAIL_POINT(catalog_index_handed);
     return 0;
 }
 
@@ -195,6 +198,7 @@ int publish_rebuild(struct catalog *c)
             return err;
     }
     index_writer_state(&writer, INDEX_COMPLETE);
+    FAIL_POINT(catalog_index_filled);
     err = publish_hand_round(c, &writer);
     if (err != 0) {
         index_writer_close(&writer);

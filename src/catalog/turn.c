@@ -7,6 +7,7 @@
  */
 #include "catalog/turn.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -24,13 +25,14 @@ struct turn_item {
     struct str question;
     struct msg_writer answer;
     turn_op op;
+    struct turn_task *task; /* instead of question and answer; or NULL */
     bool scans;
     STAILQ_ENTRY(turn_item) entry;
 };
 
 struct turn_index_change {
-    bool put; /* else retract */
-    bool was_live;
+    bool put;              /* else retract */
+    bool was_live, hidden; /* hidden: before the turn's end already */
     enum index_kind kind;
     const char *repo, *image, *ref, *media_type;
     uint64_t size;
@@ -118,6 +120,17 @@ int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader 
     return 0;
 }
 
+void turn_add_task(struct turn *turn, struct turn_task *task)
+{
+    struct turn_item *item = mem_alloc(sizeof(*item));
+
+    item->task = task;
+    item->scans = true;
+    STAILQ_INSERT_TAIL(&turn->waiting, item, entry);
+    turn->waiting_count++;
+    turn_schedule(turn);
+}
+
 bool turn_idle(const struct turn *turn)
 {
     return !turn->busy && STAILQ_EMPTY(&turn->waiting);
@@ -160,6 +173,15 @@ void turn_retract(struct turn *turn, enum index_kind kind, const char *repo, con
     turn_change(turn, kind, repo, image, ref);
 }
 
+void turn_retracted(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
+                    const char *ref, bool was_live)
+{
+    struct turn_index_change *change = turn_change(turn, kind, repo, image, ref);
+
+    change->hidden = true;
+    change->was_live = was_live;
+}
+
 struct catalog_count *turn_count(struct turn *turn, size_t repo_place)
 {
     return &turn->counts[repo_place];
@@ -175,7 +197,7 @@ static void turn_index_before(struct turn *turn)
     struct turn_index_change *change;
 
     STAILQ_FOREACH(change, &turn->changes, entry)
-        if (!change->put)
+        if (!change->put && !change->hidden)
             change->was_live = index_kill(&turn->catalog->index, change->kind, change->repo,
                                           change->image, change->ref);
 }
@@ -240,6 +262,11 @@ static void turn_answer(struct turn *turn, int err)
 
     while ((item = STAILQ_FIRST(&turn->running)) != NULL) {
         STAILQ_REMOVE_HEAD(&turn->running, entry);
+        if (item->task) {
+            item->task->done(item->task, err);
+            item_free(item);
+            continue;
+        }
         if (err != 0) {
             serve_reply_begin(&item->answer, item->to);
             msg_put_i32(&item->answer, err);
@@ -257,7 +284,9 @@ static void turn_work(struct pool_job *job)
 {
     struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
 
-    turn->write_err = db_write(turn->catalog->db, turn->batch);
+    turn->write_err = FAIL_POINT(catalog_turn_write);
+    if (turn->write_err == 0)
+        turn->write_err = db_write(turn->catalog->db, turn->batch);
 }
 
 static void turn_written(struct pool_job *job)
@@ -277,9 +306,12 @@ static void turn_written(struct pool_job *job)
         loop_timer_set(c->loop, &c->reopen, 0);
         return;
     }
+    FAIL_POINT(catalog_turn_written);
     turn_take_over_counts(turn);
     turn_show(turn);
+    FAIL_POINT(catalog_turn_shown);
     turn_answer(turn, 0);
+    FAIL_POINT(catalog_turn_answered);
     turn_schedule(turn);
 }
 
@@ -296,10 +328,14 @@ static void turn_run(struct turn *turn)
         STAILQ_REMOVE_HEAD(&turn->waiting, entry);
         turn->waiting_count--;
         STAILQ_INSERT_TAIL(&turn->running, item, entry);
+        count++;
+        if (item->task) {
+            item->task->run(item->task);
+            continue;
+        }
         MUST(msg_reader_init(&question, item->question.data, item->question.len) == 0);
         serve_reply_begin(&item->answer, item->to);
         item->op(turn->catalog, &question, &item->answer);
-        count++;
     }
 }
 
@@ -326,6 +362,7 @@ static void turn_begin(void *ctx)
     if (db_read_failed(turn->catalog->db)) {
         /* An operation may have stopped in its middle: nothing of this turn counts. */
         db_batch_discard(turn->catalog->db);
+        turn_index_take_back(turn); /* what was hidden early */
         turn_answer(turn, ERR_IO);
         turn_schedule(turn);
         return;
@@ -336,7 +373,9 @@ static void turn_begin(void *ctx)
         turn_schedule(turn);
         return;
     }
+    FAIL_POINT(catalog_turn_begun);
     turn_index_before(turn);
+    FAIL_POINT(catalog_turn_tombstones);
     turn->busy = true;
     turn->job.work = turn_work;
     turn->job.done = turn_written;

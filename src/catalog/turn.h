@@ -23,6 +23,14 @@ void turn_free(struct turn **turn);
  * nothing uncommitted may be before it in its batch. BUSY when the queue is full. */
 must_check int turn_add(struct turn *turn, struct serve_return to,
                         const struct msg_reader *question, turn_op op, bool scans);
+/* The catalog's own work within a turn. `run` collects changes like an operation
+ * that scans; `done` follows when they are durable and visible (err 0) or nothing
+ * of them holds, and before any later operation runs. Embedded in its owner. */
+struct turn_task {
+    void (*run)(struct turn_task *task);
+    void (*done)(struct turn_task *task, int err);
+};
+void turn_add_task(struct turn *turn, struct turn_task *task);
 /* Nothing waits and nothing runs. */
 bool turn_idle(const struct turn *turn);
 
@@ -35,6 +43,9 @@ void turn_publish(struct turn *turn, enum index_kind kind, const char *repo, con
 /* Becomes invisible before the sync; comes back when the sync fails. */
 void turn_retract(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
                   const char *ref);
+/* The same for what index_kill() has hidden already. `was_live`: what it returned. */
+void turn_retracted(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
+                    const char *ref, bool was_live);
 /* Differences to the counts, taken over after the sync. */
 struct catalog_count *turn_count(struct turn *turn, size_t repo_place);
 int64_t *turn_store_bytes(struct turn *turn, size_t store_place);

@@ -87,6 +87,12 @@ struct conf {
     uint64_t max_uploads;          /* open sessions a blob store, default 100000 */
     uint64_t drain_timeout_ms;     /* old workers after a reload or QUIT, default 1h */
 
+    uint64_t gc_grace_ms;    /* garbage stays at least this long; default 2h */
+    uint64_t gc_interval_ms; /* between two sweeps, default 10m */
+    uint64_t
+        scrub_interval_ms; /* every blob is read and hashed once in it; 0: never; default 30d */
+    uint64_t scrub_rate;   /* bytes a second, default 20M */
+
     struct conf_store *stores;
     size_t store_count;
     struct conf_repo *repos;

@@ -242,6 +242,16 @@ static void build_limits(struct conf_build *b)
         within(b, key, conf_time_ms(s, key, b->m), 1000, 3650 * DAY_MS, "1s to 3650d");
     key = CONF_KEY_TOP_max_uploads;
     conf->max_uploads = within(b, key, conf_count(s, key, b->m), 1, UINT64_MAX, "1 or more");
+    key = CONF_KEY_TOP_gc_grace;
+    conf->gc_grace_ms = within(b, key, conf_time_ms(s, key, b->m), 0, 365 * DAY_MS, "0 to 365d");
+    key = CONF_KEY_TOP_gc_interval;
+    conf->gc_interval_ms =
+        within(b, key, conf_time_ms(s, key, b->m), 100, 365 * DAY_MS, "100ms to 365d");
+    key = CONF_KEY_TOP_scrub_interval;
+    conf->scrub_interval_ms =
+        within(b, key, conf_time_ms(s, key, b->m), 0, 3650 * DAY_MS, "0 to 3650d");
+    key = CONF_KEY_TOP_scrub_rate;
+    conf->scrub_rate = within(b, key, conf_size(s, key, b->m), 1, 1ULL << 40, "1 to 1T");
     key = CONF_KEY_TOP_drain_timeout;
     conf->drain_timeout_ms =
         within(b, key, conf_time_ms(s, key, b->m), 0, 365 * DAY_MS, "0 to 365d");

@@ -60,6 +60,10 @@ enum conf_kind {
     X(TOP, upload_expiry, TIME, "24h", true, NULL)                                                 \
     X(TOP, max_uploads, COUNT, "100000", true, NULL)                                               \
     X(TOP, drain_timeout, TIME, "1h", true, NULL)                                                  \
+    X(TOP, gc_grace, TIME, "2h", true, NULL)                                                       \
+    X(TOP, gc_interval, TIME, "10m", true, NULL)                                                   \
+    X(TOP, scrub_interval, TIME, "30d", true, NULL)                                                \
+    X(TOP, scrub_rate, SIZE, "20M", true, NULL)                                                    \
     X(STORE, path, PATH, "", false, NULL)                                                          \
     X(STORE, quota, SIZE, "0", true, NULL)                                                         \
     X(STORE, keep_free, SIZE, "0", true, NULL)                                                     \

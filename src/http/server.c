@@ -4,6 +4,7 @@
  * Runs in workers, which share each listening socket: EPOLLEXCLUSIVE wakes one
  * of them, and a connection that nobody took yet is lost with none of them.
  */
+#include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -85,6 +86,11 @@ static void listener_ready(struct loop_fd *watch, uint32_t events)
 
         if (server->conn_count >= server->setup.limits.max_connections) {
             accept_pause(server);
+            return;
+        }
+        errno = FAIL_POINT(worker_accept);
+        if (errno != 0) {
+            accept_failed(server);
             return;
         }
         fd = accept4(watch->fd, (struct sockaddr *)&peer.ss, &peer.len,

@@ -36,6 +36,8 @@
     X(IMAGE_LIST, 20000)                                                                           \
     X(REFERRER_LIST, 20000)                                                                        \
     X(REPO_STATS, 20000)                                                                           \
+    X(GC_RUN, 20000)    /* sweep now */                                                            \
+    X(GC_STATUS, 20000) /* what sweeps have done and do */                                         \
     /* catalog -> worker, unasked */                                                               \
     X(INDEX_NEW, 0)                                                                                \
     /* child -> master, on the control channel */                                                  \

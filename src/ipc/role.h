@@ -29,6 +29,7 @@ enum role_index_fd { ROLE_INDEX_WRITABLE = 1, ROLE_INDEX_READABLE = 2 };
 
 struct tls_pairs;
 struct tls_tickets;
+struct recent;
 
 struct role_start {
     const char *name;        /* "worker" */
@@ -45,6 +46,7 @@ struct role_start {
     int index_write_fd;                   /* catalog: the map of an earlier catalog; else -1 */
     int index_read_fd;                    /* worker: the present map; -1 when there is none yet */
     void *tally;                          /* region of all slots */
+    struct recent *recent;                /* shared: what was asked for lately */
     uid_t uid;                            /* to become; -1: stay */
     gid_t gid;
 };

@@ -9,6 +9,7 @@
 #include "http/tls.h"
 #include "ipc/role.h"
 #include "ipc/serve.h"
+#include "shm/recent.h"
 #include "shm/tally.h"
 
 #include <stdbool.h>
@@ -74,6 +75,7 @@ struct master {
     struct loop_timer tickets_timer;
     int index_write_fd, index_read_fd;
     void *tally;
+    struct recent *recent;
     int started_fd; /* told when we serve (daemonised start); -1: nobody waits */
     time_t started;
     struct loop_timer kill_timer;

@@ -7,6 +7,7 @@
  * asked meanwhile), then new workers start, then the old ones finish their
  * connections. A crash of the new catalog in between leaves old workers serving.
  */
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/must.h"
 #include "master/master.h"
@@ -97,6 +98,7 @@ void reload_begin(struct master *m)
         conf_free(&conf);
         return;
     }
+    FAIL_POINT(master_reload);
     if (log_open(conf->log) != 0)
         log_error("cannot open the new log; writing to the old one", "log=%s",
                   log_quote(conf->log));
@@ -111,4 +113,5 @@ void reload_begin(struct master *m)
     m->phase = MASTER_RELOADING;
     reload_replace(m, MASTER_CATALOG);
     reload_replace(m, MASTER_AUTH);
+    FAIL_POINT(master_replaced);
 }

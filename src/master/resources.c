@@ -268,6 +268,8 @@ int resources_claim(struct master *m)
     if (err == 0)
         err = tally_new(&m->tally);
     if (err == 0)
+        err = recent_new(&m->recent);
+    if (err == 0)
         err = resources_pid_file(m);
     return err;
 }

@@ -6,6 +6,7 @@
  * and SIGCHLD is the one acted on. A crash of the master leaves children that
  * see EOF and finish.
  */
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/must.h"
 #include "base/net.h"
@@ -84,6 +85,7 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .index_write_fd = slot->role == MASTER_CATALOG ? m->index_write_fd : -1,
         .index_read_fd = slot->role == MASTER_WORKER ? m->index_read_fd : -1,
         .tally = m->tally,
+        .recent = m->recent,
         .uid = m->uid,
         .gid = m->gid,
     };
@@ -113,6 +115,7 @@ void slot_fork(struct slot *slot)
         loop_timer_set(m->loop, &slot->again, 1000);
         return;
     }
+    FAIL_POINT(master_fork);
     pid = fork();
     if (pid == 0) {
         close(pair[0]);

@@ -36,6 +36,32 @@ char *layout_blob_dir(const struct digest *digest, char out[LAYOUT_PATH_MAX])
     return out;
 }
 
+char *layout_shard(uint8_t alg, unsigned shard, char out[LAYOUT_PATH_MAX])
+{
+    MUST(snprintf(out, LAYOUT_PATH_MAX, "blobs/%s/%02x", digest_alg_name(alg), shard & 0xff) <
+         LAYOUT_PATH_MAX);
+    return out;
+}
+
+static char *flat(const char *room, const struct digest *digest, char out[LAYOUT_PATH_MAX])
+{
+    char text[DIGEST_TEXT_MAX];
+
+    MUST(snprintf(out, LAYOUT_PATH_MAX, "%s/%s-%s", room, digest_alg_name(digest->alg),
+                  hex_of(digest, text)) < LAYOUT_PATH_MAX);
+    return out;
+}
+
+char *layout_trash(const struct digest *digest, char out[LAYOUT_PATH_MAX])
+{
+    return flat("trash", digest, out);
+}
+
+char *layout_quarantine(const struct digest *digest, char out[LAYOUT_PATH_MAX])
+{
+    return flat("quarantine", digest, out);
+}
+
 bool layout_upload(const char *id, const char *repo, const char *image, char out[LAYOUT_PATH_MAX])
 {
     struct str owner = {0};

@@ -3,6 +3,8 @@
  * knows:
  *
  *   blobs/<alg>/<first two hex digits>/<hex>   finished, named by content
+ *   trash/<alg>-<hex>                          was a blob nobody referred to
+ *   quarantine/<alg>-<hex>                     was a blob whose bytes had changed
  *   uploads/<32 hex id>-<32 hex owner>         an upload session's bytes so far
  *   uploads/<...>.sum                          what is known of their hash
  *
@@ -23,6 +25,10 @@
 char *layout_blob(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
 /* "blobs/sha256/ab": the directory to sync after a rename into it. */
 char *layout_blob_dir(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
+/* "blobs/sha256/ab" of a number below 256. */
+char *layout_shard(uint8_t alg, unsigned shard, char out[LAYOUT_PATH_MAX]);
+char *layout_trash(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
+char *layout_quarantine(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
 /* "uploads/<id>-<owner>"; false when id is not LAYOUT_ID_LEN lower-case hex digits. */
 bool layout_upload(const char *id, const char *repo, const char *image, char out[LAYOUT_PATH_MAX]);
 

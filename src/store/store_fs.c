@@ -7,6 +7,7 @@
  */
 #include "store/store_fs.h"
 
+#include "base/fail.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "store/layout.h"
@@ -52,6 +53,10 @@ int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
         return err;
     err = make_dir(fd, "uploads", uid, gid);
     if (err == 0)
+        err = make_dir(fd, "trash", uid, gid);
+    if (err == 0)
+        err = make_dir(fd, "quarantine", uid, gid);
+    if (err == 0)
         err = make_dir(fd, "blobs", uid, gid);
     if (err == 0)
         err = make_fan_out(fd, "sha256", uid, gid);
@@ -77,8 +82,11 @@ int store_blob_open(const struct store *store, const struct digest *digest, uint
 {
     char path[LAYOUT_PATH_MAX];
     struct stat st;
-    int fd = openat(store->dir_fd, layout_blob(digest, path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    int fd, failed = FAIL_POINT(worker_blob_open);
 
+    if (failed != 0)
+        return err_from_errno(failed);
+    fd = openat(store->dir_fd, layout_blob(digest, path), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0)
         return err_from_errno(errno);
     if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != size) {
@@ -115,16 +123,23 @@ int store_blob_place(const struct store *store, int fd, const char *from,
                      const struct digest *digest)
 {
     char path[LAYOUT_PATH_MAX];
-    int dir, err = 0;
+    int dir, failed, err = 0;
 
-    if (fdatasync(fd) != 0 ||
-        renameat(store->dir_fd, from, store->dir_fd, layout_blob(digest, path)) != 0)
+    failed = FAIL_POINT(worker_place_sync);
+    if (failed != 0)
+        return err_from_errno(failed);
+    if (fdatasync(fd) != 0)
         return err_from_errno(errno);
+    FAIL_POINT(worker_place_synced);
+    if (renameat(store->dir_fd, from, store->dir_fd, layout_blob(digest, path)) != 0)
+        return err_from_errno(errno);
+    FAIL_POINT(worker_place_renamed);
     dir = openat(store->dir_fd, layout_blob_dir(digest, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || fsync(dir) != 0)
         err = err_from_errno(errno);
     if (dir >= 0)
         close(dir);
+    FAIL_POINT(worker_place_done);
     return err;
 }
 

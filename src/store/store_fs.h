@@ -30,6 +30,26 @@ must_check int store_blob_size(const struct store *store, const struct digest *d
                                uint64_t *size_r);
 must_check int store_blob_unlink(const struct store *store, const struct digest *digest);
 
+/* store_trash.c */
+/* Takes a blob out of its place; its file stays in the trash for a while. */
+must_check int store_blob_aside(const struct store *store, const struct digest *digest);
+/* And back, durably: somebody needs it after all. NOT_FOUND when it is not there. Blocks. */
+must_check int store_blob_back(const struct store *store, const struct digest *digest);
+/* Puts a damaged blob where nobody is served from it and an operator can look. */
+must_check int store_blob_quarantine(const struct store *store, const struct digest *digest);
+/* Unlinks what has been in the trash that long. Blocks. */
+must_check int store_trash_empty(const struct store *store, uint64_t older_than_ms);
+
+struct store_found {
+    struct digest digest;
+    uint64_t size;
+};
+/* Files in one of the 256 directories of an algorithm, at most `max`, whose names
+ * did not change for older_than_ms. Blocks. */
+must_check int store_blobs_list(const struct store *store, uint8_t alg, unsigned shard,
+                                uint64_t older_than_ms, struct store_found *found, size_t max,
+                                size_t *count_r);
+
 /* An upload session's file, locked against other writers (flock) while open. */
 must_check int store_upload_create(const struct store *store, const char *repo, const char *image,
                                    char id_out[33], int *fd_r);

@@ -5,6 +5,7 @@
  * catalog surveys them. A session is its file and nothing else: a crash leaves
  * the bytes that were written, which the client may build on.
  */
+#include "base/fail.h"
 #include "base/file.h"
 #include "base/str.h"
 #include "store/layout.h"
@@ -43,6 +44,7 @@ int store_upload_create(const struct store *store, const char *repo, const char 
         close(fd);
         return ERR_BUSY;
     }
+    FAIL_POINT(worker_upload_created);
     *fd_r = fd;
     return 0;
 }

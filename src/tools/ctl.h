@@ -19,6 +19,7 @@ int ctl_status(const struct ctl *ctl, int argc, char **argv);
 int ctl_repos(const struct ctl *ctl, int argc, char **argv);
 int ctl_images(const struct ctl *ctl, int argc, char **argv);
 int ctl_tags(const struct ctl *ctl, int argc, char **argv);
+int ctl_gc(const struct ctl *ctl, int argc, char **argv);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Prints the reason on failure. */

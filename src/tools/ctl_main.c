@@ -23,10 +23,8 @@ static const struct command {
     const char *name;
     int (*run)(const struct ctl *ctl, int argc, char **argv);
 } commands[] = {
-    {"status", ctl_status},
-    {"repos", ctl_repos},
-    {"images", ctl_images},
-    {"tags", ctl_tags},
+    {"status", ctl_status}, {"repos", ctl_repos}, {"images", ctl_images},
+    {"tags", ctl_tags},     {"gc", ctl_gc},
 };
 
 static int usage(FILE *out, int status)
@@ -36,6 +34,7 @@ static int usage(FILE *out, int status)
                  "  repos                    repositories and blob stores\n"
                  "  images [REPOSITORY]      images of one repository or of all\n"
                  "  tags REPOSITORY:IMAGE    tags of an image\n"
+                 "  gc [--status]            collect garbage now; what was collected\n"
                  "  config check [FILE]      test a configuration\n"
                  "  -c FILE     find the daemon by its configuration (default " DEFAULT_CONF ")\n"
                  "  -s RUN_DIR  find the daemon by its run directory\n"

@@ -301,6 +301,7 @@ int worker_main(const struct role_start *start)
     w->api.conf = start->conf;
     w->api.loop = w->loop;
     w->api.tally = tally_at(start->tally, start->slot);
+    w->api.recent = start->recent;
     w->index_timer.fire = index_timer;
     w->drain_timer.fire = drain_timer;
     STAILQ_INIT(&w->parked);

@@ -1,0 +1,52 @@
+/*
+ * fail_points.h - places where a test may kill, hold or fail a process: one
+ * table. See fail.h.
+ */
+#ifndef ENTREPOT_BASE_FAIL_POINTS_H
+#define ENTREPOT_BASE_FAIL_POINTS_H
+
+/* X(name): ROOM_WHERE. What stands behind is what has happened so far. */
+#define FAIL_POINTS(X)                                                                             \
+    /* master */                                                                                   \
+    X(master_fork)     /* about to start a process */                                              \
+    X(master_reload)   /* a new configuration is good and not yet in force */                      \
+    X(master_replaced) /* it is in force, its processes start */                                   \
+    /* worker */                                                                                   \
+    X(worker_upload_created)                                                                       \
+    X(worker_upload_write)   /* error: instead of writing */                                       \
+    X(worker_upload_written) /* a piece of the body is in the file */                              \
+    X(worker_place_sync)     /* error: instead of fdatasync */                                     \
+    X(worker_place_synced)   /* the bytes are durable under a name of no meaning */                \
+    X(worker_place_renamed)  /* the file has its name, the directory is not synced */              \
+    X(worker_place_done)     /* durable; nobody was told */                                        \
+    X(worker_commit_asked)   /* the catalog was asked to link it */                                \
+    X(worker_commit_done)    /* the catalog has; the client does not know */                       \
+    X(worker_manifest_asked) /* the catalog was asked */                                           \
+    X(worker_manifest_done)                                                                        \
+    X(worker_blob_open) /* error: instead of opening a blob */                                     \
+    X(worker_accept)    /* error: instead of accepting */                                          \
+    /* catalog */                                                                                  \
+    X(catalog_turn_begun)      /* operations were applied, nothing is written */                   \
+    X(catalog_turn_tombstones) /* what goes is invisible already */                                \
+    X(catalog_turn_write)      /* error: instead of writing */                                     \
+    X(catalog_turn_written)    /* durable; not visible, nobody was told */                         \
+    X(catalog_turn_shown)      /* visible; nobody was told */                                      \
+    X(catalog_turn_answered)                                                                       \
+    X(catalog_index_filled) /* a new index is complete and nobody has it */                        \
+    X(catalog_index_kept)   /* the master has it */                                                \
+    X(catalog_index_handed) /* everybody has it, the old one counts still */                       \
+    X(catalog_gc_judged)    /* a link is garbage, and visible */                                   \
+    X(catalog_gc_killed)    /* it is invisible; last look whether somebody asked for it */         \
+    X(catalog_gc_written)   /* records are gone, files are there */                                \
+    X(catalog_gc_aside)     /* a file is in the trash */                                           \
+    X(catalog_gc_emptied)   /* the trash was looked through */                                     \
+    X(catalog_quarantine)   /* a damaged file has been put aside */
+
+enum fail_point_id {
+#define X(name) FAIL_POINT_##name,
+    FAIL_POINTS(X)
+#undef X
+        FAIL_POINT_COUNT
+};
+
+#endif

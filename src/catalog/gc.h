@@ -1,0 +1,53 @@
+/*
+ * gc.h - online garbage collection: blobs that nobody refers to.
+ *
+ * Whatever stops being referred to is queued with the time (key Q). A sweep
+ * looks at what has waited for the grace period and takes links that no manifest
+ * names, then bytes that no image holds. Its cost is that of the queue, not of
+ * the store. Files without a record, which crashes leave, are found by a slow
+ * walk over the directories. See doc/reliability.md.
+ */
+#ifndef ENTREPOT_CATALOG_GC_H
+#define ENTREPOT_CATALOG_GC_H
+
+#include "catalog/catalog.h"
+#include "catalog/keys.h"
+
+struct gc *gc_new(struct catalog *c);
+/* Only when no turn runs. */
+void gc_free(struct gc **gc);
+/* The catalog serves: sweeps follow at their interval. */
+void gc_start(struct gc *gc);
+
+/* Operations that read (turn.h). */
+void gc_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void gc_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+/* sweep.c: a slice of a sweep, within a turn. */
+#define SWEEP_SLICE 128
+
+struct sweep_file {
+    size_t store;
+    struct digest digest;
+    uint64_t size;
+};
+
+struct sweep {
+    struct catalog *c;
+    uint64_t deadline_s; /* what was queued until then is looked at */
+    struct key cursor;   /* the last one looked at; len 0: none */
+    bool finished;
+    /* of the last slice */
+    struct sweep_file files[SWEEP_SLICE]; /* whose records went */
+    size_t file_count;
+    uint64_t looked_at, links, kept; /* kept: queued again, somebody asked for them */
+};
+
+/* Looks at up to SWEEP_SLICE entries and collects the changes of the turn. */
+void sweep_slice(struct sweep *sweep);
+/* Those changes are durable: the files go to the trash. Returns how many bytes. */
+uint64_t sweep_files(struct sweep *sweep);
+/* True when no record of the store's blobs names the digest. */
+bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest);
+
+#endif

@@ -1,0 +1,136 @@
+/*
+ * store_trash.c - files on their way out, and files found damaged.
+ *
+ * Runs in the catalog. Nothing is unlinked in place: a worker may just have put
+ * the same content there again and be about to say so. A crash leaves files in
+ * the trash, which a later look empties, or in their places, where they are
+ * orphans.
+ */
+#include "base/file.h"
+#include "store/layout.h"
+#include "store/store_fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static int move(const struct store *store, const char *from, const char *to)
+{
+    return renameat(store->dir_fd, from, store->dir_fd, to) == 0 ? 0 : err_from_errno(errno);
+}
+
+int store_blob_aside(const struct store *store, const struct digest *digest)
+{
+    char from[LAYOUT_PATH_MAX], to[LAYOUT_PATH_MAX];
+
+    return move(store, layout_blob(digest, from), layout_trash(digest, to));
+}
+
+int store_blob_back(const struct store *store, const struct digest *digest)
+{
+    char from[LAYOUT_PATH_MAX], to[LAYOUT_PATH_MAX];
+    int dir, err = move(store, layout_trash(digest, from), layout_blob(digest, to));
+
+    if (err != 0)
+        return err;
+    /* Whoever asked has been told that it is durable. */
+    dir = openat(store->dir_fd, layout_blob_dir(digest, to), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || fsync(dir) != 0)
+        err = err_from_errno(errno);
+    if (dir >= 0)
+        close(dir);
+    return err;
+}
+
+int store_blob_quarantine(const struct store *store, const struct digest *digest)
+{
+    char from[LAYOUT_PATH_MAX], to[LAYOUT_PATH_MAX];
+
+    return move(store, layout_blob(digest, from), layout_quarantine(digest, to));
+}
+
+/* Calls for each file of a directory of the store. */
+static int each_file(const struct store *store, const char *path,
+                     void (*call)(int dir_fd, const char *name, const struct stat *st, void *ctx),
+                     void *ctx)
+{
+    int fd = openat(store->dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    struct dirent *entry;
+
+    if (!dir) {
+        int err = err_from_errno(errno);
+
+        if (fd >= 0)
+            close(fd);
+        return err;
+    }
+    while ((entry = readdir(dir)) != NULL) {
+        struct stat st;
+
+        if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            call(fd, entry->d_name, &st, ctx);
+    }
+    closedir(dir);
+    return 0;
+}
+
+static uint64_t age_ms(const struct stat *st)
+{
+    time_t age = time(NULL) - st->st_ctime; /* a rename changes it */
+
+    return age > 0 ? (uint64_t)age * 1000 : 0;
+}
+
+static void empty_one(int dir_fd, const char *name, const struct stat *st, void *ctx)
+{
+    if (age_ms(st) >= *(const uint64_t *)ctx)
+        unlinkat(dir_fd, name, 0);
+}
+
+int store_trash_empty(const struct store *store, uint64_t older_than_ms)
+{
+    return each_file(store, "trash", empty_one, &older_than_ms);
+}
+
+struct listing {
+    uint8_t alg;
+    uint64_t older_than_ms;
+    struct store_found *found;
+    size_t max, count;
+};
+
+static void list_one(int dir_fd, const char *name, const struct stat *st, void *ctx)
+{
+    struct listing *l = ctx;
+    struct digest digest;
+    char text[DIGEST_TEXT_MAX + NAME_MAX];
+
+    (void)dir_fd;
+    if (l->count == l->max || age_ms(st) < l->older_than_ms)
+        return;
+    strcpy(text, digest_alg_name(l->alg));
+    strcat(text, ":");
+    strncat(text, name, NAME_MAX);
+    if (digest_parse(text, &digest) != 0)
+        return; /* not ours */
+    l->found[l->count++] = (struct store_found){.digest = digest, .size = (uint64_t)st->st_size};
+}
+
+int store_blobs_list(const struct store *store, uint8_t alg, unsigned shard, uint64_t older_than_ms,
+                     struct store_found *found, size_t max, size_t *count_r)
+{
+    struct listing l = {.alg = alg, .older_than_ms = older_than_ms, .found = found, .max = max};
+    char path[LAYOUT_PATH_MAX];
+    int err = each_file(store, layout_shard(alg, shard, path), list_one, &l);
+
+    *count_r = l.count;
+    return err;
+}

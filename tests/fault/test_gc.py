@@ -1,0 +1,289 @@
+"""Online garbage collection: what goes, what stays, and the races with those who push."""
+import concurrent.futures
+import json
+import os
+import time
+
+import pytest
+
+from harness.daemon import wait_for
+from harness.fail import FailPoints
+from harness.registry import Registry, digest, error
+
+GRACE = 'gc_grace = "0s"\ngc_interval = "1d"\n'
+
+
+@pytest.fixture
+def collector(start, tmp_path, monkeypatch):
+    """collector(GRACE): a daemon that sweeps when told to, with fail points."""
+    def make(top=GRACE, **kw):
+        monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+        fail = FailPoints(tmp_path / "fail")
+        daemon = start(top=top, **kw)
+        daemon.fail = fail
+        return daemon
+    return make
+
+
+def gc_status(daemon):
+    return json.loads(daemon.ctl("--json", "gc", "--status").stdout)
+
+
+def sweep(daemon):
+    """A whole sweep, directories included, that begins now."""
+    before = gc_status(daemon)["sweeps"]
+    daemon.ctl("gc")
+    return wait_for(lambda: (s := gc_status(daemon))["sweeps"] > before and not s["running"] and s, "the sweep ends", 30)
+
+
+def path_of(daemon, d):
+    alg, value = d.split(":")
+    return daemon.data_dir / "blobs" / "blobs" / alg / value[:2] / value
+
+
+def trash(daemon):
+    return {p.name.replace("-", ":", 1) for p in (daemon.data_dir / "blobs" / "trash").iterdir()}
+
+
+def repo_row(daemon):
+    return json.loads(daemon.ctl("--json", "repos").stdout)["repositories"][0]
+
+
+def test_what_nobody_refers_to_goes(collector):
+    daemon = collector()
+    registry = Registry(daemon.url, "gc/image")
+    config, layer, lonely = b'{"a":1}', os.urandom(5000), os.urandom(4000)
+    body = registry.image_manifest(config, (layer,))
+    assert registry.put_manifest(body, "one").status_code == 201
+    registry.push_blob(lonely)
+    status = sweep(daemon)
+    assert status["links"] == 1 and status["blobs"] == 1 and status["bytes"] == 4000
+    assert registry.head(f"blobs/{digest(lonely)}").status_code == 404
+    assert not path_of(daemon, digest(lonely)).exists() and digest(lonely) in trash(daemon)
+    for kept in (config, layer):
+        assert registry.get(f"blobs/{digest(kept)}").content == kept
+    assert registry.get("manifests/one").content == body
+    assert registry.delete(f"manifests/{digest(body)}").status_code == 202
+    status = sweep(daemon)
+    assert status["blobs"] == 4
+    for gone in (config, layer, body):
+        assert not path_of(daemon, digest(gone)).exists()
+    row = repo_row(daemon)
+    assert (row["images"], row["tags"], row["manifests"], row["blobs"], row["bytes"]) == (0, 0, 0, 0, 0)
+    assert sweep(daemon)["looked_at"] == status["looked_at"]  # the queue is empty: nothing is looked at again
+
+
+def test_what_another_image_or_manifest_holds_stays(collector):
+    daemon = collector()
+    a, b = Registry(daemon.url, "gc/a"), Registry(daemon.url, "gc/b")
+    shared = os.urandom(3000)
+    first, second = a.image_manifest(b"{}", (shared,), annotations={"n": "1"}), a.image_manifest(b"{}", (shared,), annotations={"n": "2"})
+    other = b.image_manifest(b"{}", (shared,))
+    for registry, body in ((a, first), (a, second), (b, other)):
+        assert registry.put_manifest(body).status_code == 201
+    assert a.delete(f"manifests/{digest(first)}").status_code == 202
+    sweep(daemon)
+    assert a.get(f"blobs/{digest(shared)}").content == shared  # the second names it
+    assert a.delete(f"manifests/{digest(second)}").status_code == 202
+    sweep(daemon)
+    assert a.head(f"blobs/{digest(shared)}").status_code == 404
+    assert b.get(f"blobs/{digest(shared)}").content == shared  # the bytes are another image's too
+    assert b.delete(f"manifests/{digest(other)}").status_code == 202
+    sweep(daemon)
+    assert not path_of(daemon, digest(shared)).exists()
+
+
+def test_children_of_an_index_stay(collector):
+    daemon = collector()
+    registry = Registry(daemon.url, "gc/index")
+    child = registry.image_manifest()
+    assert registry.put_manifest(child).status_code == 201
+    index = json.dumps({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [
+        {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest(child), "size": len(child)}]}).encode()
+    assert registry.put_manifest(index, "multi", "application/vnd.oci.image.index.v1+json").status_code == 201
+    sweep(daemon)
+    assert registry.get(f"manifests/{digest(child)}").content == child
+    assert registry.get("blobs/" + digest(b"layer")).content == b"layer"
+
+
+def test_the_grace_period_holds(collector):
+    daemon = collector(top='gc_grace = "1h"\n')
+    registry = Registry(daemon.url, "gc/grace")
+    registry.push_blob(b"fresh")
+    status = sweep(daemon)
+    assert status["looked_at"] == 0 and registry.get(f"blobs/{digest(b'fresh')}").content == b"fresh"
+
+
+def test_a_question_extends_the_grace(collector):
+    """HEAD is what a client trusts when it skips an upload."""
+    daemon = collector(top='gc_grace = "3s"\n')
+    registry = Registry(daemon.url, "gc/asked")
+    asked, forgotten = os.urandom(100), os.urandom(100)
+    registry.push_blob(asked)
+    registry.push_blob(forgotten)
+    end = time.monotonic() + 20
+    while registry.get("blobs/uploads/").status_code and time.monotonic() < end:
+        assert registry.head(f"blobs/{digest(asked)}").status_code == 200
+        if sweep(daemon)["blobs"] == 1:
+            break
+        time.sleep(0.2)
+    assert not path_of(daemon, digest(forgotten)).exists()
+    assert registry.get(f"blobs/{digest(asked)}").content == asked
+
+
+def test_orphan_files_go(collector):
+    """What a crash between rename and commit leaves; what is not ours stays."""
+    daemon = collector()
+    data = os.urandom(1000)
+    orphan = path_of(daemon, digest(data))
+    orphan.write_bytes(data)
+    (orphan.parent / "README").write_text("not ours")
+    status = sweep(daemon)
+    assert status["orphans"] == 1 and not orphan.exists() and (orphan.parent / "README").exists()
+    registry = Registry(daemon.url, "gc/orphan")
+    registry.push_blob(data)
+    assert registry.get(f"blobs/{digest(data)}").content == data
+
+
+def test_an_asker_in_the_last_moment_wins(collector):
+    """Between the judgement and the tombstone somebody is told that it is here: it stays."""
+    daemon = collector(top='gc_grace = "1s"\n')
+    registry = Registry(daemon.url, "gc/moment")
+    data = os.urandom(100)
+    registry.push_blob(data)
+    time.sleep(2.1)  # the grace period counts whole seconds
+    daemon.fail.arm("catalog_gc_judged", "wait")
+    daemon.ctl("gc")
+    daemon.fail.held("catalog_gc_judged")
+    assert registry.head(f"blobs/{digest(data)}").status_code == 200
+    daemon.fail.release("catalog_gc_judged")
+    wait_for(lambda: gc_status(daemon)["kept"] == 1, "the sweep keeps it")
+    assert registry.get(f"blobs/{digest(data)}").content == data
+    assert registry.put_manifest(registry.image_manifest(data, (data,), push=False)).status_code == 201
+
+
+def test_hidden_is_not_told(collector):
+    """After the tombstone nobody is told that it is here: the client uploads it again."""
+    daemon = collector()
+    registry = Registry(daemon.url, "gc/hidden")
+    data = os.urandom(100)
+    registry.push_blob(data)
+    daemon.fail.arm("catalog_gc_killed", "wait")
+    daemon.ctl("gc")
+    daemon.fail.held("catalog_gc_killed")
+    assert registry.head(f"blobs/{digest(data)}").status_code == 404
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        push = pool.submit(Registry(daemon.url, "gc/hidden").push_blob, data)  # the catalog answers after the sweep
+        daemon.fail.release("catalog_gc_killed")
+        push.result(20)
+    assert registry.get(f"blobs/{digest(data)}").content == data
+    sweep(daemon)
+
+
+@pytest.mark.parametrize("point", ["catalog_gc_written", "catalog_gc_aside"])
+def test_an_upload_while_its_file_goes(collector, point):
+    """The worker's rename comes before the file is moved aside, its question after: it comes back from the trash."""
+    daemon = collector()
+    registry = Registry(daemon.url, "gc/upload")
+    data = os.urandom(100)
+    registry.push_blob(data)
+    daemon.fail.arm(point, "wait")
+    daemon.ctl("gc")
+    daemon.fail.held(point)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        daemon.fail.arm("worker_place_done", "wait")
+        push = pool.submit(Registry(daemon.url, "gc/other").push_blob, data)
+        daemon.fail.held("worker_place_done")  # renamed and synced; the question is not asked yet
+        assert path_of(daemon, digest(data)).exists()
+        daemon.fail.release(point)
+        if point == "catalog_gc_written":
+            wait_for(lambda: not path_of(daemon, digest(data)).exists(), "the sweep takes the new file")
+        else:
+            wait_for(lambda: not gc_status(daemon)["running"], "the sweep ends")
+        daemon.fail.release("worker_place_done")
+        push.result(20)
+    other = Registry(daemon.url, "gc/other")
+    assert other.get(f"blobs/{digest(data)}").content == data and path_of(daemon, digest(data)).exists()
+    assert other.put_manifest(other.image_manifest(data, (data,), push=False)).status_code == 201
+
+
+def test_a_mount_while_the_sweep_judges(collector):
+    daemon = collector()
+    source, target = Registry(daemon.url, "gc/source"), Registry(daemon.url, "gc/target")
+    data = os.urandom(100)
+    source.push_blob(data)
+    daemon.fail.arm("catalog_gc_judged", "wait")
+    daemon.ctl("gc")
+    daemon.fail.held("catalog_gc_judged")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        mount = pool.submit(target.post, f"blobs/uploads/?mount={digest(data)}&from=gc/source")
+        daemon.fail.release("catalog_gc_judged")
+        r = mount.result(20)
+    assert r.status_code in (201, 202)  # mounted before, or: upload it yourself
+    if r.status_code == 202:
+        assert target.finish(target.absolute(r), digest(data), data).status_code == 201
+    assert target.get(f"blobs/{digest(data)}").content == data and path_of(daemon, digest(data)).exists()
+
+
+def test_a_manifest_while_the_sweep_judges(collector):
+    """Either the manifest comes first and keeps its blobs, or it is refused by name."""
+    daemon = collector()
+    registry = Registry(daemon.url, "gc/manifest")
+    data = os.urandom(100)
+    registry.push_blob(data)
+    daemon.fail.arm("catalog_gc_judged", "wait")
+    daemon.ctl("gc")
+    daemon.fail.held("catalog_gc_judged")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        put = pool.submit(Registry(daemon.url, "gc/manifest").put_manifest,
+                          registry.image_manifest(data, (data,), push=False), "x")
+        daemon.fail.release("catalog_gc_judged")
+        r = put.result(20)
+    if r.status_code == 201:
+        assert registry.get(f"blobs/{digest(data)}").content == data
+    else:
+        assert r.status_code == 400 and error(r) == "MANIFEST_BLOB_UNKNOWN" and digest(data) in r.text
+
+
+def test_a_failed_write_takes_everything_back(collector):
+    daemon = collector()
+    daemon.allow_error("cannot write the database", "cannot open the database")
+    registry = Registry(daemon.url, "gc/failed")
+    data = os.urandom(100)
+    registry.push_blob(data)
+    daemon.fail.arm("catalog_turn_write", "EIO")
+    daemon.ctl("gc")
+    daemon.fail.taken("catalog_turn_write")
+    wait_for(lambda: not gc_status(daemon)["running"] if daemon.ctl("gc", "--status", check=False).returncode == 0 else False,
+             "the sweep gave up")
+    assert registry.get(f"blobs/{digest(data)}").content == data
+    assert sweep(daemon)["blobs"] == 1
+
+
+def test_pushes_and_pulls_go_on_while_everything_is_swept(collector):
+    daemon = collector(top='gc_grace = "0s"\ngc_interval = "100ms"\n')
+    stop = time.monotonic() + 4
+    lost = []
+
+    def client(n):
+        registry = Registry(daemon.url, f"gc/busy{n}")
+        count = 0
+        while time.monotonic() < stop:
+            layer = os.urandom(500)
+            body = registry.image_manifest(b"{}", (layer,), annotations={"n": str(count)})
+            r = registry.put_manifest(body, "latest")
+            if r.status_code == 400 and error(r) == "MANIFEST_BLOB_UNKNOWN":
+                continue  # without a grace period a sweep may come between blob and manifest
+            assert r.status_code == 201, r.text
+            for d in (digest(layer), digest(b"{}")):
+                if registry.get(f"blobs/{d}").status_code != 200:
+                    lost.append(d)
+            assert registry.delete(f"manifests/{digest(body)}").status_code == 202
+            count += 1
+        return count
+
+    with concurrent.futures.ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(client, range(6))) > 20
+    assert not lost
+    sweep(daemon)
+    wait_for(lambda: sweep(daemon) and repo_row(daemon)["bytes"] == 0, "all is swept")
