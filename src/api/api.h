@@ -76,6 +76,8 @@ bool api_may_delete(struct api_call *call);
  * else when a thread of the pool has fetched it. `whole`: with its bytes in memory. */
 void api_object(struct api_call *call, const struct digest *digest, uint64_t size, bool whole,
                 void (*next)(struct api_call *call, int err));
+/* Tells the catalog that a blob could not be served, so that it looks at it. */
+void api_tell_damaged(struct api_call *call, const struct digest *digest);
 /* Starts a question to the catalog; fill the writer, then api_ask. */
 struct msg_writer *api_ask_begin(struct api_call *call, enum msg_type type);
 void api_ask(struct api_call *call,

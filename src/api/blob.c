@@ -39,6 +39,7 @@ static void answer_unreadable(struct api_call *call, const struct blob_read *blo
         log_error("a blob's file is missing or damaged; push it again to heal",
                   "store=%s digest=%s req=%s", call->route.repo->store->name, blob->text,
                   call->r->id);
+        api_tell_damaged(call, &blob->digest);
         problem_answer(call->r, PROBLEM_BLOB_UNKNOWN, NULL);
         return;
     }

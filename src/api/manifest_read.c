@@ -73,6 +73,7 @@ static void answer_unreadable(struct api_call *call, const struct manifest_read 
     if (err == ERR_NOT_FOUND || err == ERR_DAMAGED || err == ERR_MISMATCH) {
         log_error("a manifest's file is missing or damaged; push it again to heal",
                   "store=%s digest=%s req=%s", call->route.repo->store->name, m->text, call->r->id);
+        api_tell_damaged(call, &m->digest);
         problem_answer(call->r, PROBLEM_MANIFEST_UNKNOWN, NULL);
         return;
     }

@@ -10,6 +10,9 @@
 #include "api/hot.h"
 #include "base/mem.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 struct object_load {
     struct pool_job job;
     struct api_call *call;
@@ -58,4 +61,24 @@ void api_object(struct api_call *call, const struct digest *digest, uint64_t siz
     load->whole = whole;
     load->next = next;
     pool_submit(call->api->pool, &load->job);
+}
+
+static void told(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    (void)reply;
+    (void)err; /* the scrub finds it in the end */
+    if (fd >= 0)
+        close(fd);
+    free(ask);
+}
+
+void api_tell_damaged(struct api_call *call, const struct digest *digest)
+{
+    struct push_target target = {
+        .repo = call->route.repo->name, .image = call->route.image, .digest = *digest};
+    struct ask *ask = mem_alloc(sizeof(*ask)); /* the request does not wait for it */
+
+    push_target_put(link_ask_begin(call->api->catalog, ask, MSG_BLOB_DAMAGED), &target);
+    ask->done = told;
+    link_ask_send(call->api->catalog, ask);
 }

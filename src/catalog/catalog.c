@@ -14,11 +14,14 @@
 #include "base/must.h"
 #include "catalog/gc.h"
 #include "catalog/ops.h"
+#include "catalog/scrub.h"
 #include "catalog/turn.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+/* One writes the database, others look through directories and read blobs. */
+#define POOL_THREADS    3
 #define PEERS_MAX       512
 #define REOPEN_MS       1000
 #define SURVEY_MS       10000
@@ -44,6 +47,10 @@ static const struct question questions[] = {
     {MSG_REPO_STATS, op_repo_stats, false, false},
     {MSG_GC_RUN, gc_op_run, false, false},
     {MSG_GC_STATUS, gc_op_status, false, false},
+    {MSG_SCRUB_RUN, scrub_op_run, false, false},
+    {MSG_SCRUB_STATUS, scrub_op_status, false, false},
+    {MSG_BLOB_DAMAGED, scrub_op_damaged, false, false},
+    {MSG_CATALOG_STATS, op_catalog_stats, false, false},
 };
 
 int catalog_repo(const struct catalog *c, const char *name, size_t *place_r)
@@ -188,6 +195,7 @@ static void catalog_close(struct catalog *c)
     pool_free(&c->pool); /* waits for the running sync and answers it */
     serve_free(&c->serve);
     gc_free(&c->gc);
+    scrub_free(&c->scrub);
     turn_free(&c->turn);
     if (c->index.header)
         index_writer_close(&c->index);
@@ -220,14 +228,16 @@ int catalog_main(const struct role_start *start)
     c->survey.fire = survey_begin;
     str_printf(&path, "%s/catalog", c->conf->data_dir);
     c->db_path = path.data;
-    MUST(pool_new(c->loop, 2, &c->pool) == 0);
+    MUST(pool_new(c->loop, POOL_THREADS, &c->pool) == 0);
     MUST(serve_new(&serve, &c->serve) == 0);
     c->turn = turn_new(c);
     c->gc = gc_new(c);
+    c->scrub = scrub_new(c);
     if (catalog_open(c) != 0)
         return EXIT_FAILURE;
     loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);
     gc_start(c->gc);
+    scrub_start(c->scrub);
     role_ready(c->role);
     loop_run(c->loop);
     catalog_close(c);

@@ -15,6 +15,7 @@
 #include "store/store_fs.h"
 
 struct gc;
+struct scrub;
 struct turn;
 
 /* What is there, by repository; kept in step with the database. */
@@ -38,6 +39,8 @@ struct catalog {
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;
     struct gc *gc;
+    struct scrub *scrub;
+    uint64_t damaged_count[INDEX_STORES_MAX]; /* keys D */
     struct loop_timer reopen, survey;
     struct pool_job survey_job;
     uint64_t survey_count[INDEX_STORES_MAX], survey_bytes[INDEX_STORES_MAX];

@@ -13,7 +13,7 @@
 #include "base/mem.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
-#include "ipc/msg_push.h"
+#include "ipc/msg_stats.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +29,7 @@ struct gc {
     struct loop_timer timer, orphan_timer;
     struct turn_task slice_task, orphan_task;
     struct sweep sweep;
-    struct push_gc stats;
+    struct stats_gc stats;
     struct pool_job trash_job, orphan_job;
     bool trash_busy, orphan_busy;
     bool again; /* a sweep was asked for while one ran */
@@ -248,15 +248,21 @@ void gc_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer
     msg_put_i32(answer, err);
 }
 
+void gc_stats(const struct gc *gc, struct stats_gc *stats_r)
+{
+    *stats_r = gc->stats;
+    stats_r->grace_ms = gc->c->conf->gc_grace_ms;
+    stats_r->interval_ms = gc->c->conf->gc_interval_ms;
+    stats_r->running = gc->stats.running || gc->orphans_all;
+}
+
 void gc_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct push_gc stats = c->gc->stats;
+    struct stats_gc stats;
     int err = msg_end(question);
 
-    stats.grace_ms = c->conf->gc_grace_ms;
-    stats.interval_ms = c->conf->gc_interval_ms;
-    stats.running = stats.running || c->gc->orphans_all;
+    gc_stats(c->gc, &stats);
     msg_put_i32(answer, err);
     if (err == 0)
-        push_gc_put(answer, &stats);
+        stats_gc_put(answer, &stats);
 }

@@ -12,6 +12,7 @@
 
 #include "catalog/catalog.h"
 #include "catalog/keys.h"
+#include "ipc/msg_stats.h"
 
 struct gc *gc_new(struct catalog *c);
 /* Only when no turn runs. */
@@ -20,6 +21,7 @@ void gc_free(struct gc **gc);
 void gc_start(struct gc *gc);
 
 /* Operations that read (turn.h). */
+void gc_stats(const struct gc *gc, struct stats_gc *stats_r);
 void gc_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void gc_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 

@@ -20,6 +20,7 @@ void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writ
 void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_repo_stats(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_catalog_stats(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 
 /* Shared by them: seconds since 1970, and whether a question's names are such. */
 uint64_t op_now(void);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "catalog/keys.h"
+#include "catalog/scrub.h"
 #include "oci/name.h"
 
 #include <string.h>
@@ -211,6 +212,8 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
             err = ERR_DAMAGED;
     }
     if (err == 0)
+        err = damage_heal(c, catalog_store_of(c, place), &t.digest);
+    if (err == 0)
         err = blob_link(c, place, &t);
     msg_put_i32(answer, err);
 }
@@ -276,6 +279,8 @@ void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_wr
         err = catalog_repo(c, m.to.repo, &place);
     if (err == 0 && c->conf->repos[place].redeploy == CONF_REDEPLOY_READ_ONLY)
         err = ERR_DENIED;
+    if (err == 0 && damage_known(c, c->conf->repos[place].store->name, &m.to.digest))
+        err = ERR_NOT_FOUND; /* only an upload heals it */
     if (err == 0)
         err = mount_source(c, &m, place);
     if (err == 0) {

@@ -248,32 +248,3 @@ void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg
     walk_err = db_walk_free(&walk);
     list_finish(&list, err != 0 ? err : walk_err, answer);
 }
-
-void op_repo_stats(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
-{
-    int err = msg_end(question);
-
-    msg_put_i32(answer, err);
-    if (err != 0)
-        return;
-    msg_put_u32(answer, (uint32_t)c->conf->repo_count);
-    for (size_t i = 0; i < c->conf->repo_count; i++) {
-        const struct conf_repo *repo = &c->conf->repos[i];
-
-        msg_put_str(answer, repo->name);
-        msg_put_u8(answer, (uint8_t)repo->kind);
-        msg_put_u8(answer, repo->online);
-        msg_put_str(answer, repo->store ? repo->store->name : "");
-        msg_put_u64(answer, (uint64_t)c->counts[i].images);
-        msg_put_u64(answer, (uint64_t)c->counts[i].tags);
-        msg_put_u64(answer, (uint64_t)c->counts[i].manifests);
-        msg_put_u64(answer, (uint64_t)c->counts[i].blobs);
-        msg_put_u64(answer, (uint64_t)c->counts[i].bytes);
-    }
-    msg_put_u32(answer, (uint32_t)c->conf->store_count);
-    for (size_t i = 0; i < c->conf->store_count; i++) {
-        msg_put_str(answer, c->conf->stores[i].name);
-        msg_put_u64(answer, (uint64_t)c->store_bytes[i]);
-        msg_put_u64(answer, c->conf->stores[i].quota);
-    }
-}

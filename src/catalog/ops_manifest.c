@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "catalog/keys.h"
+#include "catalog/scrub.h"
 #include "oci/name.h"
 
 #include <string.h>
@@ -276,6 +277,8 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
         if (err != 0 || size != p.target.size)
             err = ERR_DAMAGED;
     }
+    if (err == 0)
+        err = damage_heal(c, catalog_store_of(c, place), &p.target.digest);
     if (err == 0)
         err = manifest_apply(c, place, &p);
 

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/keys.h"
+#include "catalog/scrub.h"
 #include "ipc/msg_push.h"
 
 #include <string.h>
@@ -30,6 +31,31 @@ static uint64_t index_entries_hint(const struct catalog *c)
         live +=
             atomic_load(&c->index.header->slots_used) - atomic_load(&c->index.header->slots_dead);
     return live * 2;
+}
+
+static int count_damaged(struct catalog *c)
+{
+    struct db_walk *walk;
+
+    memset(c->damaged_count, 0, sizeof(c->damaged_count));
+    for (walk = db_walk_new(c->db, "D", 1, NULL, 0); db_walk_valid(walk); db_walk_next(walk)) {
+        struct key_reader key;
+        size_t len;
+        const char *data = db_walk_key(walk, &len), *store;
+
+        key_reader_init(&key, data + 1, len - 1);
+        store = key_get_str(&key);
+        for (size_t i = 0; i < c->conf->store_count; i++)
+            c->damaged_count[i] += strcmp(c->conf->stores[i].name, store) == 0;
+    }
+    return db_walk_free(&walk);
+}
+
+/* Damaged blobs are held by images and shown to nobody. */
+static bool hidden(struct catalog *c, size_t repo_place, const struct digest *digest)
+{
+    return c->damaged_count[catalog_store_of(c, repo_place)] > 0 &&
+           damage_known(c, c->conf->repos[repo_place].store->name, digest);
 }
 
 /* One key of letter L, M or T into the map and the counts. */
@@ -54,6 +80,8 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
         if (key_end(key) != 0 || record_tag_decode(value, value_len, &record) != 0)
             return ERR_DAMAGED;
         c->counts[place].tags++;
+        if (hidden(c, place, &record.digest))
+            return 0;
         return index_put(writer, INDEX_TAG, repo, image, tag, record.size, record.media_type,
                          &record.digest);
     }
@@ -67,6 +95,8 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
             return err;
         c->counts[place].blobs++;
         c->counts[place].bytes += (int64_t)blob.size;
+        if (hidden(c, place, &digest))
+            return 0;
         return index_put(writer, INDEX_BLOB, repo, image, text, blob.size, NULL, NULL);
     }
     err = record_manifest_peek(value, value_len, &size, &media_type);
@@ -74,6 +104,8 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
         return err;
     c->counts[place].manifests++;
     c->counts[place].bytes += (int64_t)size;
+    if (hidden(c, place, &digest))
+        return 0;
     return index_put(writer, INDEX_MANIFEST, repo, image, text, size, media_type, &digest);
 }
 
@@ -149,7 +181,9 @@ static int publish_fill(struct catalog *c, struct index_writer *writer)
 
     memset(c->counts, 0, c->conf->repo_count * sizeof(*c->counts));
     memset(c->store_bytes, 0, sizeof(c->store_bytes));
-    err = publish_letter(c, writer, 'L');
+    err = count_damaged(c);
+    if (err == 0)
+        err = publish_letter(c, writer, 'L');
     if (err == 0)
         err = publish_letter(c, writer, 'M');
     if (err == 0)

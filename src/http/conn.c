@@ -74,6 +74,22 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
         conn_deadline_in(c, server->setup.limits.head_timeout_ms);
 }
 
+const uint64_t http_took_bounds_us[HTTP_TOOK_BOUNDS] = {1000,   5000,    25000,    100000,
+                                                        500000, 2500000, 10000000, UINT64_MAX};
+
+static void count_request(const struct http_conn *c)
+{
+    struct http_counters *counters = c->server->setup.counters;
+    uint64_t took = now_us() - c->r.started_us;
+    size_t bound = 0;
+
+    while (took > http_took_bounds_us[bound])
+        bound++;
+    atomic_fetch_add_explicit(&counters->took[bound], 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counters->took_us, took, memory_order_relaxed);
+    atomic_fetch_add_explicit(&counters->answers[c->r.status / 100 % 6], 1, memory_order_relaxed);
+}
+
 static void request_end(struct http_conn *c)
 {
     struct http_request *r = &c->r;
@@ -82,6 +98,7 @@ static void request_end(struct http_conn *c)
         return;
     if (r->status == 0)
         r->status = 499; /* the client left before there was an answer */
+    count_request(c);
     c->server->setup.on_log(r, c->server->setup.ctx);
     if (r->on_finish)
         r->on_finish(r);

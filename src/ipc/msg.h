@@ -38,6 +38,10 @@
     X(REPO_STATS, 20000)                                                                           \
     X(GC_RUN, 20000)    /* sweep now */                                                            \
     X(GC_STATUS, 20000) /* what sweeps have done and do */                                         \
+    X(SCRUB_RUN, 20000) /* read every blob now */                                                  \
+    X(SCRUB_STATUS, 20000)                                                                         \
+    X(BLOB_DAMAGED, 20000) /* a worker could not serve this one: look at it */                     \
+    X(CATALOG_STATS, 2000) /* for metrics */                                                       \
     /* catalog -> worker, unasked */                                                               \
     X(INDEX_NEW, 0)                                                                                \
     /* child -> master, on the control channel */                                                  \

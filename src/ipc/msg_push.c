@@ -170,37 +170,3 @@ void push_referrers_get(struct msg_reader *r, struct push_referrers *q_r)
     for (uint32_t i = 0; i < q_r->type_count; i++)
         q_r->types[i] = msg_get_str(r, NAME_MEDIA_TYPE_MAX);
 }
-
-void push_gc_put(struct msg_writer *w, const struct push_gc *g)
-{
-    msg_put_u8(w, g->running);
-    msg_put_u64(w, g->sweeps);
-    msg_put_u64(w, g->started_s);
-    msg_put_u64(w, g->finished_s);
-    msg_put_u64(w, g->looked_at);
-    msg_put_u64(w, g->links);
-    msg_put_u64(w, g->blobs);
-    msg_put_u64(w, g->bytes);
-    msg_put_u64(w, g->kept);
-    msg_put_u64(w, g->orphans);
-    msg_put_u64(w, g->looked_at_now);
-    msg_put_u64(w, g->grace_ms);
-    msg_put_u64(w, g->interval_ms);
-}
-
-void push_gc_get(struct msg_reader *r, struct push_gc *g_r)
-{
-    g_r->running = msg_get_u8(r);
-    g_r->sweeps = msg_get_u64(r);
-    g_r->started_s = msg_get_u64(r);
-    g_r->finished_s = msg_get_u64(r);
-    g_r->looked_at = msg_get_u64(r);
-    g_r->links = msg_get_u64(r);
-    g_r->blobs = msg_get_u64(r);
-    g_r->bytes = msg_get_u64(r);
-    g_r->kept = msg_get_u64(r);
-    g_r->orphans = msg_get_u64(r);
-    g_r->looked_at_now = msg_get_u64(r);
-    g_r->grace_ms = msg_get_u64(r);
-    g_r->interval_ms = msg_get_u64(r);
-}

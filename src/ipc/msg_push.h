@@ -24,18 +24,6 @@ struct push_target {
 void push_target_put(struct msg_writer *w, const struct push_target *t);
 void push_target_get(struct msg_reader *r, struct push_target *t_r);
 
-/* Reply to GC_STATUS. Counts are since the catalog's start. */
-struct push_gc {
-    bool running;
-    uint64_t sweeps, started_s, finished_s; /* of the last one; 0: none yet */
-    uint64_t looked_at, links, blobs, bytes, kept, orphans;
-    uint64_t looked_at_now; /* by the running one */
-    uint64_t grace_ms, interval_ms;
-};
-
-void push_gc_put(struct msg_writer *w, const struct push_gc *g);
-void push_gc_get(struct msg_reader *r, struct push_gc *g_r);
-
 /* BLOB_MOUNT */
 struct push_mount {
     struct push_target to;

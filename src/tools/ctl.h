@@ -20,6 +20,7 @@ int ctl_repos(const struct ctl *ctl, int argc, char **argv);
 int ctl_images(const struct ctl *ctl, int argc, char **argv);
 int ctl_tags(const struct ctl *ctl, int argc, char **argv);
 int ctl_gc(const struct ctl *ctl, int argc, char **argv);
+int ctl_scrub(const struct ctl *ctl, int argc, char **argv);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Prints the reason on failure. */
@@ -31,6 +32,10 @@ must_check int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_wri
 int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *socket,
              enum msg_type type, void (*json)(struct msg_reader *reply),
              void (*text)(struct msg_reader *reply));
+
+/* Printers of an answer that says no more than that something has begun. */
+void ctl_started_json(struct msg_reader *reply);
+void ctl_started_text(struct msg_reader *reply);
 
 /* ctl_print.c: a table of left- and right-aligned columns for people. */
 struct ctl_table {

@@ -92,3 +92,15 @@ int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *sock
     str_free(&in);
     return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
+
+void ctl_started_json(struct msg_reader *r)
+{
+    (void)r;
+    puts("{\"started\":true}");
+}
+
+void ctl_started_text(struct msg_reader *r)
+{
+    (void)r;
+    puts("started; the same command with --status tells how it goes");
+}

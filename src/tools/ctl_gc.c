@@ -2,6 +2,7 @@
  * ctl_gc.c - entrepotctl gc: collect garbage now, and what was collected.
  */
 #include "base/json.h"
+#include "ipc/msg_stats.h"
 #include "ipc/role.h"
 #include "tools/ctl.h"
 
@@ -24,9 +25,9 @@ static const char *when(uint64_t seconds, char out[32])
 
 static void gc_json(struct msg_reader *r)
 {
-    struct push_gc g;
+    struct stats_gc g;
 
-    push_gc_get(r, &g);
+    stats_gc_get(r, &g);
     printf("{\"running\":%s,\"sweeps\":%llu,\"started\":%llu,\"finished\":%llu,\"looked_at\":%llu,"
            "\"links\":%llu,\"blobs\":%llu,\"bytes\":%llu,\"kept\":%llu,\"orphans\":%llu,"
            "\"looked_at_now\":%llu,\"grace_ms\":%llu,\"interval_ms\":%llu}\n",
@@ -40,10 +41,10 @@ static void gc_json(struct msg_reader *r)
 
 static void gc_text(struct msg_reader *r)
 {
-    struct push_gc g;
+    struct stats_gc g;
     char started[32], finished[32], bytes[32];
 
-    push_gc_get(r, &g);
+    stats_gc_get(r, &g);
     if (g.running)
         printf("running since %s, %llu entries looked at\n", when(g.started_s, started),
                (unsigned long long)g.looked_at_now);
@@ -58,23 +59,11 @@ static void gc_text(struct msg_reader *r)
            (unsigned long long)g.orphans, ctl_bytes(g.bytes, bytes));
 }
 
-static void started_json(struct msg_reader *r)
-{
-    (void)r;
-    puts("{\"started\":true}");
-}
-
-static void started_text(struct msg_reader *r)
-{
-    (void)r;
-    puts("started; entrepotctl gc --status tells how it goes");
-}
-
 int ctl_gc(const struct ctl *ctl, int argc, char **argv)
 {
     if (argc == 1 && strcmp(argv[0], "--status") == 0)
         return ctl_show(ctl, "gc --status", 0, ROLE_SOCKET_CATALOG, MSG_GC_STATUS, gc_json,
                         gc_text);
-    return ctl_show(ctl, "gc [--status]", argc, ROLE_SOCKET_CATALOG, MSG_GC_RUN, started_json,
-                    started_text);
+    return ctl_show(ctl, "gc [--status]", argc, ROLE_SOCKET_CATALOG, MSG_GC_RUN, ctl_started_json,
+                    ctl_started_text);
 }

@@ -3,6 +3,7 @@
  */
 #include "base/json.h"
 #include "base/mem.h"
+#include "ipc/msg_stats.h"
 #include "ipc/role.h"
 #include "oci/name.h"
 #include "tools/ctl.h"
@@ -13,29 +14,6 @@
 
 #define PAGE 1000
 
-struct repo_line {
-    const char *name, *kind, *store;
-    bool online;
-    uint64_t images, tags, manifests, blobs, bytes;
-};
-
-static void repo_read(struct msg_reader *r, struct repo_line *line)
-{
-    static const char *const kinds[] = {"hosted", "proxy", "group"};
-    uint8_t kind;
-
-    line->name = msg_get_str(r, 64);
-    kind = msg_get_u8(r);
-    line->kind = kind < 3 ? kinds[kind] : "unknown";
-    line->online = msg_get_u8(r);
-    line->store = msg_get_str(r, 64);
-    line->images = msg_get_u64(r);
-    line->tags = msg_get_u64(r);
-    line->manifests = msg_get_u64(r);
-    line->blobs = msg_get_u64(r);
-    line->bytes = msg_get_u64(r);
-}
-
 static void repos_json(struct msg_reader *r)
 {
     struct str out = {0};
@@ -43,12 +21,13 @@ static void repos_json(struct msg_reader *r)
 
     str_puts(&out, "{\"repositories\":[");
     for (uint32_t i = 0; i < count && !r->bad; i++) {
-        struct repo_line line;
+        struct stats_repo line;
 
-        repo_read(r, &line);
+        stats_repo_get(r, &line);
         str_puts(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
         json_append_string(&out, line.name);
-        str_printf(&out, ",\"type\":\"%s\",\"online\":%s,\"blobstore\":", line.kind,
+        str_printf(&out,
+                   ",\"type\":\"%s\",\"online\":%s,\"blobstore\":", stats_kind_name(line.kind),
                    line.online ? "true" : "false");
         json_append_string(&out, line.store);
         str_printf(&out,
@@ -61,10 +40,17 @@ static void repos_json(struct msg_reader *r)
     str_puts(&out, "],\"blobstores\":[");
     count = msg_get_u32(r);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
+        struct stats_store store;
+
+        stats_store_get(r, &store);
         str_puts(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
-        json_append_string(&out, msg_get_str(r, 64));
-        str_printf(&out, ",\"bytes\":%llu", (unsigned long long)msg_get_u64(r));
-        str_printf(&out, ",\"quota\":%llu}", (unsigned long long)msg_get_u64(r));
+        json_append_string(&out, store.name);
+        str_printf(&out,
+                   ",\"bytes\":%llu,\"quota\":%llu,\"uploads\":%llu,\"upload_bytes\":%llu,"
+                   "\"damaged\":%llu}",
+                   (unsigned long long)store.bytes, (unsigned long long)store.quota,
+                   (unsigned long long)store.uploads, (unsigned long long)store.upload_bytes,
+                   (unsigned long long)store.damaged);
     }
     str_puts(&out, "]}\n");
     fputs(out.data, stdout);
@@ -82,11 +68,11 @@ static void repos_text(struct msg_reader *r)
     for (size_t i = 0; i < table.columns; i++)
         ctl_cell(&table, heads[i]);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
-        struct repo_line line;
+        struct stats_repo line;
 
-        repo_read(r, &line);
+        stats_repo_get(r, &line);
         ctl_cell(&table, line.name);
-        ctl_cell(&table, line.kind);
+        ctl_cell(&table, stats_kind_name(line.kind));
         ctl_cell(&table, line.online ? "online" : "offline");
         ctl_cell(&table, line.store);
         ctl_cellf(&table, "%llu", (unsigned long long)line.images);
@@ -98,11 +84,15 @@ static void repos_text(struct msg_reader *r)
     ctl_table_print(&table);
     count = msg_get_u32(r);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
-        const char *name = msg_get_str(r, 64);
-        uint64_t used = msg_get_u64(r), limit = msg_get_u64(r);
+        struct stats_store store;
 
-        printf("blob store %s: %s used, quota %s\n", name, ctl_bytes(used, bytes),
-               limit ? ctl_bytes(limit, quota) : "none");
+        stats_store_get(r, &store);
+        printf("blob store %s: %s used, quota %s\n", store.name, ctl_bytes(store.bytes, bytes),
+               store.quota ? ctl_bytes(store.quota, quota) : "none");
+        if (store.damaged > 0)
+            printf("blob store %s: %llu blobs are DAMAGED; entrepotctl fsck names them, pushing "
+                   "them again heals\n",
+                   store.name, (unsigned long long)store.damaged);
     }
 }
 

@@ -24,7 +24,7 @@ static const struct command {
     int (*run)(const struct ctl *ctl, int argc, char **argv);
 } commands[] = {
     {"status", ctl_status}, {"repos", ctl_repos}, {"images", ctl_images},
-    {"tags", ctl_tags},     {"gc", ctl_gc},
+    {"tags", ctl_tags},     {"gc", ctl_gc},       {"scrub", ctl_scrub},
 };
 
 static int usage(FILE *out, int status)
@@ -35,6 +35,7 @@ static int usage(FILE *out, int status)
                  "  images [REPOSITORY]      images of one repository or of all\n"
                  "  tags REPOSITORY:IMAGE    tags of an image\n"
                  "  gc [--status]            collect garbage now; what was collected\n"
+                 "  scrub [--status]         read every blob now; what was found\n"
                  "  config check [FILE]      test a configuration\n"
                  "  -c FILE     find the daemon by its configuration (default " DEFAULT_CONF ")\n"
                  "  -s RUN_DIR  find the daemon by its run directory\n"

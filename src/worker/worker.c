@@ -16,6 +16,7 @@
 #include "base/must.h"
 #include "http/tls.h"
 #include "worker/access.h"
+#include "worker/admin.h"
 
 #include <stdlib.h>
 #include <sys/queue.h>
@@ -41,6 +42,7 @@ struct worker {
     struct loop *loop;
     struct role *role;
     struct api api;
+    struct admin admin;
     struct http_server *server;
     struct tls **tls; /* by place of the connector; NULL: plain HTTP */
     struct ask hello;
@@ -146,6 +148,10 @@ static void worker_request(struct http_request *r, void *ctx)
     struct worker *w = ctx;
     struct parked *p;
 
+    if (w->start->conf->connectors[r->listener].admin) {
+        admin_handle(&w->admin, r);
+        return;
+    }
     if (!index_fresh(w))
         link_poll(w->api.catalog); /* a successor lies in the socket before the end mark is set */
     if (index_fresh(w)) {
@@ -302,6 +308,8 @@ int worker_main(const struct role_start *start)
     w->api.loop = w->loop;
     w->api.tally = tally_at(start->tally, start->slot);
     w->api.recent = start->recent;
+    w->admin.api = &w->api;
+    w->admin.tally = start->tally;
     w->index_timer.fire = index_timer;
     w->drain_timer.fire = drain_timer;
     STAILQ_INIT(&w->parked);

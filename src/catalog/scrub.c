@@ -1,0 +1,372 @@
+/*
+ * scrub.c - reading every blob now and then.
+ *
+ * Runs in the catalog: the order of blobs and all decisions on the loop, reading
+ * and hashing in a thread, a bounded number of bytes every quarter of a second.
+ * Reads go around the page cache where the file system can, so that they see the
+ * disk and take no room from what is pulled. Owns the open file of the running
+ * blob; a crash begins the pass where it was last noted (key S).
+ */
+#include "catalog/scrub.h"
+
+#include "base/fail.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "catalog/gc.h"
+#include "catalog/keys.h"
+#include "catalog/ops.h"
+#include "catalog/turn.h"
+#include "store/layout.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TICK_MS    250
+#define READ_BYTES (1u << 20)
+#define READ_ALIGN 4096
+#define ASKED_MAX  64
+
+struct target {
+    size_t store;
+    struct digest digest;
+    uint64_t size;
+};
+
+struct scrub {
+    struct catalog *c;
+    struct loop_timer timer;
+    struct pool_job job;
+    struct turn_task task;
+    struct stats_scrub stats;
+    bool busy; /* a thread or a task is at work */
+    struct key cursor;
+    struct target now;
+    bool have; /* `now` is being read */
+    int fd;
+    uint64_t at, budget;
+    struct digest_ctx *hash;
+    char *buffer;
+    enum { SCRUB_MORE, SCRUB_GOOD, SCRUB_DAMAGED, SCRUB_MISSING, SCRUB_UNREADABLE } result;
+    struct target asked[ASKED_MAX]; /* workers had trouble with these: they come first */
+    size_t asked_count;
+};
+
+static void scrub_step(struct scrub *s);
+
+static int open_blob(struct scrub *s)
+{
+    const struct store *store = &s->c->stores[s->now.store];
+    char path[LAYOUT_PATH_MAX];
+
+    layout_blob(&s->now.digest, path);
+    s->fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
+    if (s->fd < 0 && errno == EINVAL)
+        s->fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    return s->fd < 0 ? err_from_errno(errno) : 0;
+}
+
+static void read_on(struct scrub *s)
+{
+    struct digest found;
+
+    while (s->at < s->now.size && s->budget > 0) {
+        ssize_t got = pread(s->fd, s->buffer, READ_BYTES, (off_t)s->at);
+
+        if (got <= 0) {
+            s->result = got < 0 ? SCRUB_UNREADABLE : SCRUB_DAMAGED; /* shorter than recorded */
+            return;
+        }
+        digest_ctx_update(s->hash, s->buffer, (size_t)got);
+        s->at += (uint64_t)got;
+        s->budget -= s->budget < (uint64_t)got ? s->budget : (uint64_t)got;
+    }
+    if (s->at < s->now.size)
+        return;
+    digest_ctx_peek(s->hash, &found);
+    s->result =
+        s->at == s->now.size && digest_equal(&found, &s->now.digest) ? SCRUB_GOOD : SCRUB_DAMAGED;
+}
+
+static void scrub_work(struct pool_job *job)
+{
+    struct scrub *s = (struct scrub *)((char *)job - offsetof(struct scrub, job));
+
+    s->result = SCRUB_MORE;
+    if (s->fd < 0) {
+        int err = open_blob(s);
+
+        if (err != 0) {
+            s->result = err == ERR_NOT_FOUND ? SCRUB_MISSING : SCRUB_UNREADABLE;
+            return;
+        }
+    }
+    read_on(s);
+}
+
+static void target_end(struct scrub *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+    if (s->hash)
+        digest_ctx_free(&s->hash);
+    s->have = false;
+}
+
+/* Is what we read still what the name leads to? A push may have healed it. */
+static bool still_there(const struct scrub *s)
+{
+    char path[LAYOUT_PATH_MAX];
+    struct stat ours, named;
+
+    if (fstatat(s->c->stores[s->now.store].dir_fd, layout_blob(&s->now.digest, path), &named,
+                AT_SYMLINK_NOFOLLOW) != 0)
+        return s->fd < 0;
+    return s->fd >= 0 && fstat(s->fd, &ours) == 0 && ours.st_ino == named.st_ino;
+}
+
+/* Within a turn: nobody links or heals it meanwhile. */
+static void damage_run(struct turn_task *task)
+{
+    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, task));
+    const char *store = s->c->conf->stores[s->now.store].name;
+
+    if (!sweep_unknown(s->c, s->now.store, &s->now.digest) && still_there(s) &&
+        !damage_known(s->c, store, &s->now.digest))
+        damage_note(s->c, s->now.store, &s->now.digest);
+    else
+        s->result = SCRUB_GOOD; /* gone or healed meanwhile */
+}
+
+static void damage_done(struct turn_task *task, int err)
+{
+    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, task));
+    char text[DIGEST_TEXT_MAX];
+
+    if (err == 0 && s->result != SCRUB_GOOD) {
+        if (s->result == SCRUB_DAMAGED &&
+            store_blob_quarantine(&s->c->stores[s->now.store], &s->now.digest) != 0)
+            log_warn("cannot move a damaged blob to the quarantine", NULL);
+        FAIL_POINT(catalog_quarantine);
+        s->c->damaged_count[s->now.store]++;
+        s->stats.damaged += s->result == SCRUB_DAMAGED;
+        s->stats.missing += s->result == SCRUB_MISSING;
+        log_error(s->result == SCRUB_MISSING
+                      ? "a blob's file is missing: it is not served; push it again to heal"
+                      : "a blob's bytes have changed: it is in the quarantine and not served; push "
+                        "it again to heal",
+                  "store=%s digest=%s", s->c->conf->stores[s->now.store].name,
+                  digest_text(&s->now.digest, text));
+    }
+    target_end(s);
+    s->busy = false;
+    scrub_step(s);
+}
+
+static void scrub_worked(struct pool_job *job)
+{
+    struct scrub *s = (struct scrub *)((char *)job - offsetof(struct scrub, job));
+    char text[DIGEST_TEXT_MAX];
+
+    s->busy = false;
+    switch (s->result) {
+    case SCRUB_MORE:
+        break;
+    case SCRUB_UNREADABLE:
+        log_error("a blob cannot be read", "store=%s digest=%s",
+                  s->c->conf->stores[s->now.store].name, digest_text(&s->now.digest, text));
+        target_end(s);
+        break;
+    case SCRUB_GOOD:
+        s->stats.blobs++;
+        s->stats.bytes += s->now.size;
+        target_end(s);
+        break;
+    case SCRUB_DAMAGED:
+    case SCRUB_MISSING:
+        s->busy = true;
+        turn_add_task(s->c->turn, &s->task);
+        return;
+    }
+    scrub_step(s);
+}
+
+/* The next blob in the order of the database. False: the pass is over. */
+static bool target_next(struct scrub *s)
+{
+    struct catalog *c = s->c;
+    struct db_walk *walk =
+        db_walk_new(c->db, "B", 1, s->cursor.len > 0 ? s->cursor.data : NULL, s->cursor.len);
+    bool found = false;
+
+    for (; db_walk_valid(walk) && !found; db_walk_next(walk)) {
+        struct key_reader r;
+        struct record_blob record;
+        size_t len, value_len;
+        const char *key = db_walk_key(walk, &len), *store;
+        const char *value = db_walk_value(walk, &value_len);
+
+        if (len == s->cursor.len && memcmp(key, s->cursor.data, len) == 0)
+            continue;
+        memcpy(s->cursor.data, key, len);
+        s->cursor.len = len;
+        key_reader_init(&r, key + 1, len - 1);
+        store = key_get_str(&r);
+        key_get_digest(&r, &s->now.digest);
+        if (key_end(&r) != 0 || record_blob_decode(value, value_len, &record) != 0 ||
+            damage_known(c, store, &s->now.digest))
+            continue;
+        s->now.size = record.size;
+        for (size_t i = 0; i < c->conf->store_count && !found; i++)
+            if (strcmp(c->conf->stores[i].name, store) == 0) {
+                s->now.store = i;
+                found = true;
+            }
+    }
+    return db_walk_free(&walk) == 0 && found;
+}
+
+static void pass_end(struct scrub *s)
+{
+    s->stats.running = false;
+    s->stats.finished_s = op_now();
+    s->stats.passes++;
+    s->cursor.len = 0;
+    log_notice("all blobs were read", "blobs=%llu damaged=%llu missing=%llu",
+               (unsigned long long)s->stats.blobs, (unsigned long long)s->stats.damaged,
+               (unsigned long long)s->stats.missing);
+}
+
+static bool target_choose(struct scrub *s)
+{
+    if (s->have)
+        return true;
+    if (s->asked_count > 0)
+        s->now = s->asked[--s->asked_count];
+    else if (!s->stats.running)
+        return false;
+    else if (!target_next(s)) {
+        pass_end(s);
+        return false;
+    }
+    s->have = true;
+    s->at = 0;
+    s->hash = digest_ctx_new(s->now.digest.alg);
+    return true;
+}
+
+static void scrub_step(struct scrub *s)
+{
+    if (s->busy || !s->c->db)
+        return;
+    if (s->budget == 0 || !target_choose(s))
+        return; /* the timer goes on */
+    s->busy = true;
+    pool_submit_slow(s->c->pool, &s->job);
+}
+
+static void scrub_tick(struct loop_timer *timer)
+{
+    struct scrub *s = (struct scrub *)((char *)timer - offsetof(struct scrub, timer));
+    const struct conf *conf = s->c->conf;
+
+    loop_timer_set(s->c->loop, timer, TICK_MS);
+    if (!s->stats.running && conf->scrub_interval_ms > 0 &&
+        (op_now() - s->stats.started_s) * 1000 >= conf->scrub_interval_ms) {
+        s->stats.running = true;
+        s->stats.started_s = op_now();
+    }
+    if (s->busy)
+        return; /* what a slow disk did not manage is not made up for */
+    s->budget = conf->scrub_rate * TICK_MS / 1000 + 1;
+    scrub_step(s);
+}
+
+struct scrub *scrub_new(struct catalog *c)
+{
+    struct scrub *s = mem_alloc(sizeof(*s));
+
+    s->c = c;
+    s->fd = -1;
+    s->timer.fire = scrub_tick;
+    s->task = (struct turn_task){damage_run, damage_done};
+    s->job = (struct pool_job){.work = scrub_work, .done = scrub_worked};
+    MUST(posix_memalign((void **)&s->buffer, READ_ALIGN, READ_BYTES) == 0);
+    s->stats.started_s = op_now(); /* the first pass is due after the first interval */
+    return s;
+}
+
+void scrub_free(struct scrub **scrub_p)
+{
+    struct scrub *s = *scrub_p;
+
+    *scrub_p = NULL;
+    loop_timer_cancel(s->c->loop, &s->timer);
+    target_end(s);
+    free(s->buffer);
+    free(s);
+}
+
+void scrub_start(struct scrub *s)
+{
+    loop_timer_set(s->c->loop, &s->timer, TICK_MS);
+}
+
+void scrub_stats(const struct scrub *s, struct stats_scrub *stats_r)
+{
+    *stats_r = s->stats;
+    stats_r->rate = s->c->conf->scrub_rate;
+    stats_r->interval_ms = s->c->conf->scrub_interval_ms;
+}
+
+void scrub_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct scrub *s = c->scrub;
+    int err = msg_end(question);
+
+    if (err == 0 && !s->stats.running) {
+        s->stats.running = true;
+        s->stats.started_s = op_now();
+        s->cursor.len = 0;
+    }
+    msg_put_i32(answer, err);
+}
+
+void scrub_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct stats_scrub stats;
+    int err = msg_end(question);
+
+    scrub_stats(c->scrub, &stats);
+    msg_put_i32(answer, err);
+    if (err == 0)
+        stats_scrub_put(answer, &stats);
+}
+
+void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct scrub *s = c->scrub;
+    struct push_target t;
+    struct record_blob record;
+    struct str value = {0};
+    struct key k;
+    size_t place = 0;
+    int err = op_target_get(c, question, &t, &place);
+
+    if (err == 0) {
+        key_blob(&k, c->conf->repos[place].store->name, &t.digest);
+        err = db_get(c->db, k.data, k.len, &value);
+    }
+    if (err == 0)
+        err = record_blob_decode(value.data, value.len, &record);
+    if (err == 0 && s->asked_count < ASKED_MAX)
+        s->asked[s->asked_count++] = (struct target){
+            .store = catalog_store_of(c, place), .digest = t.digest, .size = record.size};
+    str_free(&value);
+    msg_put_i32(answer, err);
+}

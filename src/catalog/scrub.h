@@ -1,0 +1,34 @@
+/*
+ * scrub.h - every blob is read and hashed now and then, at a bounded rate; what
+ * has changed is put aside and told.
+ *
+ * A damaged blob keeps its records: images still hold it, and whoever pushes the
+ * same content again heals them all. Until then nobody is told that it is here.
+ */
+#ifndef ENTREPOT_CATALOG_SCRUB_H
+#define ENTREPOT_CATALOG_SCRUB_H
+
+#include "catalog/catalog.h"
+#include "ipc/msg_stats.h"
+
+struct scrub *scrub_new(struct catalog *c);
+void scrub_free(struct scrub **scrub);
+/* The catalog serves: a pass follows when it is due. */
+void scrub_start(struct scrub *scrub);
+void scrub_stats(const struct scrub *scrub, struct stats_scrub *stats_r);
+
+/* Operations that read (turn.h). */
+void scrub_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void scrub_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+/* A worker could not serve a blob. */
+void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+/* damage.c; within a turn. */
+/* Is it known to be damaged? */
+bool damage_known(struct catalog *c, const char *store, const struct digest *digest);
+/* Notes it and hides it from everybody. */
+void damage_note(struct catalog *c, size_t store, const struct digest *digest);
+/* Good content lies in its place again: shows it to all who hold it. */
+must_check int damage_heal(struct catalog *c, size_t store, const struct digest *digest);
+
+#endif

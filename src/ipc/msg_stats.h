@@ -1,0 +1,52 @@
+/*
+ * msg_stats.h - what the catalog tells about itself: contents of the replies to
+ * REPO_STATS, GC_STATUS, SCRUB_STATUS and CATALOG_STATS.
+ */
+#ifndef ENTREPOT_IPC_MSG_STATS_H
+#define ENTREPOT_IPC_MSG_STATS_H
+
+#include "ipc/msg.h"
+
+struct stats_repo {
+    const char *name, *store;
+    uint8_t kind; /* enum conf_repo_kind */
+    bool online;
+    uint64_t images, tags, manifests, blobs, bytes;
+};
+
+struct stats_store {
+    const char *name;
+    uint64_t bytes, quota; /* quota 0: none */
+    uint64_t uploads, upload_bytes;
+    uint64_t damaged; /* blobs known to be damaged or missing */
+};
+
+/* Garbage collection; counts are since the catalog's start. */
+struct stats_gc {
+    bool running;
+    uint64_t sweeps, started_s, finished_s; /* of the last one; 0: none yet */
+    uint64_t looked_at, links, blobs, bytes, kept, orphans;
+    uint64_t looked_at_now; /* by the running one */
+    uint64_t grace_ms, interval_ms;
+};
+
+/* The scrub; counts are since the catalog's start. */
+struct stats_scrub {
+    bool running;
+    uint64_t passes, started_s, finished_s;
+    uint64_t blobs, bytes, damaged, missing;
+    uint64_t rate, interval_ms;
+};
+
+void stats_repo_put(struct msg_writer *w, const struct stats_repo *s);
+void stats_repo_get(struct msg_reader *r, struct stats_repo *s_r);
+void stats_store_put(struct msg_writer *w, const struct stats_store *s);
+void stats_store_get(struct msg_reader *r, struct stats_store *s_r);
+void stats_gc_put(struct msg_writer *w, const struct stats_gc *s);
+void stats_gc_get(struct msg_reader *r, struct stats_gc *s_r);
+void stats_scrub_put(struct msg_writer *w, const struct stats_scrub *s);
+void stats_scrub_get(struct msg_reader *r, struct stats_scrub *s_r);
+/* "hosted" */
+const char *stats_kind_name(uint8_t kind);
+
+#endif
