@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "catalog/catalog.h"
 #include "conf/conf.h"
+#include "fetcher/fetcher.h"
 #include "master/master.h"
 #include "worker/worker.h"
 
@@ -25,6 +26,7 @@
 static const struct master_role_entry roles[MASTER_ROLES] = {
     [MASTER_CATALOG] = {"catalog", ROLE_SOCKET_CATALOG, catalog_main},
     [MASTER_AUTH] = {"auth", ROLE_SOCKET_AUTH, auth_main},
+    [MASTER_FETCHER] = {"fetcher", ROLE_SOCKET_FETCHER, fetcher_main},
     [MASTER_WORKER] = {"worker", NULL, worker_main},
 };
 

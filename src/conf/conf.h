@@ -33,6 +33,50 @@ enum conf_redeploy {
     CONF_REDEPLOY_READ_ONLY
 };
 
+/* http[s]://HOST[:PORT][/PREFIX]; "/v2/..." follows the prefix. */
+struct conf_remote {
+    char *url; /* as written */
+    bool tls;
+    char *host; /* a name, or an address ([IPv6] in brackets) */
+    uint16_t port;
+    char *prefix; /* "" or "/..." without a slash at its end */
+};
+
+struct conf_proxy {
+    struct conf_remote *remotes; /* in the order in which they are asked */
+    size_t remote_count;
+    bool docker_hub;   /* names of one part become library/NAME */
+    char **namespaces; /* which ?ns= it answers for */
+    size_t namespace_count;
+    char *username, *password_file; /* "": none */
+    char *ca_file;                  /* "": the system's */
+    bool tls_verify;
+    char *http_proxy;        /* "": none */
+    uint64_t tag_ttl_ms;     /* a tag is believed that long */
+    uint64_t missing_ttl_ms; /* "not found" is believed that long */
+    bool serve_stale;        /* an old tag rather than an error when the remote fails */
+    uint64_t quota;          /* bytes; 0: none. The least recently used goes first */
+    char *index;             /* where a search goes: "hub", "remote", "none" or a URL */
+    bool allow_private;      /* redirects and realms may lead to private addresses */
+    uint64_t bandwidth;      /* bytes a second of all its downloads; 0: no limit */
+    uint64_t rate_reserve;   /* pulls left (ratelimit-remaining) below which it spares them */
+    uint64_t connect_timeout_ms, stall_timeout_ms; /* stall: no byte for that long */
+};
+
+/* Groups within groups, at most. */
+#define CONF_GROUP_DEPTH_MAX 8
+
+struct conf_repo;
+
+struct conf_group {
+    const struct conf_repo **members; /* in the order in which they are asked */
+    size_t member_count;
+    const struct conf_repo *push_to; /* hosted; NULL: pushes are refused */
+    bool skip_errors;                /* a failing member counts as one without the content */
+    char **reserve;                  /* patterns of images that only hosted members are asked for */
+    size_t reserve_count;
+};
+
 struct conf_repo {
     char *name;
     enum conf_repo_kind kind;
@@ -42,6 +86,8 @@ struct conf_repo {
     bool delete_allowed;
     uint64_t max_blob; /* bytes; 0: no limit */
     bool index_children_strict;
+    struct conf_proxy *proxy; /* CONF_PROXY only, else NULL */
+    struct conf_group *group; /* CONF_GROUP only, else NULL */
 };
 
 /* PEM files; both "" where there is none. */
@@ -97,6 +143,7 @@ struct conf {
     size_t store_count;
     struct conf_repo *repos;
     size_t repo_count;
+    bool has_proxies;
     struct conf_connector *connectors;
     size_t connector_count;
 };

@@ -32,7 +32,7 @@ size_t conf_sections_count(const struct conf_section *root, enum conf_section_id
 
 /* Repository names stand in paths of requests, where the grammar of image names
  * rules; blob store names only here. */
-static void check_name(struct conf_build *b, const struct conf_section *s, bool in_paths)
+void conf_check_name(struct conf_build *b, const struct conf_section *s, bool in_paths)
 {
     size_t len = strlen(s->title);
 
@@ -102,7 +102,7 @@ static void build_stores(struct conf_build *b)
                          s->title, STORES_MAX);
             break;
         }
-        check_name(b, s, false);
+        conf_check_name(b, s, false);
         store->name = mem_arena_strdup(b->arena, s->title);
         store->path = conf_path(s, CONF_KEY_STORE_path, b->arena, b->m);
         store->quota = conf_size(s, CONF_KEY_STORE_quota, b->m);
@@ -115,52 +115,6 @@ static void build_stores(struct conf_build *b)
                                 .path = mem_arena_printf(b->arena, "%s/blobs", conf->data_dir)};
         conf->store_count = 1;
     }
-}
-
-static const struct conf_store *store_of(struct conf_build *b, const struct conf_section *s,
-                                         enum conf_key_id key)
-{
-    const char *name = conf_text(s, key);
-
-    if (!*name && b->conf->store_count == 1)
-        return &b->conf->stores[0];
-    for (size_t i = 0; i < b->conf->store_count; i++)
-        if (strcmp(b->conf->stores[i].name, name) == 0)
-            return &b->conf->stores[i];
-    if (*name)
-        conf_mistake(b->m, s->settings[key].line,
-                     "blobstore: there is no blobstore %s; add it or name another", name);
-    else
-        conf_mistake(b->m, s->line, "%s %s needs a blobstore: there are several; name one",
-                     conf_sections[s->id].name, s->title);
-    return NULL;
-}
-
-static void build_repos(struct conf_build *b)
-{
-    struct conf *conf = b->conf;
-    size_t count = conf_sections_count(b->root, CONF_SECTION_HOSTED);
-
-    conf->repos = mem_arena_alloc(b->arena, (count + 1) * sizeof(*conf->repos));
-    for (const struct conf_section *s = b->root->children; s; s = s->next) {
-        struct conf_repo *repo = &conf->repos[conf->repo_count];
-
-        if (s->id != CONF_SECTION_HOSTED)
-            continue;
-        check_name(b, s, true);
-        repo->name = mem_arena_strdup(b->arena, s->title);
-        repo->kind = CONF_HOSTED;
-        repo->store = store_of(b, s, CONF_KEY_HOSTED_blobstore);
-        repo->online = conf_bool(s, CONF_KEY_HOSTED_online, b->m);
-        repo->redeploy = (enum conf_redeploy)conf_choice(s, CONF_KEY_HOSTED_redeploy, b->m);
-        repo->delete_allowed = conf_bool(s, CONF_KEY_HOSTED_delete, b->m);
-        repo->max_blob = conf_size(s, CONF_KEY_HOSTED_max_blob, b->m);
-        repo->index_children_strict = conf_choice(s, CONF_KEY_HOSTED_index_children, b->m) == 0;
-        conf->repo_count++;
-    }
-    if (conf->repo_count == 0)
-        conf_mistake(b->m, 0,
-                     "there is no repository; add a section like: hosted docker-local { }");
 }
 
 static char *log_path(struct conf_build *b, enum conf_key_id key)
@@ -287,7 +241,7 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
         build_processes(&b);
         build_limits(&b);
         build_stores(&b);
-        build_repos(&b);
+        conf_build_repos(&b);
         conf_build_connectors(&b);
         conf_refuse_later(root, &m);
     }

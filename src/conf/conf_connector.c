@@ -10,23 +10,13 @@
 
 #include <string.h>
 
-/* A proxy or group is there, but conf_later.c refuses it: one mistake is enough. */
-static bool refused_later(const struct conf_build *b, const char *name)
-{
-    for (const struct conf_section *s = b->root->children; s; s = s->next)
-        if ((s->id == CONF_SECTION_PROXY || s->id == CONF_SECTION_GROUP) &&
-            strcmp(s->title, name) == 0)
-            return true;
-    return false;
-}
-
 static const struct conf_repo *repo_of(struct conf_build *b, const struct conf_section *s,
                                        enum conf_key_id key)
 {
     const char *name = conf_text(s, key);
     const struct conf_repo *repo = conf_repo_by_name(b->conf, name, strlen(name));
 
-    if (!repo && *name && !refused_later(b, name))
+    if (!repo && *name)
         conf_mistake(b->m, s->settings[key].line,
                      "repository: there is no repository %s; add it or name another", name);
     return repo;

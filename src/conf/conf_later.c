@@ -29,12 +29,6 @@ static void refuse_section(const struct conf_section *s, const char *feature,
 static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
 {
     switch (s->id) {
-    case CONF_SECTION_PROXY:
-        refuse_section(s, "proxy repositories", m);
-        break;
-    case CONF_SECTION_GROUP:
-        refuse_section(s, "group repositories", m);
-        break;
     case CONF_SECTION_AUTH:
         refuse_section(s, "logins", m);
         break;
@@ -53,6 +47,8 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
         if (conf_bool(s, CONF_KEY_TOP_docker_v1_api, m))
             refuse_key(s, CONF_KEY_TOP_docker_v1_api, "Docker V1 endpoints", m);
         break;
+    case CONF_SECTION_PROXY:
+    case CONF_SECTION_GROUP:
     case CONF_SECTION_STORE:
     case CONF_SECTION_HOST:
     case CONF_SECTION_ADMIN:

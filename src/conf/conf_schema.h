@@ -90,6 +90,10 @@ enum conf_kind {
     X(PROXY, quota, SIZE, "0", true, NULL)                                                         \
     X(PROXY, index, TEXT, "hub", true, NULL)                                                       \
     X(PROXY, allow_private, BOOL, "false", true, NULL)                                             \
+    X(PROXY, bandwidth, SIZE, "0", true, NULL)                                                     \
+    X(PROXY, rate_reserve, COUNT, "10", true, NULL)                                                \
+    X(PROXY, connect_timeout, TIME, "10s", true, NULL)                                             \
+    X(PROXY, stall_timeout, TIME, "30s", true, NULL)                                               \
     X(GROUP, members, LIST, "", true, NULL)                                                        \
     X(GROUP, push_to, NAME, "", true, NULL)                                                        \
     X(GROUP, on_member_error, CHOICE, "fail", true, "fail skip")                                   \

@@ -81,6 +81,10 @@ struct conf_build {
 #define CONF_LETTERS_DIGITS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 size_t conf_sections_count(const struct conf_section *root, enum conf_section_id id);
+/* A section's title as a name; `in_paths`: it stands in image names too. */
+void conf_check_name(struct conf_build *b, const struct conf_section *s, bool in_paths);
+/* conf_repo.c; blob stores must be there. */
+void conf_build_repos(struct conf_build *b);
 /* conf_connector.c; repositories must be there. */
 void conf_build_connectors(struct conf_build *b);
 

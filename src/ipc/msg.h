@@ -42,6 +42,21 @@
     X(SCRUB_STATUS, 20000)                                                                         \
     X(BLOB_DAMAGED, 20000) /* a worker could not serve this one: look at it */                     \
     X(CATALOG_STATS, 2000) /* for metrics */                                                       \
+    /* worker, ctl -> fetcher; contents in msg_fetch.h */                                          \
+    X(FETCH_HELLO, 20000) /* -> an eventfd that rings when the board has changed */                \
+    X(FETCH_BLOB, 90000)  /* -> descriptor of a growing file */                                    \
+    X(FETCH_RANGE, 90000) /* the same for a part of a blob */                                      \
+    X(FETCH_HEAD, 60000)                                                                           \
+    X(FETCH_MANIFEST, 90000) /* by tag or digest */                                                \
+    X(FETCH_LIST, 60000)                                                                           \
+    X(FETCH_SEARCH, 60000)                                                                         \
+    X(FETCH_STATUS, 5000) /* running jobs */                                                       \
+    X(PROXY_STATUS, 5000) /* budgets, tokens, health of the proxies */                             \
+    /* fetcher -> catalog */                                                                       \
+    X(PROXY_LINK, 20000)                                                                           \
+    X(TAG_TOUCH, 20000)                                                                            \
+    X(TAG_GONE, 20000)                                                                             \
+    X(EVICT, 20000) /* ctl -> catalog: what a proxy cached of an image goes */                     \
     /* catalog -> worker, unasked */                                                               \
     X(INDEX_NEW, 0)                                                                                \
     /* child -> master, on the control channel */                                                  \

@@ -22,6 +22,7 @@
 
 #define ROLE_SOCKET_CATALOG "catalog.sock"
 #define ROLE_SOCKET_AUTH    "auth.sock"
+#define ROLE_SOCKET_FETCHER "fetcher.sock"
 #define ROLE_SOCKET_CONTROL "control.sock"
 
 /* Which descriptor an INDEX_KEEP message carries. */
@@ -30,6 +31,7 @@ enum role_index_fd { ROLE_INDEX_WRITABLE = 1, ROLE_INDEX_READABLE = 2 };
 struct tls_pairs;
 struct tls_tickets;
 struct recent;
+struct board;
 
 struct role_start {
     const char *name;        /* "worker" */
@@ -47,6 +49,7 @@ struct role_start {
     int index_read_fd;                    /* worker: the present map; -1 when there is none yet */
     void *tally;                          /* region of all slots */
     struct recent *recent;                /* shared: what was asked for lately */
+    struct board *board;                  /* shared: progress of downloads */
     uid_t uid;                            /* to become; -1: stay */
     gid_t gid;
 };

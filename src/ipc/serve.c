@@ -71,6 +71,8 @@ static void peer_drop(struct serve_peer *peer)
         STAILQ_REMOVE_HEAD(&peer->out, entry);
         out_free(out);
     }
+    if (serve->setup.on_gone)
+        serve->setup.on_gone(peer->id, serve->setup.ctx);
     loop_free_later(serve->setup.loop, peer);
 }
 

@@ -22,6 +22,8 @@ struct serve_setup {
     /* A question. Returns 0, or an error that ends the peer (logged). */
     int (*on_message)(struct serve *serve, struct serve_return to, struct msg_reader *message,
                       void *ctx);
+    /* A peer left; its id is never used again. May be NULL. */
+    void (*on_gone)(uint64_t peer, void *ctx);
     void *ctx;
 };
 

@@ -91,6 +91,8 @@ static void bring_up(struct master *m)
         return;
     if (role_started_in_generation(m, MASTER_AUTH) == 0)
         start_role(m, MASTER_AUTH, 1);
+    if (m->conf->has_proxies && role_started_in_generation(m, MASTER_FETCHER) == 0)
+        start_role(m, MASTER_FETCHER, 1);
     if (role_started_in_generation(m, MASTER_WORKER) == 0)
         start_role(m, MASTER_WORKER, m->conf->workers);
     if (!role_ready_in_generation(m, MASTER_WORKER, m->conf->workers))

@@ -9,13 +9,14 @@
 #include "http/tls.h"
 #include "ipc/role.h"
 #include "ipc/serve.h"
+#include "shm/board.h"
 #include "shm/recent.h"
 #include "shm/tally.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
 
-enum master_role { MASTER_CATALOG, MASTER_AUTH, MASTER_WORKER, MASTER_ROLES };
+enum master_role { MASTER_CATALOG, MASTER_AUTH, MASTER_FETCHER, MASTER_WORKER, MASTER_ROLES };
 
 /* What main.c tells about each role; the master knows none of them itself. */
 struct master_role_entry {
@@ -76,6 +77,7 @@ struct master {
     int index_write_fd, index_read_fd;
     void *tally;
     struct recent *recent;
+    struct board *board;
     int started_fd; /* told when we serve (daemonised start); -1: nobody waits */
     time_t started;
     struct loop_timer kill_timer;

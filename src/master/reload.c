@@ -48,14 +48,19 @@ static void reload_close_listeners(struct master *m, const struct conf *conf, co
     }
 }
 
-static void reload_replace(struct master *m, enum master_role role)
+/* Ends the processes of a role and, when it is still `wanted`, starts others. */
+static void reload_replace(struct master *m, enum master_role role, bool wanted)
 {
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++) {
         struct slot *slot = &m->slots[i];
 
         if (slot->role != role || slot->state == SLOT_EMPTY)
             continue;
-        if (slot->pid > 0) {
+        if (!wanted) {
+            loop_timer_cancel(m->loop, &slot->again);
+            slot->state = slot->pid > 0 ? SLOT_DRAINING : SLOT_EMPTY;
+            slot_signal(slot, SIGQUIT);
+        } else if (slot->pid > 0) {
             slot->replace = true;
             slot->state = SLOT_STARTING; /* it is ready again when its successor is */
             slot_signal(slot, SIGQUIT);
@@ -111,7 +116,8 @@ void reload_begin(struct master *m)
     m->conf = conf;
     m->generation++;
     m->phase = MASTER_RELOADING;
-    reload_replace(m, MASTER_CATALOG);
-    reload_replace(m, MASTER_AUTH);
+    reload_replace(m, MASTER_CATALOG, true);
+    reload_replace(m, MASTER_AUTH, true);
+    reload_replace(m, MASTER_FETCHER, m->conf->has_proxies);
     FAIL_POINT(master_replaced);
 }

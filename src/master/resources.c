@@ -270,6 +270,8 @@ int resources_claim(struct master *m)
     if (err == 0)
         err = recent_new(&m->recent);
     if (err == 0)
+        err = board_new(&m->board);
+    if (err == 0)
         err = resources_pid_file(m);
     return err;
 }

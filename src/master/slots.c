@@ -86,10 +86,13 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .index_read_fd = slot->role == MASTER_WORKER ? m->index_read_fd : -1,
         .tally = m->tally,
         .recent = m->recent,
+        .board = m->board,
         .uid = m->uid,
         .gid = m->gid,
     };
 
+    if (slot->role != MASTER_FETCHER)
+        board_protect(m->board);
     if (slot->role != MASTER_WORKER) { /* keys are for those who use them */
         certificates_wipe(&m->certificates, m->conf->connector_count);
         tls_tickets_close(&m->tickets);
