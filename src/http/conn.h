@@ -88,7 +88,8 @@ struct http_server {
     uint64_t id_next;
     char date[40]; /* of the second date_s */
     uint64_t date_s;
-    char *buffer; /* HTTP_BUFFER bytes for bodies on their way to a handler */
+    char *buffer;            /* HTTP_BUFFER bytes for bodies on their way to a handler */
+    struct mem_arena *spare; /* of a request that ended, for the next one; or NULL */
 };
 
 #define HTTP_BUFFER 65536

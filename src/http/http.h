@@ -165,6 +165,9 @@ must_check int http_query_get(struct http_request *r, const char *name, size_t n
 __attribute__((format(printf, 3, 4))) void http_header_add(struct http_request *r, const char *name,
                                                            const char *format, ...);
 
+/* The same with a value that needs no formatting: what every pull does. */
+void http_header_put(struct http_request *r, const char *name, const char *value);
+
 /* Asks for the body now (sends 100 Continue if the client waits for it) — on_body and on_body_end
  * must be set. Call from on_request or any later callback; http_conn reads nothing before. */
 void http_body_start(struct http_request *r);

@@ -94,6 +94,18 @@ static void put_tag(struct db *db, const char *repo, size_t n)
     str_free(&value);
 }
 
+static void put_image(struct db *db, const char *repo, const char *image)
+{
+    struct record_blob record = {.time = 1};
+    struct str value = {0};
+    struct key k;
+
+    record_blob_encode(&value, &record);
+    key_image(&k, 'I', repo, image);
+    put(db, &k, &value);
+    str_free(&value);
+}
+
 int main(int argc, char **argv)
 {
     struct db *db;
@@ -105,6 +117,13 @@ int main(int argc, char **argv)
     tags = strtoul(argv[5], NULL, 10);
     if (db_open(argv[1], &db) != 0)
         client_die("%s cannot be opened", argv[1]);
+    put_image(db, argv[2], TAGGED);
+    for (size_t i = 0; i < IMAGES; i++) {
+        char image[32];
+
+        image_name(i, image);
+        put_image(db, argv[2], image);
+    }
     for (size_t i = 0; i < blobs || i < tags; i++) {
         if (i < blobs)
             put_blob(db, argv[2], argv[3], i);
