@@ -286,8 +286,7 @@ static enum conn_step handle_step(struct http_conn *c)
         response_build_head(c);
         c->state = CONN_RESPOND;
         c->moved = 0;
-        conn_deadline_none(
-            c); /* a window begins when it must wait: most answers never do */
+        conn_deadline_none(c); /* a window begins when it must wait: most answers never do */
         return STEP_STATE;
     }
     if (!conn_body_due(c)) {
