@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define PIECE_BYTES (4u * PIPE_PUT_MAX)
+#define PIECE_BYTES (8u * PIPE_PUT_MAX)
 /* Of full-sized pieces in all pipes of a worker. */
 #define HELD_MAX  (4u << 20)
 #define SPARE_MAX 4
@@ -72,13 +72,13 @@ void pipes_free(struct pipes **pipes_p)
     free(pipes);
 }
 
-/* Full-sized while the limit allows, else for these bytes alone. */
-static void piece_take(struct pipes *pipes, struct piece *piece, size_t len)
+/* Full-sized while the limit allows, else for one read. */
+static void piece_take(struct pipes *pipes, struct piece *piece)
 {
     piece->len = 0;
-    piece->cap = len;
+    piece->cap = PIPE_PUT_MAX;
     if (pipes->held + PIECE_BYTES > HELD_MAX) {
-        piece->data = mem_grow(NULL, len);
+        piece->data = mem_grow(NULL, piece->cap);
         return;
     }
     piece->cap = PIECE_BYTES;
@@ -180,19 +180,29 @@ struct pipe *pipe_new(const struct pipe_setup *setup)
     return p;
 }
 
-bool pipe_put(struct pipe *p, const void *data, size_t len)
+void *pipe_room(struct pipe *p, size_t *len_r)
 {
     struct piece *piece = &p->filling;
 
-    MUST(len <= PIPE_PUT_MAX && (p->busy || p->err == 0));
     if (!piece->data && p->setup.whole > 0) {
         piece->cap = (size_t)p->setup.whole;
         piece->data = mem_grow(NULL, piece->cap);
     } else if (!piece->data) {
-        piece_take(p->setup.pipes, piece, len);
+        piece_take(p->setup.pipes, piece);
     }
-    MUST(len <= piece->cap - piece->len);
-    memcpy(piece->data + piece->len, data, len);
+    *len_r = piece->cap - piece->len;
+    return piece->data + piece->len;
+}
+
+bool pipe_put(struct pipe *p, const void *data, size_t len)
+{
+    struct piece *piece = &p->filling;
+    size_t room;
+    void *at = pipe_room(p, &room);
+
+    MUST(len <= room && (p->busy || p->err == 0));
+    if (at != data)
+        memcpy(at, data, len);
     piece->len += len;
     if (p->setup.whole > 0)
         return true;

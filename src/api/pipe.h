@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The most that one pipe_put may bring. */
+/* The most that one pipe_put may bring from elsewhere than pipe_room. */
 #define PIPE_PUT_MAX 65536
 
 struct pipes;
@@ -42,7 +42,10 @@ struct pipe_setup {
 };
 
 struct pipe *pipe_new(const struct pipe_setup *setup);
-/* Copies. False: nothing more until `ready`. */
+/* Where the next bytes may be put, so that pipe_put need not copy them: at least
+ * PIPE_PUT_MAX of them unless the pipe is a small blob's. */
+void *pipe_room(struct pipe *p, size_t *len_r);
+/* False: nothing more until `ready`. */
 bool pipe_put(struct pipe *p, const void *data, size_t len);
 /* `ready` follows, now or later, when everything is written. */
 void pipe_end(struct pipe *p);

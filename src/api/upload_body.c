@@ -162,6 +162,14 @@ static int body_data(struct http_request *r, const void *data, size_t len)
     return 0;
 }
 
+static void *body_room(struct http_request *r, size_t *len_r)
+{
+    struct api_call *call = r->handler_data;
+    struct upload *u = call->op;
+
+    return pipe_room(u->pipe, len_r);
+}
+
 /* On a thread: the rest of a small body, the digest, the file to its place. */
 static int finish(struct api_call *call)
 {
@@ -321,6 +329,7 @@ void upload_receive(struct api_call *call)
         return;
     }
     call->r->on_body = body_data;
+    call->r->on_body_room = body_room;
     call->r->on_body_end = body_end;
     http_body_start(call->r);
 }

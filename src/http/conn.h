@@ -45,6 +45,7 @@ struct http_conn {
     bool body_paused;  /* not now */
     bool body_refused; /* on_body said no */
     bool body_ended;   /* on_body_end was called */
+    bool body_flows;   /* the last read filled the buffer: more is waiting */
     bool stream_lost;  /* where the next request begins is not known any more */
     uint64_t swallowed;
 

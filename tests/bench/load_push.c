@@ -28,6 +28,7 @@ struct push {
     int port;
     uint64_t bytes;
     double seconds, begin;
+    double *finish; /* of each client: how long the final PUT took */
     _Atomic uint64_t done;
 };
 
@@ -120,7 +121,9 @@ static void push_one(void *ctx, size_t n)
         client_die("PATCH: status %d", r.status);
     finish_target(&r, sources[n].digest, target, sizeof(target));
     snprintf(head, sizeof(head), "PUT %s HTTP/1.1\r\n", target);
+    p->finish[n] = client_now();
     client_must(&c, head, NULL, 0, 201, &r);
+    p->finish[n] = client_now() - p->finish[n];
     client_close(&c);
 }
 
@@ -129,6 +132,7 @@ void load_push(int port, size_t clients, uint64_t bytes)
     struct push p = {.port = port, .bytes = bytes};
     double begin;
 
+    p.finish = calloc(clients + 1, sizeof(*p.finish));
     sources = calloc(clients + 1, sizeof(*sources));
     for (size_t i = 0; i < clients && sources; i++)
         source_new(&sources[i], bytes);
@@ -137,6 +141,8 @@ void load_push(int port, size_t clients, uint64_t bytes)
     printf("mib_s %.1f\n", (double)bytes * (double)clients / (client_now() - begin) / (1 << 20));
     for (size_t i = 0; i < clients && sources; i++)
         free(sources[i].piece);
+    load_print_times("finish", p.finish, clients);
+    free(p.finish);
     free(sources);
 }
 
