@@ -92,6 +92,11 @@ uint32_t io_wants(const struct io *io)
     return io->tls ? tls_session_wants(io->tls) : 0;
 }
 
+bool io_pending(const struct io *io)
+{
+    return io->tls && tls_session_pending(io->tls);
+}
+
 size_t io_unsent(const struct io *io)
 {
     int unsent = 0;

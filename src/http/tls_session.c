@@ -68,6 +68,11 @@ uint32_t tls_session_wants(const struct tls_session *s)
     return s->wants;
 }
 
+bool tls_session_pending(const struct tls_session *s)
+{
+    return SSL_has_pending(s->ssl) == 1;
+}
+
 /* What an SSL call that returned `result` means. `usual`: the event it waits
  * for as a rule. */
 static int session_err(struct tls_session *s, int result, uint32_t usual)
