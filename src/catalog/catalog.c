@@ -41,6 +41,9 @@ static const struct question questions[] = {
     {MSG_MANIFEST_PUT, op_manifest_put, true, false},
     {MSG_MANIFEST_DELETE, op_manifest_delete, true, true},
     {MSG_TAG_DELETE, op_tag_delete, true, false},
+    {MSG_PROXY_LINK, op_proxy_link, true, true},
+    {MSG_TAG_TOUCH, op_tag_touch, true, false},
+    {MSG_TAG_GONE, op_tag_gone, true, false},
     {MSG_TAG_LIST, op_tag_list, false, false},
     {MSG_IMAGE_LIST, op_image_list, false, false},
     {MSG_REFERRER_LIST, op_referrer_list, false, false},
@@ -57,7 +60,7 @@ int catalog_repo(const struct catalog *c, const char *name, size_t *place_r)
 {
     const struct conf_repo *repo = conf_repo_by_name(c->conf, name, strlen(name));
 
-    if (!repo || repo->kind != CONF_HOSTED)
+    if (!repo || repo->kind == CONF_GROUP)
         return ERR_NOT_FOUND;
     *place_r = (size_t)(repo - c->conf->repos);
     return 0;

@@ -4,6 +4,7 @@
 #ifndef ENTREPOT_CATALOG_OPS_H
 #define ENTREPOT_CATALOG_OPS_H
 
+#include "catalog/keys.h"
 #include "catalog/turn.h"
 #include "ipc/msg_push.h"
 
@@ -14,6 +15,11 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
 void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+/* ops_proxy.c; contents in ipc/msg_fetch.h */
+void op_proxy_link(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_tag_touch(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_tag_gone(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 
 /* Reads of what is committed, answered at once. */
 void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
@@ -41,6 +47,14 @@ must_check int op_image_leave(struct catalog *c, size_t repo_place, const char *
  * aside. NOT_FOUND, DAMAGED (not a file), IO. */
 must_check int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
                             uint64_t *size_r);
+/* Links a blob of t->size bytes that lies in the repository's store, and shows it. */
+must_check int op_blob_link(struct catalog *c, size_t repo_place, const struct push_target *t);
+/* NOT_FOUND, DAMAGED. The record's strings point into `value`, the caller's to free. */
+must_check int op_tag_load(struct catalog *c, const struct push_target *t, const char *tag,
+                           struct str *value, struct record_tag *record_r);
+/* Takes a tag away that points to `digest`. */
+void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_target *t,
+                   const char *tag, const struct digest *digest);
 /* Notes that a blob of an image may be garbage from now on. */
 void op_suspect(struct catalog *c, const char *repo, const char *image,
                 const struct digest *digest);

@@ -165,8 +165,7 @@ int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *dige
     return err;
 }
 
-/* Links a blob that lies in the repository's store. */
-static int blob_link(struct catalog *c, size_t repo_place, const struct push_target *t)
+int op_blob_link(struct catalog *c, size_t repo_place, const struct push_target *t)
 {
     struct record_blob record = {.size = t->size, .time = op_now()};
     struct str value = {0};
@@ -214,7 +213,7 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
     if (err == 0)
         err = damage_heal(c, catalog_store_of(c, place), &t.digest);
     if (err == 0)
-        err = blob_link(c, place, &t);
+        err = op_blob_link(c, place, &t);
     msg_put_i32(answer, err);
 }
 
@@ -290,7 +289,7 @@ void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_wr
             err = ERR_NOT_FOUND; /* the client uploads it, and is told about the limit there */
     }
     if (err == 0)
-        err = blob_link(c, place, &m.to);
+        err = op_blob_link(c, place, &m.to);
     msg_put_i32(answer, err);
 }
 

@@ -27,8 +27,8 @@ static bool question_ok(const struct push_manifest *p)
     return true;
 }
 
-static int tag_load(struct catalog *c, const struct push_target *t, const char *tag,
-                    struct str *value, struct record_tag *record_r)
+int op_tag_load(struct catalog *c, const struct push_target *t, const char *tag, struct str *value,
+                struct record_tag *record_r)
 {
     struct key k;
     int err;
@@ -45,7 +45,7 @@ static int tag_policy(struct catalog *c, const struct conf_repo *repo,
 {
     struct str value = {0};
     struct record_tag record;
-    int err = tag_load(c, &p->target, tag, &value, &record);
+    int err = op_tag_load(c, &p->target, tag, &value, &record);
 
     if (err == 0 && !digest_equal(&record.digest, &p->target.digest) &&
         !conf_tag_may_move(repo, tag))
@@ -65,7 +65,7 @@ static int condition_check(struct catalog *c, const struct push_manifest *p)
     if (p->condition == PUSH_ALWAYS)
         return 0;
     if (p->tag_count > 0) {
-        err = tag_load(c, &p->target, p->tags[0], &value, &record);
+        err = op_tag_load(c, &p->target, p->tags[0], &value, &record);
         matches = err == 0 && digest_equal(&record.digest, &p->condition_digest);
     } else {
         key_image(&k, 'M', p->target.repo, p->target.image);
@@ -104,6 +104,8 @@ static int references_check(struct catalog *c, const struct conf_repo *repo,
     int err = 0;
 
     *count_r = 0;
+    if (repo->kind == CONF_PROXY)
+        return 0; /* fetched when somebody asks for it */
     for (size_t i = 0; i < p->manifest.ref_count && *count_r < MISSING_MAX && err == 0; i++) {
         const struct manifest_ref *ref = &p->manifest.refs[i];
         bool child = ref->kind == MANIFEST_REF_CHILD;
@@ -199,15 +201,16 @@ static int tag_move(struct catalog *c, size_t place, const struct push_manifest 
     struct record_tag old;
     struct str value = {0};
     struct key k;
-    int err = tag_load(c, t, tag, &value, &old);
+    int err = op_tag_load(c, t, tag, &value, &old);
 
     if (err == 0 && !digest_equal(&old.digest, &t->digest)) {
         key_tag_on(&k, t, &old.digest, tag);
         db_delete(c->db, k.data, k.len);
     } else if (err == ERR_NOT_FOUND) {
         turn_count(c->turn, place)->tags++;
-    } else if (err == 0 && strcmp(old.media_type, record.media_type) == 0) {
-        goto out; /* it points there already */
+    } else if (err == 0 && strcmp(old.media_type, record.media_type) == 0 &&
+               c->conf->repos[place].kind != CONF_PROXY) {
+        goto out; /* it points there already, and nobody asks since when */
     } else if (err != 0) {
         goto out;
     }
@@ -221,6 +224,20 @@ static int tag_move(struct catalog *c, size_t place, const struct push_manifest 
 out:
     str_free(&value);
     return err;
+}
+
+/* What a proxy's manifest tells before anything else of it is here. */
+static void hints_publish(struct catalog *c, const struct push_manifest *p)
+{
+    const struct push_target *t = &p->target;
+    char text[DIGEST_TEXT_MAX];
+
+    for (uint32_t i = 0; i < p->tag_count; i++)
+        turn_publish(c->turn, INDEX_CHECKED, t->repo, t->image, p->tags[i], op_now(), NULL, NULL);
+    for (size_t i = 0; i < p->manifest.ref_count; i++)
+        turn_publish(c->turn, INDEX_NAMED, t->repo, t->image,
+                     digest_text(&p->manifest.refs[i].digest, text), p->manifest.refs[i].size, NULL,
+                     NULL);
 }
 
 static int manifest_apply(struct catalog *c, size_t place, const struct push_manifest *p)
@@ -238,6 +255,8 @@ static int manifest_apply(struct catalog *c, size_t place, const struct push_man
     for (uint32_t i = 0; i < p->tag_count; i++)
         turn_publish(c->turn, INDEX_TAG, t->repo, t->image, p->tags[i], t->size,
                      p->manifest.media_type, &t->digest);
+    if (c->conf->repos[place].kind == CONF_PROXY)
+        hints_publish(c, p);
     return 0;
 }
 
@@ -371,13 +390,26 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
     msg_put_i32(answer, err);
 }
 
+void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_target *t,
+                   const char *tag, const struct digest *digest)
+{
+    struct key k;
+
+    key_tag_on(&k, t, digest, tag);
+    db_delete(c->db, k.data, k.len);
+    key_image(&k, 'T', t->repo, t->image);
+    key_str(&k, tag);
+    db_delete(c->db, k.data, k.len);
+    turn_count(c->turn, repo_place)->tags--;
+    turn_retract(c->turn, INDEX_TAG, t->repo, t->image, tag);
+}
+
 void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct push_list l; /* repo, image, and the tag as `last` */
     struct push_target t = {0};
     struct record_tag record;
     struct str value = {0};
-    struct key k;
     size_t place = 0;
     int err;
 
@@ -392,16 +424,9 @@ void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_wr
     if (err == 0 && !c->conf->repos[place].delete_allowed)
         err = ERR_UNSUPPORTED;
     if (err == 0)
-        err = tag_load(c, &t, l.last, &value, &record);
-    if (err == 0) {
-        key_tag_on(&k, &t, &record.digest, l.last);
-        db_delete(c->db, k.data, k.len);
-        key_image(&k, 'T', t.repo, t.image);
-        key_str(&k, l.last);
-        db_delete(c->db, k.data, k.len);
-        turn_count(c->turn, place)->tags--;
-        turn_retract(c->turn, INDEX_TAG, t.repo, t.image, l.last);
-    }
+        err = op_tag_load(c, &t, l.last, &value, &record);
+    if (err == 0)
+        op_tag_remove(c, place, &t, l.last, &record.digest);
     str_free(&value);
     msg_put_i32(answer, err);
 }

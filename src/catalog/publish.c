@@ -67,6 +67,23 @@ static bool hidden(struct catalog *c, size_t repo_place, const struct digest *di
            damage_known(c, c->conf->repos[repo_place].store->name, digest);
 }
 
+/* What a manifest of a proxy names, so that a cold blob is asked for where it is. */
+static int publish_named(struct index_writer *writer, const char *repo, const char *image,
+                         const char *value, size_t value_len)
+{
+    struct mem_arena *arena = mem_arena_new();
+    struct record_manifest record;
+    char text[DIGEST_TEXT_MAX];
+    int err = record_manifest_decode(value, value_len, arena, &record);
+
+    for (size_t i = 0; err == 0 && i < record.contents.ref_count; i++)
+        err = index_put(writer, INDEX_NAMED, repo, image,
+                        digest_text(&record.contents.refs[i].digest, text),
+                        record.contents.refs[i].size, NULL, NULL);
+    mem_arena_free(&arena);
+    return err;
+}
+
 /* One key of letter L, M or T into the map and the counts. */
 static int publish_entry(struct catalog *c, struct index_writer *writer, char letter,
                          struct key_reader *key, const char *value, size_t value_len)
@@ -91,8 +108,11 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
         c->counts[place].tags++;
         if (hidden(c, place, &record.digest))
             return 0;
-        return index_put(writer, INDEX_TAG, repo, image, tag, record.size, record.media_type,
-                         &record.digest);
+        err = index_put(writer, INDEX_TAG, repo, image, tag, record.size, record.media_type,
+                        &record.digest);
+        if (err == 0 && c->conf->repos[place].kind == CONF_PROXY)
+            err = index_put(writer, INDEX_CHECKED, repo, image, tag, record.time, NULL, NULL);
+        return err;
     }
     key_get_digest(key, &digest);
     if (key_end(key) != 0)
@@ -115,7 +135,10 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
     c->counts[place].bytes += (int64_t)size;
     if (hidden(c, place, &digest))
         return 0;
-    return index_put(writer, INDEX_MANIFEST, repo, image, text, size, media_type, &digest);
+    err = index_put(writer, INDEX_MANIFEST, repo, image, text, size, media_type, &digest);
+    if (err == 0 && c->conf->repos[place].kind == CONF_PROXY)
+        err = publish_named(writer, repo, image, value, value_len);
+    return err;
 }
 
 static int publish_letter(struct catalog *c, struct index_writer *writer, char letter)

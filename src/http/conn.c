@@ -174,13 +174,14 @@ static void request_begin(struct http_conn *c)
     r->peer = c->peer;
     r->local = c->local;
     r->listener = c->listener;
+    r->file_end = UINT64_MAX;
     r->started_us = now_us();
     r->host = r->method_text = r->target = r->path = "-";
     request_name(server, r->id);
     str_reserve(&r->head, HEAD_USUAL);
     c->active = true;
     c->served = true;
-    c->stream_lost = false;
+    c->stream_lost = c->starved = false;
     c->state = CONN_HANDLE;
     c->moved = 0;
     conn_deadline_none(c);
@@ -378,7 +379,7 @@ static uint32_t conn_interest(const struct http_conn *c)
 {
     uint32_t wants = io_wants(&c->io);
 
-    if ((c->state == CONN_HANDLE && !conn_body_due(c)) || c->warming)
+    if ((c->state == CONN_HANDLE && !conn_body_due(c)) || c->warming || c->starved)
         return 0;
     if (wants != 0)
         return wants;
@@ -408,7 +409,9 @@ void conn_run(struct http_conn *c)
             break;
     }
     c->running = false;
-    if (c->state == CONN_RESPOND && c->deadline_ms == UINT64_MAX)
+    if (c->starved)
+        conn_deadline_none(c); /* not the client's fault */
+    else if (c->state == CONN_RESPOND && c->deadline_ms == UINT64_MAX)
         conn_rate_window(c);
     if (c->state == CONN_DONE)
         conn_free(c);

@@ -54,6 +54,7 @@ struct http_conn {
     size_t segment; /* the one being sent */
     uint64_t segment_at;
     uint64_t warm_until;       /* of this segment: in memory when last looked */
+    bool starved;              /* the file has not grown to here yet */
     struct http_warm *warming; /* a thread reads the next piece; or NULL */
 
     uint64_t moved;      /* bytes of this body, or of this response, so far */

@@ -95,6 +95,7 @@ struct http_request {
     struct str head; /* extra header lines, "Name: value\r\n" */
     struct http_segment *segments;
     size_t segment_count;
+    uint64_t file_end; /* files of the response are growing: they hold bytes up to this offset */
     uint64_t response_length; /* announced Content-Length */
     uint64_t bytes_sent;      /* of the body */
     bool answered;
@@ -193,6 +194,10 @@ void http_answer_segments(struct http_request *r, int status, struct http_segmen
                           size_t count);
 /* For HEAD: announces a length without having the bytes. */
 void http_answer_length(struct http_request *r, int status, uint64_t length);
+/* A file that is being sent has grown: bytes up to `end` are there. Before the answer it tells
+ * that the file grows at all; UINT64_MAX (as it is without a call): it is complete. While there is
+ * nothing to send, the client is not held to any rate. */
+void http_file_grown(struct http_request *r, uint64_t end);
 /* Drops the connection without a clean end. */
 void http_abort(struct http_request *r);
 

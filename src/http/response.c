@@ -223,6 +223,15 @@ void http_answer_length(struct http_request *r, int status, uint64_t length)
     answer(r, status);
 }
 
+void http_file_grown(struct http_request *r, uint64_t end)
+{
+    r->file_end = end;
+    if (!r->conn->starved)
+        return;
+    r->conn->starved = false;
+    conn_kick(r->conn);
+}
+
 static void sent(struct http_conn *c, size_t len)
 {
     size_t of_head = c->out.len - c->out_at;
@@ -260,7 +269,9 @@ static int send_memory(struct http_conn *c, size_t *done_r)
                                         (size_t)(c->r.segments[i].len - at)};
         at = 0;
     }
-    return io_write(&c->io, parts, count, i < c->r.segment_count, done_r);
+    /* What follows at once leaves in the same packet; a growing file may take its time. */
+    return io_write(&c->io, parts, count, i < c->r.segment_count && c->r.file_end == UINT64_MAX,
+                    done_r);
 }
 
 static int send_file(struct http_conn *c, size_t *done_r)
@@ -270,7 +281,13 @@ static int send_file(struct http_conn *c, size_t *done_r)
     uint64_t offset = segment->offset + c->segment_at;
     size_t len = left > FILE_PIECE ? FILE_PIECE : (size_t)left;
 
-    if (c->segment_at >= c->warm_until) {
+    if (offset >= c->r.file_end) {
+        c->starved = true;
+        return ERR_BUSY;
+    }
+    if (len > c->r.file_end - offset)
+        len = (size_t)(c->r.file_end - offset);
+    if (c->segment_at >= c->warm_until && c->r.file_end == UINT64_MAX) {
         c->warm_until = c->segment_at + len;
         if (warm_start(c, segment->fd, offset, len))
             return ERR_BUSY;

@@ -96,7 +96,7 @@ static int take_entry(const struct index_map *map, enum index_kind kind,
     const struct index_record *record;
 
     *entry_r = (struct index_entry){0};
-    if (kind == INDEX_BLOB) {
+    if (index_kind_plain(kind)) {
         entry_r->size = value;
         return 0;
     }

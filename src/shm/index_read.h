@@ -12,7 +12,20 @@
 #include <stddef.h>
 
 /* What an entry is about; part of its key. */
-enum index_kind { INDEX_BLOB = 'B', INDEX_MANIFEST = 'M', INDEX_TAG = 'T' };
+enum index_kind {
+    INDEX_BLOB = 'B',
+    INDEX_MANIFEST = 'M',
+    INDEX_TAG = 'T',
+    /* of proxies only; both are hints */
+    INDEX_CHECKED = 'C', /* ref is a tag; size: when the remote last confirmed it, seconds */
+    INDEX_NAMED = 'N'    /* ref is a digest that a manifest here names; size: as it says */
+};
+
+/* Kinds whose slot holds a number and no record. */
+static inline bool index_kind_plain(enum index_kind kind)
+{
+    return kind == INDEX_BLOB || kind == INDEX_CHECKED || kind == INDEX_NAMED;
+}
 
 /* A read-only map. */
 struct index_map {

@@ -194,7 +194,7 @@ int index_put(struct index_writer *writer, enum index_kind kind, const char *rep
     if (state == INDEX_EMPTY &&
         atomic_load_explicit(&h->slots_used, memory_order_relaxed) >= h->slot_count / 10 * 9)
         return ERR_NO_SPACE;
-    if (kind != INDEX_BLOB) {
+    if (!index_kind_plain(kind)) {
         value = atomic_load_explicit(&slot->value, memory_order_relaxed);
         if (state == INDEX_EMPTY || !record_same(writer, value, size, media_type, digest)) {
             err = record_add(writer, size, media_type, digest, &value);

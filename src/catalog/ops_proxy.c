@@ -1,0 +1,148 @@
+/*
+ * ops_proxy.c - what the fetcher asks about cached content of proxy repositories.
+ *
+ * Runs in the catalog inside a turn (turn.h). Content of a proxy is only ever
+ * shown to an image that the remote has shown to have it: a manifest of the image
+ * names it, or the remote has just said so.
+ */
+#include "catalog/ops.h"
+
+#include "catalog/keys.h"
+#include "catalog/scrub.h"
+#include "oci/name.h"
+
+#include <string.h>
+
+static int proxy_place(struct catalog *c, const char *repo, size_t *place_r)
+{
+    int err = catalog_repo(c, repo, place_r);
+
+    return err == 0 && c->conf->repos[*place_r].kind != CONF_PROXY ? ERR_UNSUPPORTED : err;
+}
+
+/* Does a manifest of the image name it? */
+static int named(struct catalog *c, const struct push_target *t, bool *named_r)
+{
+    struct key k;
+    struct db_walk *walk;
+
+    *named_r = false;
+    key_image(&k, 'K', t->repo, t->image);
+    key_digest(&k, &t->digest);
+    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && !*named_r;
+         db_walk_next(walk)) {
+        size_t len;
+        const char *key = db_walk_key(walk, &len);
+
+        *named_r = db_get(c->db, key, len, NULL) == 0;
+    }
+    return db_walk_free(&walk);
+}
+
+/* The bytes that lie in the store, whoever brought them. */
+static int stored(struct catalog *c, size_t place, struct push_target *t)
+{
+    const char *store = c->conf->repos[place].store->name;
+    struct record_blob record = {0};
+    struct str value = {0};
+    struct key k;
+    int err;
+
+    key_blob(&k, store, &t->digest);
+    err = db_get(c->db, k.data, k.len, &value);
+    if (err == 0)
+        err = record_blob_decode(value.data, value.len, &record);
+    str_free(&value);
+    if (err == 0 && damage_known(c, store, &t->digest))
+        err = ERR_NOT_FOUND;
+    if (err == 0)
+        err = op_blob_file(c, place, &t->digest, &t->size);
+    return err == 0 && t->size != record.size ? ERR_NOT_FOUND : err;
+}
+
+void op_proxy_link(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_target t;
+    size_t place = 0;
+    bool may = false;
+    uint8_t proven;
+    int err;
+
+    push_target_get(question, &t);
+    proven = msg_get_u8(question);
+    err = msg_end(question);
+    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = proxy_place(c, t.repo, &place);
+    if (err == 0 && !proven) {
+        err = named(c, &t, &may);
+        if (err == 0 && !may)
+            err = ERR_NOT_FOUND;
+    }
+    if (err == 0)
+        err = stored(c, place, &t);
+    if (err == 0)
+        err = op_blob_link(c, place, &t);
+    msg_put_i32(answer, err);
+    if (err == 0)
+        msg_put_u64(answer, t.size);
+}
+
+/* TAG_TOUCH, TAG_GONE: the tag, and its record when it stands where the question says. */
+static int tag_get(struct catalog *c, struct msg_reader *question, struct push_target *t_r,
+                   const char **tag_r, size_t *place_r, struct str *value,
+                   struct record_tag *record_r)
+{
+    int err;
+
+    push_target_get(question, t_r);
+    *tag_r = msg_get_str(question, NAME_TAG_MAX);
+    err = msg_end(question);
+    if (err == 0 &&
+        (!op_target_ok(t_r) || t_r->digest.alg == 0 || !name_tag_ok(*tag_r, strlen(*tag_r))))
+        err = ERR_PROTOCOL;
+    if (err == 0)
+        err = proxy_place(c, t_r->repo, place_r);
+    if (err == 0)
+        err = op_tag_load(c, t_r, *tag_r, value, record_r);
+    return err == 0 && !digest_equal(&record_r->digest, &t_r->digest) ? ERR_NOT_FOUND : err;
+}
+
+void op_tag_touch(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct str value = {0}, changed = {0};
+    struct record_tag record;
+    struct push_target t;
+    const char *tag;
+    size_t place;
+    struct key k;
+    int err = tag_get(c, question, &t, &tag, &place, &value, &record);
+
+    if (err == 0) {
+        record.time = op_now();
+        record_tag_encode(&changed, &record);
+        key_image(&k, 'T', t.repo, t.image);
+        key_str(&k, tag);
+        db_put(c->db, k.data, k.len, changed.data, changed.len);
+        turn_publish(c->turn, INDEX_CHECKED, t.repo, t.image, tag, record.time, NULL, NULL);
+    }
+    str_free(&changed);
+    str_free(&value);
+    msg_put_i32(answer, err);
+}
+
+void op_tag_gone(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct str value = {0};
+    struct record_tag record;
+    struct push_target t;
+    const char *tag;
+    size_t place;
+    int err = tag_get(c, question, &t, &tag, &place, &value, &record);
+
+    if (err == 0)
+        op_tag_remove(c, place, &t, tag, &record.digest);
+    str_free(&value);
+    msg_put_i32(answer, err);
+}
