@@ -126,6 +126,44 @@ static void dispatch(struct api_call *call)
     }
 }
 
+/* Pushes into a group land in one member; what a remote has changes there alone. */
+static bool writes_allowed(struct api_call *call)
+{
+    const struct conf_repo *repo = call->route.repo;
+    bool uploads = call->route.kind == ROUTE_UPLOADS || call->route.kind == ROUTE_UPLOAD;
+
+    if (!repo || repo->kind == CONF_HOSTED || !call->route.image || (!uploads && reads(call->r)))
+        return true;
+    if (repo->kind == CONF_GROUP && repo->group->push_to &&
+        (uploads || call->r->method != HTTP_DELETE)) {
+        call->group = repo;
+        call->route.repo = repo->group->push_to;
+        if (call->route.repo->online)
+            return true;
+        problem_answer(call->r, PROBLEM_UNAVAILABLE,
+                       "repository %s, where group %s keeps what is "
+                       "pushed, is offline",
+                       call->route.repo->name, repo->name);
+        return false;
+    }
+    http_header_add(call->r, "Allow", "GET, HEAD");
+    if (call->r->method == HTTP_DELETE)
+        problem_answer(call->r, PROBLEM_UNSUPPORTED,
+                       "repository %s is a %s: delete in the hosted repository itself", repo->name,
+                       repo->kind == CONF_GROUP ? "group" : "proxy");
+    else if (repo->kind == CONF_GROUP)
+        problem_answer(call->r, PROBLEM_UNSUPPORTED,
+                       "group %s takes no pushes: set push_to in its configuration, or push to "
+                       "a hosted repository",
+                       repo->name);
+    else
+        problem_answer(call->r, PROBLEM_UNSUPPORTED,
+                       "repository %s is a proxy of a remote registry and takes no pushes: push "
+                       "to a hosted repository, or to a group with push_to",
+                       repo->name);
+    return false;
+}
+
 void api_handle(struct api *api, struct http_request *r)
 {
     struct api_call *call = call_new(api, r);
@@ -142,6 +180,8 @@ void api_handle(struct api *api, struct http_request *r)
         problem_answer(r, PROBLEM_UNAVAILABLE, "repository %s is offline", call->route.repo->name);
         return;
     }
+    if (!writes_allowed(call))
+        return;
     dispatch(call);
 }
 

@@ -23,13 +23,17 @@ struct api_hashes;
 struct pipes;
 struct hot;
 struct hot_object;
+struct follows;
+struct adopt;
 
 struct api {
     const struct conf *conf;
     struct loop *loop;
     struct pool *pool;
     struct link *catalog;
-    struct index_map index; /* header NULL: none yet */
+    struct link *fetcher;    /* NULL: no proxy is configured */
+    struct follows *follows; /* the same */
+    struct index_map index;  /* header NULL: none yet */
     struct store stores[INDEX_STORES_MAX];
     struct tally_page *tally;
     struct recent *recent;     /* marked when a client is told that it is here */
@@ -42,6 +46,7 @@ struct api_call {
     struct api *api;
     struct http_request *r;
     struct route route;
+    const struct conf_repo *group; /* a push that came through this one; else NULL */
     struct ask ask;
     struct pool_job job;
     int fd;                                /* closed at the end; -1: none */
@@ -49,6 +54,8 @@ struct api_call {
     struct str body;                       /* of a built answer or of a request; freed at the end */
     void *op;                              /* the handler's own, in the arena */
     void (*finish)(struct api_call *call); /* releases what `op` holds; or NULL */
+    struct adopt *adopt;                   /* adopt.c's own; or NULL */
+    void *finish_data;                     /* for `finish`, where `op` is something else */
 };
 
 void api_handle(struct api *api, struct http_request *r);

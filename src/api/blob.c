@@ -4,7 +4,7 @@
  * Runs in workers. A pull of what is here asks no other process: the shared
  * index says whether this image has the blob, the file gives its bytes.
  */
-#include "api/api.h"
+#include "api/blob.h"
 
 #include "api/hot.h"
 #include "base/file.h"
@@ -17,13 +17,7 @@
 
 #define BOUNDARY_BYTES 16
 
-struct blob_read {
-    struct digest digest;
-    char text[DIGEST_TEXT_MAX];
-    uint64_t size;
-};
-
-static void add_blob_headers(struct api_call *call, const struct blob_read *blob)
+void blob_add_headers(struct api_call *call, const struct blob_read *blob)
 {
     http_header_put(call->r, "Docker-Content-Digest", blob->text);
     http_header_add(call->r, "ETag", "\"%s\"", blob->text);
@@ -52,10 +46,13 @@ static void answer_unreadable(struct api_call *call, const struct blob_read *blo
 static struct http_segment piece_of(const struct api_call *call, uint64_t first, uint64_t len)
 {
     const struct hot_object *object = call->object;
+    const struct blob_read *blob = call->op;
 
-    if (object->data)
+    if (object && object->data)
         return (struct http_segment){.data = object->data + first, .fd = -1, .len = len};
-    return (struct http_segment){.fd = object->fd, .offset = first, .len = len};
+    if (object)
+        return (struct http_segment){.fd = object->fd, .offset = first, .len = len};
+    return (struct http_segment){.fd = blob->fd, .offset = first - blob->base, .len = len};
 }
 
 static void answer_whole(struct api_call *call, const struct blob_read *blob)
@@ -63,7 +60,7 @@ static void answer_whole(struct api_call *call, const struct blob_read *blob)
     struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
 
     http_header_put(call->r, "Content-Type", "application/octet-stream");
-    add_blob_headers(call, blob);
+    blob_add_headers(call, blob);
     *segment = piece_of(call, 0, blob->size);
     http_answer_segments(call->r, 200, segment, blob->size > 0 ? 1 : 0);
 }
@@ -74,7 +71,7 @@ static void answer_one_range(struct api_call *call, const struct blob_read *blob
     struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
 
     http_header_put(call->r, "Content-Type", "application/octet-stream");
-    add_blob_headers(call, blob);
+    blob_add_headers(call, blob);
     http_header_add(call->r, "Content-Range", "bytes %llu-%llu/%llu",
                     (unsigned long long)range->first, (unsigned long long)range->last,
                     (unsigned long long)blob->size);
@@ -104,20 +101,40 @@ static void answer_ranges(struct api_call *call, const struct blob_read *blob,
     text = mem_arena_printf(arena, "\r\n--%s--\r\n", boundary);
     segments[2 * count] = (struct http_segment){.data = text, .fd = -1, .len = strlen(text)};
     http_header_add(call->r, "Content-Type", "multipart/byteranges; boundary=%s", boundary);
-    add_blob_headers(call, blob);
+    blob_add_headers(call, blob);
     http_answer_segments(call->r, 206, segments, 2 * count + 1);
 }
 
-static void answer_content(struct api_call *call, const struct blob_read *blob)
+static enum range_result ranges_of(struct api_call *call, const struct blob_read *blob,
+                                   uint64_t size, struct range *ranges, size_t *count_r)
 {
     const char *header = http_header_get(call->r, "Range");
     const char *if_range = http_header_get(call->r, "If-Range");
-    struct range ranges[RANGE_MAX];
-    size_t count = 0;
 
     if (call->r->method == HTTP_HEAD || (if_range && !range_etag_matches(if_range, blob->text)))
         header = NULL;
-    switch (range_parse(header, blob->size, ranges, &count)) {
+    return range_parse(header, size, ranges, count_r);
+}
+
+bool blob_single_range(struct api_call *call, uint64_t size, uint64_t *first_r, uint64_t *last_r)
+{
+    struct range ranges[RANGE_MAX];
+    size_t count = 0;
+
+    if (ranges_of(call, call->op, size, ranges, &count) != RANGE_SATISFIABLE || count != 1)
+        return false;
+    *first_r = ranges[0].first;
+    *last_r = ranges[0].last;
+    return true;
+}
+
+void blob_answer(struct api_call *call)
+{
+    const struct blob_read *blob = call->op;
+    struct range ranges[RANGE_MAX];
+    size_t count = 0;
+
+    switch (ranges_of(call, blob, blob->size, ranges, &count)) {
     case RANGE_UNSATISFIABLE:
         http_header_add(call->r, "Content-Range", "bytes */%llu", (unsigned long long)blob->size);
         problem_answer(call->r, PROBLEM_RANGE, NULL);
@@ -125,6 +142,8 @@ static void answer_content(struct api_call *call, const struct blob_read *blob)
     case RANGE_SATISFIABLE:
         if (count == 1)
             answer_one_range(call, blob, &ranges[0]);
+        else if (blob->share.follow)
+            break; /* parts may lie far ahead of what is there: all of it, in order */
         else
             answer_ranges(call, blob, ranges, count);
         return;
@@ -136,43 +155,101 @@ static void answer_content(struct api_call *call, const struct blob_read *blob)
 
 static void blob_here(struct api_call *call, int err)
 {
-    const struct blob_read *blob = call->op;
+    struct blob_read *blob = call->op;
 
-    if (err != 0)
-        answer_unreadable(call, blob, err);
-    else
-        answer_content(call, blob);
+    if (err == 0) {
+        blob_answer(call);
+        return;
+    }
+    if (call->route.repo->kind == CONF_PROXY && !blob->fetched &&
+        (err == ERR_NOT_FOUND || err == ERR_DAMAGED || err == ERR_MISMATCH)) {
+        blob->fetched = true;
+        api_tell_damaged(call, &blob->digest);
+        blob_cold(call);
+        return;
+    }
+    answer_unreadable(call, blob, err);
+}
+
+/* The first member whose index entry says that it is there. */
+static int local_find(struct api_call *call, struct blob_read *blob, struct index_entry *entry_r)
+{
+    struct members *m = &blob->members;
+
+    for (m->at = 0; m->at < m->count; m->at++) {
+        const struct conf_repo *repo = m->repos[m->at];
+        int err;
+
+        /* First this, then the look: see shm/recent.h. */
+        recent_mark(call->api->recent, repo->name, call->route.image, &blob->digest,
+                    (uint64_t)time(NULL));
+        err = index_find(&call->api->index, INDEX_BLOB, repo->name, call->route.image, blob->text,
+                         entry_r);
+        if (err == 0)
+            call->route.repo = repo;
+        if (err != ERR_NOT_FOUND)
+            return err;
+    }
+    return ERR_NOT_FOUND;
+}
+
+bool blob_answer_local(struct api_call *call)
+{
+    struct blob_read *blob = call->op;
+    struct index_entry entry;
+    const char *if_none_match = http_header_get(call->r, "If-None-Match");
+    int err = local_find(call, blob, &entry);
+
+    if (err == ERR_NOT_FOUND)
+        return false;
+    if (err != 0) {
+        problem_answer(call->r, problem_from_err(err), NULL);
+        return true;
+    }
+    blob->size = entry.size;
+    if (if_none_match && range_etag_matches(if_none_match, blob->text)) {
+        blob_add_headers(call, blob);
+        http_answer_empty(call->r, 304);
+    } else {
+        api_object(call, &blob->digest, blob->size, false, blob_here);
+    }
+    return true;
+}
+
+/* HEAD is how clients ask, before a push, what they need not upload. In a group that
+ * takes pushes only that counts which the pushed manifest can refer to: what lies here
+ * and in the store where pushes go (adopt.c). */
+static bool keep_for_push(struct members *m)
+{
+    size_t kept = 0;
+
+    if (!m->group || !m->group->group->push_to)
+        return false;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->repos[i]->store == m->group->group->push_to->store)
+            m->repos[kept++] = m->repos[i];
+    m->count = kept;
+    return true;
 }
 
 static void blob_read(struct api_call *call)
 {
     struct blob_read *blob = mem_arena_alloc(call->r->arena, sizeof(*blob));
-    struct index_entry entry;
-    const char *if_none_match;
-    int err;
+    bool for_push;
 
     call->op = blob;
+    blob->fd = -1;
     if (!api_digest(call, call->route.ref, &blob->digest))
         return;
     digest_text(&blob->digest, blob->text);
-    /* First this, then the look: see shm/recent.h. */
-    recent_mark(call->api->recent, call->route.repo->name, call->route.image, &blob->digest,
-                (uint64_t)time(NULL));
-    err = index_find(&call->api->index, INDEX_BLOB, call->route.repo->name, call->route.image,
-                     blob->text, &entry);
-    if (err != 0) {
-        problem_answer(call->r, err == ERR_NOT_FOUND ? PROBLEM_BLOB_UNKNOWN : problem_from_err(err),
-                       NULL);
+    members_find(call, call->route.repo, call->route.image, &blob->members);
+    for_push = call->r->method == HTTP_HEAD && keep_for_push(&blob->members);
+    if (blob_answer_local(call))
         return;
-    }
-    blob->size = entry.size;
-    if_none_match = http_header_get(call->r, "If-None-Match");
-    if (if_none_match && range_etag_matches(if_none_match, blob->text)) {
-        add_blob_headers(call, blob);
-        http_answer_empty(call->r, 304);
-        return;
-    }
-    api_object(call, &blob->digest, blob->size, false, blob_here);
+    if (for_push)
+        problem_answer(call->r, PROBLEM_BLOB_UNKNOWN, NULL);
+    else
+        blob_cold(call);
 }
 
 static void blob_deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)

@@ -3,7 +3,7 @@
  *
  * Runs in workers; the catalog has the order, the worker makes the JSON.
  */
-#include "api/api.h"
+#include "api/lists.h"
 
 #include "base/json.h"
 #include "base/mem.h"
@@ -13,19 +13,11 @@
 
 /* Asked pages are at most this long; without `n` all comes that fits one answer of the catalog. */
 #define PAGE_MAX      1000
-#define PAGE_ABSENT   100000
 #define REFERRERS_MAX 1000
 #define TEXT_MAX      (MSG_MAX / 2)
 
-struct list {
-    uint32_t n;
-    bool n_given;
-    const char *last;
-    struct push_referrers referrers; /* referrers only */
-};
-
 /* Link: <...?last=X&n=K>; rel="next". Clients cut at the first ';': everything is encoded. */
-static void add_link(struct api_call *call, const char *what, const char *last)
+void list_add_link(struct api_call *call, const char *what, const char *last)
 {
     const struct list *l = call->op;
     struct str link = {0};
@@ -76,8 +68,20 @@ static void answer_names(struct api_call *call, struct msg_reader *reply, const 
     }
     str_puts(&call->body, "]}");
     if (more && *last && l->n > 0)
-        add_link(call, what, last);
+        list_add_link(call, what, last);
     api_answer_json(call, "application/json");
+}
+
+void list_begin_tags(struct api_call *call)
+{
+    str_puts(&call->body, "{\"name\":");
+    json_append_string(&call->body, mem_arena_printf(call->r->arena, "%s%s",
+                                                     strcmp(call->route.base, "/v2/") != 0 &&
+                                                             call->route.base[1] == 'v'
+                                                         ? call->route.base + 4
+                                                         : "",
+                                                     call->route.image));
+    str_puts(&call->body, ",\"tags\":[");
 }
 
 static void tags_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
@@ -90,14 +94,7 @@ static void tags_done(struct ask *ask, int err, struct msg_reader *reply, int fd
                        NULL);
         return;
     }
-    str_puts(&call->body, "{\"name\":");
-    json_append_string(&call->body, mem_arena_printf(call->r->arena, "%s%s",
-                                                     strcmp(call->route.base, "/v2/") != 0 &&
-                                                             call->route.base[1] == 'v'
-                                                         ? call->route.base + 4
-                                                         : "",
-                                                     call->route.image));
-    str_puts(&call->body, ",\"tags\":[");
+    list_begin_tags(call);
     answer_names(call, reply, "tags/list");
 }
 
@@ -115,13 +112,17 @@ static struct list *list_new(struct api_call *call, uint32_t absent, uint32_t ma
 
 void api_tags(struct api_call *call)
 {
-    struct list *l = list_new(call, PAGE_ABSENT, PAGE_MAX);
+    struct list *l = list_new(call, LIST_ABSENT, PAGE_MAX);
     struct push_list q = {.repo = call->route.repo->name, .image = call->route.image};
 
     if (!l)
         return;
     if (strlen(l->last) > NAME_TAG_MAX) {
         problem_answer(call->r, PROBLEM_PARAMETER, "parameter last is longer than any tag");
+        return;
+    }
+    if (call->route.repo->kind != CONF_HOSTED) {
+        list_merge_tags(call);
         return;
     }
     q.last = l->last;
@@ -145,13 +146,17 @@ static void catalog_done(struct ask *ask, int err, struct msg_reader *reply, int
 
 void api_catalog(struct api_call *call)
 {
-    struct list *l = list_new(call, PAGE_ABSENT, PAGE_MAX);
+    struct list *l = list_new(call, LIST_ABSENT, PAGE_MAX);
     struct push_list q = {.repo = call->route.repo ? call->route.repo->name : "", .image = ""};
 
     if (!l)
         return;
     if (strlen(l->last) > 2 * NAME_IMAGE_MAX) {
         problem_answer(call->r, PROBLEM_PARAMETER, "parameter last is longer than any name");
+        return;
+    }
+    if (call->route.repo && call->route.repo->kind != CONF_HOSTED) {
+        list_merge_images(call);
         return;
     }
     q.last = l->last;
@@ -175,21 +180,30 @@ static void append_annotations(struct str *body, const struct manifest *m)
     str_putc(body, '}');
 }
 
-static void append_referrer(struct api_call *call, struct msg_reader *reply, char *text)
+static bool type_wanted(const struct push_referrers *q, const char *type)
 {
-    struct str *body = &call->body;
+    for (uint32_t i = 0; i < q->type_count; i++)
+        if (type && strcmp(q->types[i], type) == 0)
+            return true;
+    return q->type_count == 0;
+}
+
+bool list_append_referrer(struct api_call *call, struct msg_reader *reply, struct str *body,
+                          struct digest *digest_r)
+{
+    const struct list *l = call->op;
+    char text[DIGEST_TEXT_MAX];
     struct manifest m;
-    struct digest digest;
     uint64_t size;
 
-    msg_get_digest(reply, false, &digest);
+    msg_get_digest(reply, false, digest_r);
     size = msg_get_u64(reply);
     push_contents_get(reply, call->r->arena, &m);
-    if (reply->bad)
-        return;
+    if (reply->bad || !type_wanted(&l->referrers, m.artifact_type))
+        return false;
     str_puts(body, "{\"mediaType\":");
     json_append_string(body, m.media_type);
-    str_printf(body, ",\"digest\":\"%s\",\"size\":%llu", digest_text(&digest, text),
+    str_printf(body, ",\"digest\":\"%s\",\"size\":%llu", digest_text(digest_r, text),
                (unsigned long long)size);
     if (m.artifact_type) {
         str_puts(body, ",\"artifactType\":");
@@ -197,13 +211,24 @@ static void append_referrer(struct api_call *call, struct msg_reader *reply, cha
     }
     append_annotations(body, &m);
     str_putc(body, '}');
+    return true;
+}
+
+const char *list_referrers_path(struct api_call *call)
+{
+    const struct list *l = call->op;
+    char subject[DIGEST_TEXT_MAX];
+
+    return mem_arena_printf(call->r->arena, "referrers/%s",
+                            digest_text(&l->referrers.subject.digest, subject));
 }
 
 static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct api_call *call = api_call_of_ask(ask);
     struct list *l = call->op;
-    char text[DIGEST_TEXT_MAX] = "", subject[DIGEST_TEXT_MAX];
+    struct digest last = {0};
+    char text[DIGEST_TEXT_MAX];
     uint32_t count;
     bool more;
 
@@ -219,7 +244,7 @@ static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, i
     for (uint32_t i = 0; i < count && !reply->bad; i++) {
         if (i > 0)
             str_putc(&call->body, ',');
-        append_referrer(call, reply, text);
+        list_append_referrer(call, reply, &call->body, &last);
     }
     if (msg_end(reply) != 0) {
         problem_answer(call->r, PROBLEM_INTERNAL, NULL);
@@ -228,11 +253,8 @@ static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, i
     str_puts(&call->body, "]}");
     if (l->referrers.type_count > 0)
         http_header_add(call->r, "OCI-Filters-Applied", "artifactType");
-    if (more && *text)
-        add_link(call,
-                 mem_arena_printf(call->r->arena, "referrers/%s",
-                                  digest_text(&l->referrers.subject.digest, subject)),
-                 text);
+    if (more && last.alg != 0)
+        list_add_link(call, list_referrers_path(call), digest_text(&last, text));
     api_answer_json(call, MANIFEST_TYPE_OCI_INDEX);
 }
 
@@ -271,6 +293,10 @@ void api_referrers(struct api_call *call)
         return;
     if (*l->last && !api_digest(call, l->last, &q->last))
         return;
+    if (call->route.repo->kind != CONF_HOSTED) {
+        list_merge_referrers(call);
+        return;
+    }
     push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), q);
     api_ask(call, referrers_done);
 }

@@ -6,7 +6,7 @@
  * manifest, tags and back-references in one batch. A crash between the two
  * leaves an orphan file.
  */
-#include "api/api.h"
+#include "api/adopt.h"
 
 #include "base/fail.h"
 #include "base/log.h"
@@ -101,12 +101,14 @@ static bool take_condition(struct api_call *call, struct manifest_put *p)
 }
 
 /* What is missing here needs no writing and no question; the catalog looks again. */
-static bool references_here(struct api_call *call, const struct manifest_put *p)
+static size_t references_missing(struct api_call *call, const struct manifest_put *p,
+                                 struct digest **missing_r)
 {
     const struct manifest *m = &p->push.manifest;
     struct digest *missing = mem_arena_alloc(call->r->arena, MISSING_MAX * sizeof(*missing));
     size_t count = 0;
 
+    *missing_r = missing;
     for (size_t i = 0; i < m->ref_count && count < MISSING_MAX; i++) {
         const struct manifest_ref *ref = &m->refs[i];
         bool child = ref->kind == MANIFEST_REF_CHILD;
@@ -124,9 +126,7 @@ static bool references_here(struct api_call *call, const struct manifest_put *p)
             continue;
         missing[count++] = ref->digest;
     }
-    if (count > 0)
-        problem_missing(call->r, missing, count);
-    return count == 0;
+    return count;
 }
 
 static void answer_redeploy_denied(struct api_call *call, const char *tag)
@@ -165,7 +165,7 @@ static bool acceptable(struct api_call *call, const struct manifest_put *p)
         answer_quota(call);
         return false;
     }
-    return references_here(call, p);
+    return true;
 }
 
 static void answer_created(struct api_call *call)
@@ -258,6 +258,25 @@ static const char *content_type(struct api_call *call)
     return mem_arena_strndup(call->r->arena, value ? value : "", len);
 }
 
+static void references_check(struct api_call *call)
+{
+    struct manifest_put *p = call->op;
+    struct digest *missing;
+    size_t count = references_missing(call, p, &missing);
+
+    if (count > 0 && call->group && !call->adopt) {
+        adopt_blobs(call, missing, count, references_check);
+        return;
+    }
+    if (count > 0) {
+        problem_missing(call->r, missing, count);
+        return;
+    }
+    call->job.work = write_work;
+    call->job.done = write_done;
+    pool_submit(call->api->pool, &call->job);
+}
+
 static void body_complete(struct api_call *call)
 {
     struct manifest_put *p = call->op;
@@ -277,11 +296,8 @@ static void body_complete(struct api_call *call)
         problem_answer(call->r, PROBLEM_MANIFEST_INVALID, "%s", reason);
         return;
     }
-    if (!acceptable(call, p))
-        return;
-    call->job.work = write_work;
-    call->job.done = write_done;
-    pool_submit(call->api->pool, &call->job);
+    if (acceptable(call, p))
+        references_check(call);
 }
 
 static void answer_too_big(struct api_call *call)

@@ -6,7 +6,7 @@
  * nothing. The bytes are hashed when they are read: a damaged file is never
  * served as the manifest it once was.
  */
-#include "api/api.h"
+#include "api/upstream.h"
 
 #include "api/hot.h"
 #include "base/log.h"
@@ -15,6 +15,7 @@
 #include "oci/name.h"
 
 #include <string.h>
+#include <time.h>
 
 struct manifest_read {
     struct digest digest;
@@ -22,7 +23,12 @@ struct manifest_read {
     const char *media_type;
     uint64_t size;
     bool by_digest;
+    bool cold;    /* by digest: no member has it here, the remotes are asked */
+    bool fetched; /* a remote was asked because the file is missing or damaged here */
+    struct members members;
 };
+
+static void find_next(struct api_call *call);
 
 static void add_manifest_headers(struct api_call *call, const struct manifest_read *m)
 {
@@ -47,25 +53,17 @@ static bool reference_ok(struct api_call *call, bool *is_digest_r, struct digest
     return false;
 }
 
-static bool manifest_find(struct api_call *call, struct manifest_read *m)
+static bool fresh(const struct api_call *call, const struct conf_repo *repo)
 {
-    struct index_entry entry;
-    int err;
+    struct index_entry checked;
+    uint64_t now = (uint64_t)time(NULL);
 
-    if (!reference_ok(call, &m->by_digest, &m->digest))
+    if (repo->kind != CONF_PROXY)
+        return true;
+    if (index_find(&call->api->index, INDEX_CHECKED, repo->name, call->route.image, call->route.ref,
+                   &checked) != 0)
         return false;
-    err = index_find(&call->api->index, m->by_digest ? INDEX_MANIFEST : INDEX_TAG,
-                     call->route.repo->name, call->route.image, call->route.ref, &entry);
-    if (err != 0) {
-        problem_answer(
-            call->r, err == ERR_NOT_FOUND ? PROBLEM_MANIFEST_UNKNOWN : problem_from_err(err), NULL);
-        return false;
-    }
-    m->digest = *entry.digest;
-    m->size = entry.size;
-    m->media_type = mem_arena_strdup(call->r->arena, entry.media_type);
-    digest_text(&m->digest, m->text);
-    return true;
+    return now < checked.size || (now - checked.size) * 1000 < repo->proxy->tag_ttl_ms;
 }
 
 static void answer_unreadable(struct api_call *call, const struct manifest_read *m, int err)
@@ -84,8 +82,18 @@ static void answer_unreadable(struct api_call *call, const struct manifest_read 
 
 static void manifest_here(struct api_call *call, int err)
 {
-    const struct manifest_read *m = call->op;
+    struct manifest_read *m = call->op;
 
+    if (call->route.repo->kind == CONF_PROXY && !m->fetched &&
+        (err == ERR_NOT_FOUND || err == ERR_DAMAGED || err == ERR_MISMATCH)) {
+        m->fetched = m->cold = true;
+        m->by_digest = true; /* the tag stands; only the bytes are missing */
+        api_tell_damaged(call, &m->digest);
+        call->route.ref = mem_arena_strdup(call->r->arena, m->text);
+        m->members.at = 0;
+        find_next(call);
+        return;
+    }
     if (err != 0) {
         answer_unreadable(call, m, err);
         return;
@@ -97,20 +105,110 @@ static void manifest_here(struct api_call *call, int err)
         http_answer_length(call->r, 200, m->size);
 }
 
-void api_manifest_read(struct api_call *call)
+static void found(struct api_call *call, const struct digest *digest, uint64_t size,
+                  const char *media_type)
 {
-    struct manifest_read *m = mem_arena_alloc(call->r->arena, sizeof(*m));
+    struct manifest_read *m = call->op;
     const char *if_none_match = http_header_get(call->r, "If-None-Match");
 
-    call->op = m;
-    if (!manifest_find(call, m))
-        return;
+    call->route.repo = m->members.repos[m->members.at];
+    m->digest = *digest;
+    m->size = size;
+    m->media_type = mem_arena_strdup(call->r->arena, media_type);
+    digest_text(&m->digest, m->text);
+    if (call->route.repo->kind == CONF_PROXY) /* what is used stays longest */
+        recent_mark(call->api->recent, call->route.repo->name, call->route.image, digest,
+                    (uint64_t)time(NULL));
     if (if_none_match && range_etag_matches(if_none_match, m->text)) {
         add_manifest_headers(call, m);
         http_answer_empty(call->r, 304);
         return;
     }
     api_object(call, &m->digest, m->size, true, manifest_here);
+}
+
+static void fetched(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+    struct manifest_read *m = call->op;
+    struct fetch_manifest answer;
+    struct fetch_failure why;
+
+    err = upstream_reply_err(err, reply, fd, &why);
+    if (err == 0)
+        fetch_manifest_get(reply, &answer);
+    if (err == 0 && msg_end(reply) != 0)
+        err = ERR_UNAVAILABLE;
+    if (err == 0) {
+        if (answer.stale)
+            http_header_add(call->r, "Warning", "299 - \"%s\"",
+                            upstream_quotable(call, answer.reason));
+        found(call, &answer.digest, answer.size, answer.media_type);
+        return;
+    }
+    if (err != ERR_NOT_FOUND && !members_failed(call, &m->members, err, &why)) {
+        upstream_answer(call, &m->members, PROBLEM_MANIFEST_UNKNOWN);
+        return;
+    }
+    m->members.at++;
+    find_next(call);
+}
+
+static void ask_remote(struct api_call *call)
+{
+    struct manifest_read *m = call->op;
+    struct msg_writer *w = upstream_ask_begin(call, MSG_FETCH_MANIFEST);
+
+    msg_put_str(w, m->members.repos[m->members.at]->name);
+    msg_put_str(w, call->route.image);
+    msg_put_str(w, call->route.ref);
+    upstream_ask(call, fetched);
+}
+
+/* Member by member. A digest is looked for in all that is here before any remote
+ * is asked; a tag belongs to the first member that has it. */
+static void find_next(struct api_call *call)
+{
+    struct manifest_read *m = call->op;
+    struct members *members = &m->members;
+
+    for (;; members->at = 0, m->cold = true) {
+        for (; members->at < members->count; members->at++) {
+            const struct conf_repo *repo = members->repos[members->at];
+            struct index_entry entry;
+            int err = m->cold
+                          ? ERR_NOT_FOUND
+                          : index_find(&call->api->index, m->by_digest ? INDEX_MANIFEST : INDEX_TAG,
+                                       repo->name, call->route.image, call->route.ref, &entry);
+
+            if (err != 0 && err != ERR_NOT_FOUND) {
+                problem_answer(call->r, problem_from_err(err), NULL);
+                return;
+            }
+            if (err == 0 && (m->by_digest || fresh(call, repo))) {
+                found(call, entry.digest, entry.size, entry.media_type);
+                return;
+            }
+            if (repo->kind == CONF_PROXY && (m->cold || !m->by_digest)) {
+                ask_remote(call);
+                return;
+            }
+        }
+        if (!m->by_digest || m->cold)
+            break;
+    }
+    upstream_answer(call, members, PROBLEM_MANIFEST_UNKNOWN);
+}
+
+void api_manifest_read(struct api_call *call)
+{
+    struct manifest_read *m = mem_arena_alloc(call->r->arena, sizeof(*m));
+
+    call->op = m;
+    if (!reference_ok(call, &m->by_digest, &m->digest))
+        return;
+    members_find(call, call->route.repo, call->route.image, &m->members);
+    find_next(call);
 }
 
 static void deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)

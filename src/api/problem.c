@@ -37,25 +37,26 @@ static void append_error(struct str *body, const char *code, const char *message
     str_puts(body, "}");
 }
 
-static void send_body(struct http_request *r, int status, struct str *body)
+static void send_body(struct http_request *r, int status, struct str *body, unsigned retry_s)
 {
     const char *copy = mem_arena_strndup(r->arena, body->data, body->len);
 
     http_header_add(r, "Content-Type", "application/json");
     if (status == 503 || status == 429)
-        http_header_add(r, "Retry-After", "%d", RETRY_AFTER_S);
+        http_header_add(r, "Retry-After", "%u", retry_s > 0 ? retry_s : RETRY_AFTER_S);
     http_answer_memory(r, status, copy, body->len);
     str_free(body);
 }
 
-static void answer(struct http_request *r, const char *code, int status, const char *message)
+static void answer(struct http_request *r, const char *code, int status, const char *message,
+                   unsigned retry_s)
 {
     struct str body = {0};
 
     str_puts(&body, "{\"errors\":[");
     append_error(&body, code, message, NULL);
     str_puts(&body, "]}");
-    send_body(r, status, &body);
+    send_body(r, status, &body, retry_s);
 }
 
 void problem_answer(struct http_request *r, enum problem problem, const char *format, ...)
@@ -64,13 +65,19 @@ void problem_answer(struct http_request *r, enum problem problem, const char *fo
     va_list args;
 
     if (!format) {
-        answer(r, table[problem].code, table[problem].status, table[problem].text);
+        answer(r, table[problem].code, table[problem].status, table[problem].text, 0);
         return;
     }
     va_start(args, format);
     vsnprintf(message, sizeof(message), format, args);
     va_end(args);
-    answer(r, table[problem].code, table[problem].status, message);
+    answer(r, table[problem].code, table[problem].status, message, 0);
+}
+
+void problem_answer_retry(struct http_request *r, enum problem problem, unsigned retry_s,
+                          const char *message)
+{
+    answer(r, table[problem].code, table[problem].status, message, retry_s);
 }
 
 void problem_answer_status(struct http_request *r, int status, const char *message)
@@ -81,7 +88,7 @@ void problem_answer_status(struct http_request *r, int status, const char *messa
         code = status == 503 ? "UNAVAILABLE" : "UNKNOWN";
     else if (status == 413)
         code = "SIZE_INVALID";
-    answer(r, code, status, message);
+    answer(r, code, status, message, 0);
 }
 
 void problem_method(struct http_request *r, const char *allow)
@@ -103,7 +110,7 @@ void problem_missing(struct http_request *r, const struct digest *digests, size_
         append_error(&body, entry->code, entry->text, digest_text(&digests[i], text));
     }
     str_puts(&body, "]}");
-    send_body(r, entry->status, &body);
+    send_body(r, entry->status, &body, 0);
 }
 
 enum problem problem_from_err(int err)

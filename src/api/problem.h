@@ -35,6 +35,9 @@
     X(BAD_REQUEST, "UNSUPPORTED", 400, "malformed request")                                        \
     X(UNAVAILABLE, "UNAVAILABLE", 503, "temporarily unavailable, try again")                       \
     X(NO_SPACE, "UNAVAILABLE", 507, "no space left for this content")                              \
+    X(TOO_MANY_REQUESTS, "TOOMANYREQUESTS", 429, "the remote registry's rate limit is used up")    \
+    X(BAD_UPSTREAM, "UNAVAILABLE", 502, "the remote registry's answer cannot be used")             \
+    X(UPSTREAM_TIMEOUT, "UNAVAILABLE", 504, "the remote registry did not answer in time")          \
     X(INTERNAL, "UNKNOWN", 500, "internal error; the log tells more")
 
 enum problem {
@@ -48,6 +51,9 @@ enum problem {
  * table's text. 503 and 429 carry Retry-After. */
 __attribute__((format(printf, 3, 4))) void
 problem_answer(struct http_request *r, enum problem problem, const char *format, ...);
+/* The same with another Retry-After. */
+void problem_answer_retry(struct http_request *r, enum problem problem, unsigned retry_s,
+                          const char *message);
 /* The same with another status (errors of the HTTP layer). */
 void problem_answer_status(struct http_request *r, int status, const char *message);
 /* 405 with Allow. */

@@ -6,6 +6,7 @@
  * were written. The file is locked while a request writes it.
  */
 #include "api/upload.h"
+#include "api/upstream.h"
 
 #include "api/hashes.h"
 #include "api/pipe.h"
@@ -134,56 +135,84 @@ static void post_whole(struct api_call *call, const char *digest)
     upload_receive(call);
 }
 
+struct mount_try {
+    struct digest digest;
+    const char *from; /* image; "": anywhere */
+    struct members members;
+};
+
+static void mount_next(struct api_call *call);
+
 static void mounted(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct api_call *call = api_call_of_ask(ask);
+    struct mount_try *t = call->op;
 
     err = api_reply_err(err, reply, fd);
-    if (err == 0)
-        upload_answer_created(call, call->op);
-    else if (err == ERR_TIMEOUT || err == ERR_BUSY)
+    if (err == 0) {
+        upload_answer_created(call, &t->digest);
+    } else if (err == ERR_TIMEOUT || err == ERR_BUSY) {
         problem_answer(call->r, PROBLEM_UNAVAILABLE, NULL);
-    else
-        session_begin(call); /* not there, or not for this caller: exactly the same answer */
+    } else {
+        t->members.at++;
+        mount_next(call);
+    }
+}
+
+/* Member by member when the source is a group. Not there, or not for this caller: exactly
+ * the same answer. */
+static void mount_next(struct api_call *call)
+{
+    struct mount_try *t = call->op;
+    struct push_mount mount = {
+        .to = {.repo = call->route.repo->name, .image = call->route.image, .digest = t->digest},
+        .from_repo = "",
+        .from_image = t->from};
+
+    if (t->members.at == t->members.count) {
+        session_begin(call);
+        return;
+    }
+    if (*t->from)
+        mount.from_repo = t->members.repos[t->members.at]->name;
+    push_mount_put(api_ask_begin(call, MSG_BLOB_MOUNT), &mount);
+    api_ask(call, mounted);
 }
 
 /* `from` names an image as the client sees it: on a connector where the first
  * component is the repository, it may lie in another one. */
-static void mount_from(struct api_call *call, const char *from, struct push_mount *mount)
+static void mount_from(struct api_call *call, const char *from, struct mount_try *t)
 {
-    const struct conf_repo *repo = call->route.repo;
+    const struct conf_repo *repo = call->group ? call->group : call->route.repo;
     const char *slash;
 
-    mount->from_repo = mount->from_image = "";
-    if (!from || !*from)
-        return;
-    if (strcmp(call->route.base, "/v2/") != 0 && strncmp(call->route.base, "/v2/", 4) == 0) {
+    t->from = from ? from : "";
+    if (*t->from && strcmp(call->route.base, "/v2/") != 0 &&
+        strncmp(call->route.base, "/v2/", 4) == 0) {
         slash = strchr(from, '/');
         repo = slash ? conf_repo_by_name(call->api->conf, from, (size_t)(slash - from)) : NULL;
-        from = slash ? slash + 1 : from;
+        t->from = slash ? slash + 1 : from;
     }
-    /* An unknown source is asked for by a name nothing has: the answer is the same as for absent.
-     */
-    mount->from_repo = repo ? repo->name : "-";
-    mount->from_image = from;
+    if (!*t->from)
+        t->members.count = 1; /* one question: anywhere */
+    else if (repo)
+        members_find(call, repo, t->from, &t->members);
 }
 
 static void post_mount(struct api_call *call, const char *digest)
 {
-    struct push_mount mount = {.to = {.repo = call->route.repo->name, .image = call->route.image}};
+    struct mount_try *t = mem_arena_alloc(call->r->arena, sizeof(*t));
     const char *from;
 
-    if (!api_query(call, "from", &from) || !api_digest(call, digest, &mount.to.digest))
+    if (!api_query(call, "from", &from) || !api_digest(call, digest, &t->digest))
         return;
-    mount_from(call, from, &mount);
-    if (*mount.from_image && !name_image_ok(mount.from_image, strlen(mount.from_image))) {
+    mount_from(call, from, t);
+    if (*t->from && !name_image_ok(t->from, strlen(t->from))) {
         problem_answer(call->r, PROBLEM_NAME_INVALID, "parameter from is not a repository name");
         return;
     }
-    call->op = mem_arena_alloc(call->r->arena, sizeof(struct digest));
-    *(struct digest *)call->op = mount.to.digest;
-    push_mount_put(api_ask_begin(call, MSG_BLOB_MOUNT), &mount);
-    api_ask(call, mounted);
+    call->op = t;
+    mount_next(call);
 }
 
 static void uploads_post(struct api_call *call)

@@ -39,6 +39,16 @@ void *mem_alloc(size_t size)
     return p;
 }
 
+void *mem_resize_array(void *array, size_t count, size_t size)
+{
+    void *p;
+
+    MUST(size > 0 && count <= SIZE_MAX / size);
+    p = realloc(array, count * size);
+    MUST(p);
+    return p;
+}
+
 void *mem_alloc_array(size_t count, size_t size)
 {
     void *p = calloc(count ? count : 1, size ? size : 1);

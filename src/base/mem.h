@@ -13,6 +13,8 @@
 /* Zeroed memory, owned by the caller, released with free(). Never NULL. */
 void *mem_alloc(size_t size);
 void *mem_alloc_array(size_t count, size_t size);
+/* Grows or shrinks what mem_alloc_array gave, or NULL; what is new is not zeroed. */
+void *mem_resize_array(void *array, size_t count, size_t size);
 /* realloc() that cannot fail; new bytes are not zeroed. */
 void *mem_grow(void *old, size_t size);
 char *mem_strdup(const char *text);

@@ -9,6 +9,7 @@
 #include "worker/worker.h"
 
 #include "api/api.h"
+#include "api/follow.h"
 #include "api/hashes.h"
 #include "api/hot.h"
 #include "api/pipe.h"
@@ -23,8 +24,8 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#define POOL_THREADS  4
-#define CATALOG_QUEUE 4096
+#define POOL_THREADS 4
+#define ROLE_QUEUE   4096
 /* Of the cache: memory for small objects, descriptors for large ones. */
 #define HOT_BYTES   (8u << 20)
 #define HOT_FILES   256
@@ -257,13 +258,48 @@ static int worker_certificates(struct worker *w)
     return err;
 }
 
+static void fetcher_connected(struct link *link, void *ctx)
+{
+    struct worker *w = ctx;
+
+    /* The first line comes to be within link_new. */
+    w->api.fetcher = link;
+    if (!w->api.follows)
+        w->api.follows = follows_new(w->loop, link, w->start->board);
+    follows_connected(w->api.follows);
+}
+
+static void fetcher_message(struct link *link, struct msg_reader *message, int fd, void *ctx)
+{
+    (void)link;
+    (void)ctx;
+    log_warn("unexpected message from the fetcher", "type=%s", msg_name(message->type));
+    if (fd >= 0)
+        close(fd);
+}
+
+static void worker_open_fetcher(struct worker *w)
+{
+    struct link_setup link = {.loop = w->loop,
+                              .dir_fd = w->start->run_dir_fd,
+                              .name = ROLE_SOCKET_FETCHER,
+                              .queue_max = ROLE_QUEUE,
+                              .on_connect = fetcher_connected,
+                              .on_message = fetcher_message,
+                              .ctx = w};
+
+    w->api.fetcher = link_new(&link);
+    if (!w->api.follows)
+        w->api.follows = follows_new(w->loop, w->api.fetcher, w->start->board);
+}
+
 static int worker_open(struct worker *w)
 {
     const struct conf *conf = w->start->conf;
     struct link_setup link = {.loop = w->loop,
                               .dir_fd = w->start->run_dir_fd,
                               .name = ROLE_SOCKET_CATALOG,
-                              .queue_max = CATALOG_QUEUE,
+                              .queue_max = ROLE_QUEUE,
                               .on_connect = catalog_connected,
                               .on_message = catalog_message,
                               .ctx = w};
@@ -289,6 +325,8 @@ static int worker_open(struct worker *w)
     w->api.hot = hot_new(HOT_BYTES, HOT_FILES);
     w->api.pipes = pipes_new(w->api.pool);
     w->api.catalog = link_new(&link);
+    if (conf->has_proxies)
+        worker_open_fetcher(w);
     return 0;
 }
 

@@ -163,9 +163,6 @@ static void test_mistakes(void **state)
         {GOOD "a{b{c{d{e{f{g{h{i{ }}}}}}}}}\n", ":3: i: sections within sections"},
         {"hosted r { }\n", "there is no connector"},
         {"connector \"127.0.0.1:1\" { }\n", "there is no repository"},
-        {GOOD "proxy hub { remotes = {\"https://x\"} }\n",
-         ":3: proxy \"hub\": proxy repositories are not part"},
-        {GOOD "group g { members = {r} }\n", ":3: group \"g\""},
         {GOOD "auth { htpasswd = /x }\n", ":3: auth: logins are not part"},
         {GOOD "auth { token_ttl = soon }\n", ":3: token_ttl: soon is not a time"},
         {GOOD "role d { users = {a} }\n", ":3: role \"d\""},
@@ -221,7 +218,7 @@ static void test_all_mistakes(void **state)
                                "hosted r { bogus3 += {a} online = perhaps }\n"
                                "hosted { redeploy = perhaps }\n"
                                "auth \"x\" { }\n"
-                               "group g { members = {r} }\n"
+                               "group g { members = {r, nobody} }\n"
                                "host h { }\n"
                                "connector \"127.0.0.1:1\" { repository = g }\n"
                                "connector \"127.0.0.1:2\" { repository = nowhere }\n";
@@ -234,7 +231,7 @@ static void test_all_mistakes(void **state)
         ":6: online: perhaps is neither",
         ":7: hosted: needs a name",
         ":8: auth: takes no name",
-        ":9: group \"g\": group repositories are not part",
+        ":9: members: there is no repository nobody",
         ":10: unknown section host;",
         ":12: repository: there is no repository nowhere",
     };

@@ -1,0 +1,289 @@
+/*
+ * lists_merged.c - lists of proxies and groups: what is here and what remotes have,
+ * of all members, once each and in order.
+ *
+ * Runs in workers, on the loop: one question after the other, each answer into one
+ * array that lives in the request's arena. A remote that cannot be asked leaves its
+ * part out as long as somebody else knew anything: a list is for people and
+ * clean-ups, and half of it beats none.
+ */
+#include "api/lists.h"
+
+#include "api/upstream.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "oci/name.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRIES_MAX 1000000
+
+struct merge_entry {
+    const char *name;     /* tags, images */
+    struct digest digest; /* referrers */
+    const char *json;     /* of a referrer */
+};
+
+struct merge {
+    struct members members;
+    bool remote; /* which of the member's two sides is asked now */
+    bool known;  /* somebody knows the image */
+    enum fetch_list_kind kind;
+    struct merge_entry *entries; /* malloc'd */
+    size_t count, room;
+};
+
+static void ask_next(struct api_call *call);
+
+static struct merge *merge_of(struct api_call *call)
+{
+    return call->finish_data;
+}
+
+static void merge_finish(struct api_call *call)
+{
+    free(merge_of(call)->entries);
+}
+
+static struct merge_entry *entry_add(struct merge *m)
+{
+    if (m->count == ENTRIES_MAX)
+        return NULL;
+    if (m->count == m->room) {
+        m->room = m->room ? 2 * m->room : 64;
+        m->entries = mem_resize_array(m->entries, m->room, sizeof(*m->entries));
+    }
+    m->entries[m->count] = (struct merge_entry){0};
+    return &m->entries[m->count++];
+}
+
+static void take_names(struct api_call *call, struct msg_reader *reply)
+{
+    struct merge *m = merge_of(call);
+    uint32_t count;
+
+    if (!m->remote)
+        msg_get_u8(reply); /* more: the limit is beyond what one answer holds */
+    count = msg_get_u32(reply);
+    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+        const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
+        struct merge_entry *entry = reply->bad ? NULL : entry_add(m);
+
+        if (entry)
+            entry->name = mem_arena_strdup(call->r->arena, name);
+    }
+}
+
+static void take_referrers(struct api_call *call, struct msg_reader *reply)
+{
+    struct merge *m = merge_of(call);
+    uint32_t count;
+
+    if (!m->remote)
+        msg_get_u8(reply);
+    count = msg_get_u32(reply);
+    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+        struct str json = {0};
+        struct digest digest;
+
+        if (list_append_referrer(call, reply, &json, &digest)) {
+            struct merge_entry *entry = entry_add(m);
+
+            if (entry) {
+                entry->digest = digest;
+                entry->json = mem_arena_strndup(call->r->arena, json.data, json.len);
+            }
+        }
+        str_free(&json);
+    }
+}
+
+static void answered(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+    struct merge *m = merge_of(call);
+    struct fetch_failure why = {.reason = ""};
+
+    err = m->remote ? upstream_reply_err(err, reply, fd, &why) : api_reply_err(err, reply, fd);
+    if (err == 0) {
+        m->known = true;
+        if (m->kind == FETCH_LIST_REFERRERS)
+            take_referrers(call, reply);
+        else
+            take_names(call, reply);
+    } else if (err != ERR_NOT_FOUND && err != ERR_UNSUPPORTED) {
+        members_failed(call, &m->members, err, &why);
+    }
+    if (!m->remote && m->members.repos[m->members.at]->kind == CONF_PROXY) {
+        m->remote = true;
+    } else {
+        m->remote = false;
+        m->members.at++;
+    }
+    ask_next(call);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct merge_entry *)a)->name, ((const struct merge_entry *)b)->name);
+}
+
+static int by_digest(const void *a, const void *b)
+{
+    char one[DIGEST_TEXT_MAX], other[DIGEST_TEXT_MAX];
+
+    return strcmp(digest_text(&((const struct merge_entry *)a)->digest, one),
+                  digest_text(&((const struct merge_entry *)b)->digest, other));
+}
+
+/* Sorted, without doubles, behind `last`; the place of the first. */
+static size_t arrange(struct merge *m, int (*compare)(const void *, const void *),
+                      const struct merge_entry *last)
+{
+    size_t kept = 0, from = 0;
+
+    if (m->count > 0)
+        qsort(m->entries, m->count, sizeof(*m->entries), compare);
+    for (size_t i = 0; i < m->count; i++)
+        if (kept == 0 || compare(&m->entries[kept - 1], &m->entries[i]) != 0)
+            m->entries[kept++] = m->entries[i];
+    m->count = kept;
+    while (last && from < m->count && compare(&m->entries[from], last) <= 0)
+        from++;
+    return from;
+}
+
+static void answer_names(struct api_call *call)
+{
+    const struct list *l = call->op;
+    struct merge *m = merge_of(call);
+    struct merge_entry last = {.name = l->last};
+    size_t from = arrange(m, by_name, *l->last ? &last : NULL);
+    size_t end = m->count - from > l->n ? from + l->n : m->count;
+    bool tags = m->kind == FETCH_LIST_TAGS;
+
+    if (tags)
+        list_begin_tags(call);
+    else
+        str_puts(&call->body, "{\"repositories\":[");
+    for (size_t i = from; i < end; i++) {
+        if (i > from)
+            str_putc(&call->body, ',');
+        json_append_string(&call->body, m->entries[i].name);
+    }
+    str_puts(&call->body, "]}");
+    if (end < m->count && end > from)
+        list_add_link(call, tags ? "tags/list" : "_catalog", m->entries[end - 1].name);
+    api_answer_json(call, "application/json");
+}
+
+static void answer_referrers(struct api_call *call)
+{
+    const struct list *l = call->op;
+    struct merge *m = merge_of(call);
+    struct merge_entry last = {.digest = l->referrers.last};
+    size_t from = arrange(m, by_digest, l->referrers.last.alg ? &last : NULL);
+    size_t end = m->count - from > l->n ? from + l->n : m->count;
+    char text[DIGEST_TEXT_MAX];
+
+    str_puts(&call->body,
+             "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE_OCI_INDEX "\",\"manifests\":[");
+    for (size_t i = from; i < end; i++) {
+        if (i > from)
+            str_putc(&call->body, ',');
+        str_puts(&call->body, m->entries[i].json);
+    }
+    str_puts(&call->body, "]}");
+    if (l->referrers.type_count > 0)
+        http_header_add(call->r, "OCI-Filters-Applied", "artifactType");
+    if (end < m->count && end > from)
+        list_add_link(call, list_referrers_path(call),
+                      digest_text(&m->entries[end - 1].digest, text));
+    api_answer_json(call, MANIFEST_TYPE_OCI_INDEX);
+}
+
+static void merge_done(struct api_call *call)
+{
+    struct merge *m = merge_of(call);
+
+    if (m->kind == FETCH_LIST_REFERRERS)
+        answer_referrers(call); /* 200 for whatever subject (distribution-spec, end-12a) */
+    else if (m->known || (m->kind == FETCH_LIST_CATALOG && m->members.err == 0))
+        answer_names(call);
+    else
+        upstream_answer(call, &m->members, PROBLEM_NAME_UNKNOWN);
+}
+
+static void ask_catalog(struct api_call *call, const char *repo)
+{
+    const struct list *l = call->op;
+    struct merge *m = merge_of(call);
+    struct push_list names = {.repo = repo,
+                              .image = m->kind == FETCH_LIST_TAGS ? call->route.image : "",
+                              .last = "",
+                              .limit = LIST_ABSENT};
+    struct push_referrers q = l->referrers;
+
+    if (m->kind == FETCH_LIST_REFERRERS) {
+        q.subject.repo = repo;
+        q.last.alg = 0;
+        q.limit = LIST_ABSENT;
+        push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
+    } else {
+        push_list_put(
+            api_ask_begin(call, m->kind == FETCH_LIST_TAGS ? MSG_TAG_LIST : MSG_IMAGE_LIST),
+            &names);
+    }
+    api_ask(call, answered);
+}
+
+static void ask_remote(struct api_call *call, const char *repo)
+{
+    const struct list *l = call->op;
+    struct fetch_list q = {.kind = (uint8_t)merge_of(call)->kind,
+                           .repo = repo,
+                           .image = call->route.image ? call->route.image : "",
+                           .subject = l->referrers.subject.digest};
+
+    fetch_list_put(upstream_ask_begin(call, MSG_FETCH_LIST), &q);
+    upstream_ask(call, answered);
+}
+
+static void ask_next(struct api_call *call)
+{
+    struct merge *m = merge_of(call);
+
+    if (m->members.at == m->members.count)
+        merge_done(call);
+    else if (m->remote)
+        ask_remote(call, m->members.repos[m->members.at]->name);
+    else
+        ask_catalog(call, m->members.repos[m->members.at]->name);
+}
+
+static void merge_begin(struct api_call *call, enum fetch_list_kind kind)
+{
+    struct merge *m = mem_arena_alloc(call->r->arena, sizeof(*m));
+
+    call->finish_data = m;
+    call->finish = merge_finish;
+    m->kind = kind;
+    members_find(call, call->route.repo, call->route.image, &m->members);
+    ask_next(call);
+}
+
+void list_merge_tags(struct api_call *call)
+{
+    merge_begin(call, FETCH_LIST_TAGS);
+}
+
+void list_merge_images(struct api_call *call)
+{
+    merge_begin(call, FETCH_LIST_CATALOG);
+}
+
+void list_merge_referrers(struct api_call *call)
+{
+    merge_begin(call, FETCH_LIST_REFERRERS);
+}

@@ -1,0 +1,138 @@
+/*
+ * upstream.c - members of groups, and questions to the fetcher.
+ *
+ * Runs in workers, on the loop. Owns nothing beyond a request's life.
+ */
+#include "api/upstream.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "oci/glob.h"
+
+#include <string.h>
+#include <unistd.h>
+
+static bool reserved(const struct conf_group *group, const char *image)
+{
+    for (size_t i = 0; i < group->reserve_count; i++)
+        if (glob_matches(group->reserve[i], image))
+            return true;
+    return false;
+}
+
+static size_t members_max(const struct conf_repo *repo)
+{
+    size_t count = 0;
+
+    if (repo->kind != CONF_GROUP)
+        return 1;
+    for (size_t i = 0; i < repo->group->member_count; i++)
+        count += members_max(repo->group->members[i]);
+    return count;
+}
+
+static void members_add(struct members *m, const struct conf_repo *repo, const char *image,
+                        bool hosted_only)
+{
+    if (repo->kind == CONF_GROUP) {
+        hosted_only = hosted_only || (image && reserved(repo->group, image));
+        for (size_t i = 0; i < repo->group->member_count; i++)
+            members_add(m, repo->group->members[i], image, hosted_only);
+        return;
+    }
+    if (!repo->online || (hosted_only && repo->kind == CONF_PROXY))
+        return;
+    for (size_t i = 0; i < m->count; i++)
+        if (m->repos[i] == repo)
+            return;
+    m->repos[m->count++] = repo;
+}
+
+void members_find(struct api_call *call, const struct conf_repo *repo, const char *image,
+                  struct members *m_r)
+{
+    *m_r = (struct members){.group = repo->kind == CONF_GROUP ? repo : NULL};
+    m_r->repos = mem_arena_alloc(call->r->arena, members_max(repo) * sizeof(*m_r->repos));
+    members_add(m_r, repo, image, false);
+}
+
+bool members_failed(struct api_call *call, struct members *m, int err,
+                    const struct fetch_failure *why)
+{
+    log_info("a remote cannot be asked", "repo=%s image=%s err=%s why=%s req=%s",
+             m->repos[m->at]->name, call->route.image, log_quote(err_text(err)),
+             log_quote(why->reason ? why->reason : ""), call->r->id);
+    if (m->group && m->group->group->skip_errors)
+        return true;
+    if (m->err == 0) {
+        m->err = err;
+        m->why.retry_after_s = why->retry_after_s;
+        m->why.reason = mem_arena_strdup(call->r->arena, why->reason ? why->reason : "");
+    }
+    return false;
+}
+
+static enum problem problem_of(int err)
+{
+    switch (err) {
+    case ERR_BUSY:
+        return PROBLEM_TOO_MANY_REQUESTS;
+    case ERR_TIMEOUT:
+        return PROBLEM_UPSTREAM_TIMEOUT;
+    case ERR_PROTOCOL:
+    case ERR_MISMATCH:
+    case ERR_TOO_BIG:
+    case ERR_INVALID:
+        return PROBLEM_BAD_UPSTREAM;
+    default:
+        return problem_from_err(err);
+    }
+}
+
+void upstream_answer(struct api_call *call, const struct members *m, enum problem absent)
+{
+    if (m->err == 0)
+        problem_answer(call->r, absent, NULL);
+    else if (!m->why.reason || !*m->why.reason)
+        problem_answer(call->r, problem_of(m->err), NULL);
+    else
+        problem_answer_retry(call->r, problem_of(m->err), m->why.retry_after_s, m->why.reason);
+}
+
+const char *upstream_quotable(struct api_call *call, const char *text)
+{
+    char *copy = mem_arena_strdup(call->r->arena, text);
+
+    for (char *p = copy; *p; p++)
+        if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ' || (unsigned char)*p > '~')
+            *p = '\'';
+    return copy;
+}
+
+struct msg_writer *upstream_ask_begin(struct api_call *call, enum msg_type type)
+{
+    atomic_fetch_add_explicit(&call->api->tally->asks, 1, memory_order_relaxed);
+    return link_ask_begin(call->api->fetcher, &call->ask, type);
+}
+
+void upstream_ask(struct api_call *call,
+                  void (*done)(struct ask *ask, int err, struct msg_reader *reply, int fd))
+{
+    call->ask.done = done;
+    link_ask_send(call->api->fetcher, &call->ask);
+}
+
+int upstream_reply_err(int err, struct msg_reader *reply, int fd, struct fetch_failure *why_r)
+{
+    *why_r = (struct fetch_failure){.reason = ""};
+    if (fd >= 0)
+        close(fd);
+    if (err == ERR_BUSY) /* our own queue: not the remote's rate limit */
+        return ERR_UNAVAILABLE;
+    if (err != 0)
+        return err;
+    err = msg_get_i32(reply);
+    if (err != 0)
+        fetch_failure_get(reply, why_r);
+    return reply->bad ? ERR_UNAVAILABLE : err;
+}
