@@ -12,8 +12,10 @@ def wanted(name, tls):
 def rows(bench):
     for tls in (False, True):
         for name, path in bench.pulls:
-            def measure(server, path=path, tls=tls):
+            large = name.endswith("MiB")
+
+            def measure(server, path=path, tls=tls, large=large):
                 url = f"https://127.0.0.1:{server.tls_port}" if tls else f"http://127.0.0.1:{server.port}"
-                return lambda: wrk(url + path, bench.seconds)
-            yield Row(name + (" over TLS 1.3" if tls else ""), "requests/s",
+                return lambda: wrk(url + path, bench.seconds, 8 if large else 32)[large]
+            yield Row(name + (" over TLS 1.3" if tls else ""), "MiB/s" if large else "requests/s",
                       {s.name: measure(s) for s in (bench.ours, bench.nginx, bench.registry)}, wanted(name, tls))
