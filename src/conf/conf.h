@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/net.h"
+#include "base/net_prefix.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -62,6 +63,9 @@ struct conf_connector {
     struct conf_certificate certificate; /* HTTPS; "": plain HTTP */
     struct conf_host *hosts;
     size_t host_count;
+    char *external_url; /* "https://host[:port]", lower case; "": what the client says */
+    struct net_prefix *trusted_proxies;
+    size_t trusted_count;
     bool admin; /* health and metrics instead of repositories; nothing above but the address */
 };
 

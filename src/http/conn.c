@@ -143,10 +143,12 @@ static void request_begin(struct http_conn *c)
     memset(r, 0, sizeof(*r));
     r->conn = c;
     r->arena = mem_arena_new();
-    r->peer = c->peer;
+    r->peer = r->client = c->peer;
     r->local = c->local;
     r->listener = c->listener;
     r->started_us = now_us();
+    r->https = c->io.tls != NULL;
+    r->authority = "";
     r->host = r->method_text = r->target = r->path = "-";
     snprintf(r->id, sizeof(r->id), "%s%016llx", server->id_base,
              (unsigned long long)++server->id_next);

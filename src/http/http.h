@@ -62,6 +62,8 @@ struct http_request {
     const char *path;   /* target up to '?', still percent-encoded */
     const char *query;  /* after '?', still encoded; NULL without one */
     const char *host;   /* Host header without port, lower case; "" when absent (HTTP/1.0) */
+    /* Host header with its port as sent, lower case: what the client calls us. */
+    const char *authority;
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
     bool http10;
@@ -70,6 +72,10 @@ struct http_request {
     bool chunked;                /* Transfer-Encoding: chunked */
     uint64_t length;             /* of the body when has_length, else 0 */
     struct net_addr peer, local; /* of the connection */
+    /* Where the request comes from and how it left there: peer and TLS of the
+     * connection, unless something in front that is trusted said otherwise. */
+    struct net_addr client;
+    bool https;
     size_t listener;             /* place of the connector in the configuration */
 
     /* The handler's: set before returning from on_request or later. */

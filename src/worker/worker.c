@@ -9,6 +9,7 @@
 #include "worker/worker.h"
 
 #include "api/api.h"
+#include "api/forwarded.h"
 #include "api/hashes.h"
 #include "api/hot.h"
 #include "base/log.h"
@@ -152,6 +153,7 @@ static void worker_request(struct http_request *r, void *ctx)
         admin_handle(&w->admin, r);
         return;
     }
+    forwarded_apply(&w->start->conf->connectors[r->listener], r);
     if (!index_fresh(w))
         link_poll(w->api.catalog); /* a successor lies in the socket before the end mark is set */
     if (index_fresh(w)) {
