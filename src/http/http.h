@@ -76,7 +76,7 @@ struct http_request {
      * connection, unless something in front that is trusted said otherwise. */
     struct net_addr client;
     bool https;
-    size_t listener;             /* place of the connector in the configuration */
+    size_t listener; /* place of the connector in the configuration */
 
     /* The handler's: set before returning from on_request or later. */
     void *handler_data;
