@@ -91,6 +91,8 @@ struct conf {
     uint64_t max_uploads;          /* open sessions a blob store, default 100000 */
     uint64_t drain_timeout_ms;     /* old workers after a reload or QUIT, default 1h */
 
+    bool docker_v1_api; /* /v1/_ping, /v1/users/, /v1/search */
+
     uint64_t gc_grace_ms;    /* garbage stays at least this long; default 2h */
     uint64_t gc_interval_ms; /* between two sweeps, default 10m */
     uint64_t

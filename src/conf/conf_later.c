@@ -46,9 +46,6 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
             refuse_key(s, CONF_KEY_HOSTED_untagged_after, "clean-ups of untagged manifests", m);
         break;
     case CONF_SECTION_TOP:
-        if (conf_bool(s, CONF_KEY_TOP_docker_v1_api, m))
-            refuse_key(s, CONF_KEY_TOP_docker_v1_api, "Docker V1 endpoints", m);
-        break;
     case CONF_SECTION_STORE:
     case CONF_SECTION_CONNECTOR:
     case CONF_SECTION_HOST:

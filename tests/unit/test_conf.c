@@ -176,7 +176,6 @@ static void test_mistakes(void **state)
         {GOOD "connector \"127.0.0.1:2\" { host h { repository = r\ntls_certificate = /x\n"
               "tls_key = /y } }\n",
          ":4: tls_certificate: connector \"127.0.0.1:2\" speaks plain HTTP"},
-        {GOOD "docker_v1_api = true\n", ":3: docker_v1_api: Docker V1 endpoints are not part"},
         {GOOD "docker_v1_api = 1\n", ":3: docker_v1_api: 1 is neither true nor false"},
         {GOOD "hosted x { untagged_after = 1d }\n", ":3: untagged_after: clean-ups"},
         {GOOD "hosted x { untagged_after = x }\n", ":3: untagged_after: x is not a time"},
