@@ -66,6 +66,7 @@ struct conf_connector {
     char *external_url; /* "https://host[:port]", lower case; "": what the client says */
     struct net_prefix *trusted_proxies;
     size_t trusted_count;
+    bool proxy_protocol; /* connections begin with it; from trusted_proxies alone */
     bool admin; /* health and metrics instead of repositories; nothing above but the address */
 };
 

@@ -239,6 +239,11 @@ void conf_build_connectors(struct conf_build *b)
         build_hosts(b, s, c);
         c->external_url = build_external_url(b, s);
         build_trusted(b, s, c);
+        c->proxy_protocol = conf_bool(s, CONF_KEY_CONNECTOR_proxy_protocol, b->m);
+        if (c->proxy_protocol && c->trusted_count == 0)
+            conf_mistake(b->m, s->settings[CONF_KEY_CONNECTOR_proxy_protocol].line,
+                         "proxy_protocol: nobody could connect; name the proxies in "
+                         "trusted_proxies");
         conf->connector_count++;
         clients++;
     }

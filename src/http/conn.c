@@ -10,6 +10,7 @@
 #include "http/conn.h"
 
 #include "http/io.h"
+#include "http/proxy_protocol.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +45,13 @@ static void conn_await_head(struct http_conn *c)
     conn_deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
 }
 
+static void conn_first_head(struct http_conn *c)
+{
+    conn_await_head(c);
+    if (c->io.tls) /* a handshake is no idle connection */
+        conn_deadline_in(c, c->server->setup.limits.head_timeout_ms);
+}
+
 void conn_start(struct http_server *server, int fd, const struct http_listener *listener,
                 const struct net_addr *peer)
 {
@@ -53,11 +61,11 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
     c->watch.fd = c->io.fd = fd;
     c->watch.ready = conn_ready;
     c->timer.fire = conn_timer;
-    c->listener = listener->place;
-    c->peer = *peer;
+    c->listener = listener;
+    c->peer = c->client = *peer;
     c->local.len = sizeof(c->local.ss);
     if (getsockname(fd, (struct sockaddr *)&c->local.ss, &c->local.len) != 0 ||
-        (listener->tls && io_start_tls(&c->io, listener->tls) != 0) ||
+        (listener->tls && !listener->proxy_protocol && io_start_tls(&c->io, listener->tls) != 0) ||
         loop_fd_add(server->setup.loop, &c->watch, EPOLLIN) != 0) {
         io_end(&c->io, true);
         close(fd);
@@ -69,9 +77,12 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
     atomic_store_explicit(&server->setup.counters->connections, server->conn_count,
                           memory_order_relaxed);
     atomic_fetch_add_explicit(&server->setup.counters->accepted, 1, memory_order_relaxed);
-    conn_await_head(c);
-    if (c->io.tls) /* a handshake is no idle connection */
+    if (listener->proxy_protocol) {
+        c->state = CONN_PROXY;
         conn_deadline_in(c, server->setup.limits.head_timeout_ms);
+    } else {
+        conn_first_head(c);
+    }
 }
 
 const uint64_t http_took_bounds_us[HTTP_TOOK_BOUNDS] = {1000,   5000,    25000,    100000,
@@ -143,11 +154,12 @@ static void request_begin(struct http_conn *c)
     memset(r, 0, sizeof(*r));
     r->conn = c;
     r->arena = mem_arena_new();
-    r->peer = r->client = c->peer;
+    r->peer = c->peer;
+    r->client = c->client;
     r->local = c->local;
-    r->listener = c->listener;
+    r->listener = c->listener->place;
     r->started_us = now_us();
-    r->https = c->io.tls != NULL;
+    r->https = c->io.tls || c->client_tls;
     r->authority = "";
     r->host = r->method_text = r->target = r->path = "-";
     snprintf(r->id, sizeof(r->id), "%s%016llx", server->id_base,
@@ -227,6 +239,51 @@ static bool head_there(struct http_conn *c)
         return true;
     }
     return false;
+}
+
+/* The head of the PROXY protocol is complete. */
+static void proxy_done(struct http_conn *c, const struct proxy_protocol *p)
+{
+    c->in_at = c->in_len;
+    if (p->known)
+        c->client = p->client;
+    c->client_tls = p->tls;
+    if (c->listener->tls && io_start_tls(&c->io, c->listener->tls) != 0)
+        c->state = CONN_DONE;
+    else
+        conn_first_head(c);
+}
+
+static enum conn_step proxy_step(struct http_conn *c)
+{
+    struct proxy_protocol p;
+    size_t missing, got;
+    bool line;
+    int err;
+
+    if (!net_prefix_any(c->listener->proxies, c->listener->proxy_count, &c->peer)) {
+        conn_refuse(c, 403, "this port is for proxies alone, and your address is not one of them");
+        return STEP_STATE;
+    }
+    err = proxy_protocol_missing(c->in, c->in_len, &missing, &line);
+    if (err == 0 && missing > 0) {
+        err = line ? io_read_line(&c->io, c->server->buffer, missing, &got)
+                   : io_read(&c->io, c->server->buffer, missing, &got);
+        if (err == ERR_BUSY)
+            return STEP_WAIT;
+        if (err != 0)
+            c->state = CONN_DONE;
+        else
+            conn_keep(c, c->server->buffer, got);
+        return err != 0 ? STEP_STATE : STEP_AGAIN;
+    }
+    if (err == 0)
+        err = proxy_protocol_parse(c->in, c->in_len, &p);
+    if (err == 0)
+        proxy_done(c, &p);
+    else
+        conn_refuse(c, 400, "this port expects the PROXY protocol from the proxy in front of it");
+    return STEP_STATE;
 }
 
 static enum conn_step head_step(struct http_conn *c)
@@ -326,6 +383,8 @@ static enum conn_step conn_step(struct http_conn *c)
     if (c->aborted)
         c->state = CONN_DONE;
     switch (c->state) {
+    case CONN_PROXY:
+        return proxy_step(c);
     case CONN_HEAD:
         return head_step(c);
     case CONN_HANDLE:

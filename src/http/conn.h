@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 enum conn_state {
+    CONN_PROXY,   /* the head of the PROXY protocol is to come first */
     CONN_HEAD,    /* waiting for or reading a request head */
     CONN_HANDLE,  /* the handler has the request; its body may be coming in */
     CONN_RESPOND, /* sending */
@@ -63,7 +64,9 @@ struct http_conn {
     bool aborted;
     bool served; /* had a request already */
     struct net_addr peer, local;
-    size_t listener;
+    struct net_addr client; /* peer, or what the PROXY protocol said */
+    bool client_tls;        /* it said so too */
+    const struct http_listener *listener;
     struct http_request r;
 };
 
@@ -72,6 +75,9 @@ struct http_listener {
     struct loop_fd watch;
     size_t place;
     struct tls *tls; /* the caller's; NULL: plain HTTP */
+    bool proxy_protocol;
+    const struct net_prefix *proxies; /* who may connect then; the caller's */
+    size_t proxy_count;
     SLIST_ENTRY(http_listener) entry;
 };
 

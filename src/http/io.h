@@ -31,6 +31,8 @@ void io_end(struct io *io, bool broken);
  * PROTOCOL (reading, TLS): the peer speaks plain HTTP; the connection is plain
  * from then on, and what it sent is lost. */
 must_check int io_read(struct io *io, void *data, size_t len, size_t *done_r);
+/* Reads at most `len` bytes and none behind the first line feed. Not through TLS. */
+must_check int io_read_line(struct io *io, void *data, size_t len, size_t *done_r);
 /* `more`: further bytes follow at once. After BUSY the same bytes must be
  * offered again. */
 must_check int io_write(struct io *io, struct iovec *parts, size_t count, bool more,

@@ -236,8 +236,13 @@ static void worker_serve(struct worker *w)
 
     w->serving = true;
     MUST(http_server_new(&setup, &w->server) == 0);
-    for (size_t i = 0; i < conf->connector_count; i++)
+    for (size_t i = 0; i < conf->connector_count; i++) {
+        const struct conf_connector *c = &conf->connectors[i];
+
         MUST(http_server_listen(w->server, w->start->connector_fds[i], i, w->tls[i]) == 0);
+        if (c->proxy_protocol)
+            http_server_expect_proxy(w->server, i, c->trusted_proxies, c->trusted_count);
+    }
     role_ready(w->role);
 }
 
