@@ -61,6 +61,7 @@ struct conf_connector {
     struct net_addr addr;
     const struct conf_repo *repo;        /* NULL: the first path component names it */
     struct conf_certificate certificate; /* HTTPS; "": plain HTTP */
+    char *client_ca; /* clients may show certificates it signed; absolute; "": none is asked for */
     struct conf_host *hosts;
     size_t host_count;
     char *external_url; /* "https://host[:port]", lower case; "": what the client says */

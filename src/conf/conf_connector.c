@@ -236,6 +236,12 @@ void conf_build_connectors(struct conf_build *b)
         c->repo = repo_of(b, s, CONF_KEY_CONNECTOR_repository);
         build_certificate(b, s, CONF_KEY_CONNECTOR_tls_certificate, CONF_KEY_CONNECTOR_tls_key,
                           &c->certificate);
+        c->client_ca = conf_path(s, CONF_KEY_CONNECTOR_tls_client_ca, b->arena, b->m);
+        if (*c->client_ca && !*c->certificate.file)
+            conf_mistake(b->m, s->settings[CONF_KEY_CONNECTOR_tls_client_ca].line,
+                         "tls_client_ca: connector \"%s\" speaks plain HTTP; give it a "
+                         "tls_certificate",
+                         s->title);
         build_hosts(b, s, c);
         c->external_url = build_external_url(b, s);
         build_trusted(b, s, c);

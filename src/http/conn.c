@@ -10,7 +10,6 @@
 #include "http/conn.h"
 
 #include "http/io.h"
-#include "http/proxy_protocol.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +44,7 @@ static void conn_await_head(struct http_conn *c)
     conn_deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
 }
 
-static void conn_first_head(struct http_conn *c)
+void conn_first_head(struct http_conn *c)
 {
     conn_await_head(c);
     if (c->io.tls) /* a handshake is no idle connection */
@@ -131,6 +130,7 @@ static void conn_free(struct http_conn *c)
         io_break(&c->io);
     close(c->watch.fd);
     free(c->in);
+    free(c->client_name);
     str_free(&c->out);
     TAILQ_REMOVE(&server->conns, c, entry);
     server->conn_count--;
@@ -144,6 +144,19 @@ void conn_drop(struct http_conn *c)
 {
     c->state = CONN_DONE;
     conn_run(c);
+}
+
+/* Looked for at the first request: the handshake is over then. */
+static const char *client_name(struct http_conn *c)
+{
+    char name[IO_CLIENT_NAME_MAX + 1];
+
+    if (!c->served && c->listener->tls) {
+        io_client_name(&c->io, name);
+        if (*name)
+            c->client_name = mem_strdup(name);
+    }
+    return c->client_name ? c->client_name : "";
 }
 
 static void request_begin(struct http_conn *c)
@@ -164,6 +177,7 @@ static void request_begin(struct http_conn *c)
     r->host = r->method_text = r->target = r->path = "-";
     snprintf(r->id, sizeof(r->id), "%s%016llx", server->id_base,
              (unsigned long long)++server->id_next);
+    r->client_name = client_name(c);
     c->active = true;
     c->served = true;
     c->stream_lost = false;
@@ -239,51 +253,6 @@ static bool head_there(struct http_conn *c)
         return true;
     }
     return false;
-}
-
-/* The head of the PROXY protocol is complete. */
-static void proxy_done(struct http_conn *c, const struct proxy_protocol *p)
-{
-    c->in_at = c->in_len;
-    if (p->known)
-        c->client = p->client;
-    c->client_tls = p->tls;
-    if (c->listener->tls && io_start_tls(&c->io, c->listener->tls) != 0)
-        c->state = CONN_DONE;
-    else
-        conn_first_head(c);
-}
-
-static enum conn_step proxy_step(struct http_conn *c)
-{
-    struct proxy_protocol p;
-    size_t missing, got;
-    bool line;
-    int err;
-
-    if (!net_prefix_any(c->listener->proxies, c->listener->proxy_count, &c->peer)) {
-        conn_refuse(c, 403, "this port is for proxies alone, and your address is not one of them");
-        return STEP_STATE;
-    }
-    err = proxy_protocol_missing(c->in, c->in_len, &missing, &line);
-    if (err == 0 && missing > 0) {
-        err = line ? io_read_line(&c->io, c->server->buffer, missing, &got)
-                   : io_read(&c->io, c->server->buffer, missing, &got);
-        if (err == ERR_BUSY)
-            return STEP_WAIT;
-        if (err != 0)
-            c->state = CONN_DONE;
-        else
-            conn_keep(c, c->server->buffer, got);
-        return err != 0 ? STEP_STATE : STEP_AGAIN;
-    }
-    if (err == 0)
-        err = proxy_protocol_parse(c->in, c->in_len, &p);
-    if (err == 0)
-        proxy_done(c, &p);
-    else
-        conn_refuse(c, 400, "this port expects the PROXY protocol from the proxy in front of it");
-    return STEP_STATE;
 }
 
 static enum conn_step head_step(struct http_conn *c)
@@ -384,7 +353,7 @@ static enum conn_step conn_step(struct http_conn *c)
         c->state = CONN_DONE;
     switch (c->state) {
     case CONN_PROXY:
-        return proxy_step(c);
+        return conn_proxy_step(c);
     case CONN_HEAD:
         return head_step(c);
     case CONN_HANDLE:

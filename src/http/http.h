@@ -77,6 +77,8 @@ struct http_request {
      * connection, unless something in front that is trusted said otherwise. */
     struct net_addr client;
     bool https;
+    /* In the verified certificate the client showed (tls_client_ca); "" without. */
+    const char *client_name;
     size_t listener; /* place of the connector in the configuration */
 
     /* The handler's: set before returning from on_request or later. */

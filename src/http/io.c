@@ -107,6 +107,13 @@ uint32_t io_wants(const struct io *io)
     return io->tls ? tls_session_wants(io->tls) : 0;
 }
 
+void io_client_name(const struct io *io, char *out)
+{
+    out[0] = 0;
+    if (io->tls)
+        tls_session_client_name(io->tls, out);
+}
+
 size_t io_unsent(const struct io *io)
 {
     int unsent = 0;

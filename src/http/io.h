@@ -44,6 +44,9 @@ must_check int io_send_file(struct io *io, int file_fd, uint64_t offset, size_t 
 /* After BUSY: the event (EPOLLIN or EPOLLOUT) to wait for where it is not what
  * the call suggests; 0 otherwise. */
 uint32_t io_wants(const struct io *io);
+/* See tls_session_client_name; "" without TLS. out[IO_CLIENT_NAME_MAX + 1] */
+#define IO_CLIENT_NAME_MAX 255
+void io_client_name(const struct io *io, char *out);
 /* Bytes handed over that the peer has not acknowledged yet. */
 size_t io_unsent(const struct io *io);
 /* Nothing more will be sent; reading goes on. */

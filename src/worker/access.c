@@ -79,6 +79,11 @@ void access_log(const struct http_request *r)
                (unsigned long long)r->bytes_sent, (unsigned long long)(now_us() - r->started_us));
     if (r->log_fields)
         str_printf(&line, "%s ", r->log_fields);
+    if (*r->client_name) {
+        str_puts(&line, "cert=");
+        log_append_value(&line, r->client_name);
+        str_putc(&line, ' ');
+    }
     str_puts(&line, "agent=");
     log_append_value(&line, agent);
     str_putc(&line, '\n');

@@ -194,6 +194,8 @@ static void test_mistakes(void **state)
          ":3: trusted_proxies:  is neither"},
         {GOOD "connector \"127.0.0.1:2\" { trusted_proxies = {\"10.0.0.1/8\"} }\n",
          ":3: trusted_proxies: 10.0.0.1/8 is neither"},
+        {GOOD "connector \"127.0.0.1:2\" { tls_client_ca = /ca }\n",
+         ":3: tls_client_ca: connector \"127.0.0.1:2\" speaks plain HTTP"},
         {GOOD "connector \"127.0.0.1:2\" { proxy_protocol = true }\n",
          ":3: proxy_protocol: nobody could connect"},
         {GOOD "connector \"127.0.0.1:2\" { trusted_proxies = {proxy.example} }\n",
