@@ -171,6 +171,10 @@ void api_handle(struct api *api, struct http_request *r)
     const char *text;
 
     http_header_put(r, "Docker-Distribution-Api-Version", "registry/2.0");
+    if (api->conf->docker_v1_api && strncmp(r->path, "/v1/", 4) == 0) {
+        api_v1(call);
+        return;
+    }
     if (!route_find(api->conf, r, &call->route, &problem, &text)) {
         problem_answer(r, problem, text ? "%s" : NULL, text);
         return;

@@ -72,6 +72,9 @@ void api_manifest_delete(struct api_call *call);
 void api_tags(struct api_call *call);
 void api_catalog(struct api_call *call);
 void api_referrers(struct api_call *call);
+/* What is left of Docker's V1 API, below /v1/ (v1.c), and its search (v1_search.c). */
+void api_v1(struct api_call *call);
+void api_v1_search(struct api_call *call);
 
 /* Shared by them. */
 const struct store *api_store(const struct api_call *call);

@@ -86,6 +86,8 @@ void problem_answer_status(struct http_request *r, int status, const char *messa
 
     if (status >= 500)
         code = status == 503 ? "UNAVAILABLE" : "UNKNOWN";
+    else if (status == 403)
+        code = "DENIED";
     else if (status == 413)
         code = "SIZE_INVALID";
     answer(r, code, status, message, 0);

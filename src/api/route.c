@@ -24,11 +24,12 @@ static bool fail(enum problem *problem_r, const char **text_r, enum problem prob
     return false;
 }
 
-static const struct conf_repo *repo_by_host(const struct conf_connector *connector,
-                                            const char *host)
+const struct conf_repo *route_repo_by_host(const struct conf *conf, const struct http_request *r)
 {
+    const struct conf_connector *connector = &conf->connectors[r->listener];
+
     for (size_t i = 0; i < connector->host_count; i++)
-        if (strcmp(connector->hosts[i].name, host) == 0)
+        if (strcmp(connector->hosts[i].name, r->host) == 0)
             return connector->hosts[i].repo;
     return connector->repo;
 }
@@ -53,7 +54,7 @@ static bool take_prefix(const struct conf *conf, struct http_request *r, char *p
         route->base = mem_arena_printf(r->arena, "/repository/%s/v2/", route->repo->name);
         path = end;
     } else {
-        route->repo = repo_by_host(&conf->connectors[r->listener], r->host);
+        route->repo = route_repo_by_host(conf, r);
         route->base = "/v2/";
     }
     if (strcmp(path, "/v2") == 0) {

@@ -28,6 +28,9 @@ struct route {
     const char *base; /* what Locations begin with: "/v2/", "/v2/NAME/", "/repository/NAME/v2/" */
 };
 
+/* The repository of the connector or of the host that the request names; NULL:
+ * the connector has none, image names begin with one. */
+const struct conf_repo *route_repo_by_host(const struct conf *conf, const struct http_request *r);
 /* Fills route_r (strings in the request's arena) and returns true, or returns
  * false with *problem_r and a message in *text_r (NULL: the table's). */
 bool route_find(const struct conf *conf, struct http_request *r, struct route *route_r,

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -153,6 +154,29 @@ int file_write_full(int fd, const void *data, size_t len)
 void file_writeback_start(int fd, uint64_t offset, uint64_t len)
 {
     (void)!sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
+}
+
+int file_replace(int dir_fd, const char *name, const void *data, size_t len, mode_t mode)
+{
+    char random[17], temporary[64];
+    int fd, err = 0;
+
+    file_random_hex(8, random);
+    snprintf(temporary, sizeof(temporary), ".new-%s", random);
+    fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
+    err = file_write_full(fd, data, len);
+    if (err == 0 && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
+        err = err_from_errno(errno);
+    close(fd);
+    if (err == 0 && renameat(dir_fd, temporary, dir_fd, name) != 0)
+        err = err_from_errno(errno);
+    if (err != 0)
+        unlinkat(dir_fd, temporary, 0);
+    else if (fsync(dir_fd) != 0)
+        err = err_from_errno(errno);
+    return err;
 }
 
 int file_free_bytes(int dir_fd, uint64_t *bytes_r)

@@ -24,6 +24,11 @@ must_check int file_write_full(int fd, const void *data, size_t len);
 /* The kernel begins to write this range to the disk and does not wait for it; whether it
  * does is its own business. May block behind other writes. */
 void file_writeback_start(int fd, uint64_t offset, uint64_t len);
+/* Puts a file in place of `name` (a link is replaced, not followed) in one step:
+ * whoever reads, and a crash, finds the old one or the new one whole. Durable
+ * when it returns. */
+must_check int file_replace(int dir_fd, const char *name, const void *data, size_t len,
+                            mode_t mode);
 /* Bytes free for us on the file system of dir_fd. */
 must_check int file_free_bytes(int dir_fd, uint64_t *bytes_r);
 /* A sealed memfd holding `data`, offset 0. */

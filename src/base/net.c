@@ -74,12 +74,13 @@ char *net_addr_text(const struct sockaddr *sa, socklen_t len, char *out)
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)sa;
 
         inet_ntop(AF_INET, &v4->sin_addr, host, sizeof(host));
-        snprintf(out, NET_ADDR_TEXT_MAX, "%s:%u", host, ntohs(v4->sin_port));
+        snprintf(out, NET_ADDR_TEXT_MAX, v4->sin_port ? "%s:%u" : "%s", host, ntohs(v4->sin_port));
     } else if (sa->sa_family == AF_INET6) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)sa;
 
         inet_ntop(AF_INET6, &v6->sin6_addr, host, sizeof(host));
-        snprintf(out, NET_ADDR_TEXT_MAX, "[%s]:%u", host, ntohs(v6->sin6_port));
+        snprintf(out, NET_ADDR_TEXT_MAX, v6->sin6_port ? "[%s]:%u" : "[%s]", host,
+                 ntohs(v6->sin6_port));
     } else {
         snprintf(out, NET_ADDR_TEXT_MAX, "-");
     }

@@ -20,7 +20,7 @@ struct net_addr {
 
 /* Numeric addresses only. INVALID when it is none of the forms above. */
 must_check int net_addr_parse(const char *text, struct net_addr *addr_r);
-/* "1.2.3.4:80" or "[::1]:80"; returns out[NET_ADDR_TEXT_MAX]. */
+/* "1.2.3.4:80" or "[::1]:80", a port 0 left out; returns out[NET_ADDR_TEXT_MAX]. */
 char *net_addr_text(const struct sockaddr *sa, socklen_t len, char *out);
 
 /* Listening TCP socket: non-blocking, close-on-exec, SO_REUSEADDR, TCP_NODELAY

@@ -46,6 +46,7 @@ static const struct question questions[] = {
     {MSG_TAG_GONE, op_tag_gone, true, false},
     {MSG_TAG_LIST, op_tag_list, false, false},
     {MSG_IMAGE_LIST, op_image_list, false, false},
+    {MSG_IMAGE_SEARCH, op_image_search, false, false},
     {MSG_REFERRER_LIST, op_referrer_list, false, false},
     {MSG_REPO_STATS, op_repo_stats, false, false},
     {MSG_GC_RUN, gc_op_run, false, false},

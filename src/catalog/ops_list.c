@@ -14,6 +14,8 @@
 #include <string.h>
 
 #define ANSWER_BYTES_MAX (4u << 20)
+/* A search looks at this many names an answer: others wait for the catalog too. */
+#define SEARCH_LOOKS 4096
 
 /* The answer's items go to a writer of their own: their count stands before them. */
 struct list {
@@ -171,6 +173,56 @@ void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_wr
     if (err == 0)
         err = *l.repo ? images_of(c, l.repo, "", l.last, &list) : images_of_all(c, l.last, &list);
     list_finish(&list, err, answer);
+}
+
+void op_image_search(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_search s;
+    struct list list = {.limit = SEARCH_LOOKS};
+    struct str name = {0};
+    struct db_walk *walk;
+    struct key prefix;
+    size_t looks = 0, shown;
+    int err;
+
+    push_search_get(question, &s);
+    err = msg_end(question);
+    if (err != 0) {
+        list_finish(&list, err, answer);
+        return;
+    }
+    shown = strlen(s.shown);
+    str_puts(&name, s.shown);
+    str_puts(&name, s.last);
+    key_begin(&prefix, 'I');
+    key_str(&prefix, s.repo);
+    walk = walk_after(c, &prefix, s.last);
+    for (; db_walk_valid(walk) && looks < SEARCH_LOOKS; db_walk_next(walk), looks++) {
+        struct key_reader r;
+        size_t len;
+        const char *key = db_walk_key(walk, &len);
+
+        key_reader_init(&r, key + prefix.len, len - prefix.len);
+        str_reset(&name);
+        str_puts(&name, s.shown);
+        str_puts(&name, key_get_str(&r));
+        if (strstr(name.data, s.term)) {
+            msg_put_str(&list.items, name.data);
+            list.count++;
+        }
+    }
+    list.more = db_walk_valid(walk);
+    err = db_walk_free(&walk);
+    msg_put_i32(answer, err);
+    if (err == 0) {
+        msg_put_u8(answer, list.more);
+        msg_put_str(answer, name.data + shown);
+        msg_put_u32(answer, list.count);
+        str_append(&answer->buf, list.items.buf.data ? list.items.buf.data : "",
+                   list.items.buf.len);
+    }
+    msg_writer_free(&list.items);
+    str_free(&name);
 }
 
 static bool type_wanted(const struct push_referrers *q, const char *type)

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/net.h"
+#include "base/net_prefix.h"
 #include "base/str.h"
 
 #include <stdbool.h>
@@ -106,8 +107,13 @@ struct conf_connector {
     struct net_addr addr;
     const struct conf_repo *repo;        /* NULL: the first path component names it */
     struct conf_certificate certificate; /* HTTPS; "": plain HTTP */
+    char *client_ca; /* clients may show certificates it signed; absolute; "": none is asked for */
     struct conf_host *hosts;
     size_t host_count;
+    char *external_url; /* "https://host[:port]", lower case; "": what the client says */
+    struct net_prefix *trusted_proxies;
+    size_t trusted_count;
+    bool proxy_protocol; /* connections begin with it; from trusted_proxies alone */
     bool admin; /* health and metrics instead of repositories; nothing above but the address */
 };
 
@@ -132,6 +138,8 @@ struct conf {
     uint64_t upload_expiry_ms;     /* idle upload sessions go, default 24h */
     uint64_t max_uploads;          /* open sessions a blob store, default 100000 */
     uint64_t drain_timeout_ms;     /* old workers after a reload or QUIT, default 1h */
+
+    bool docker_v1_api; /* /v1/_ping, /v1/users/, /v1/search */
 
     uint64_t gc_grace_ms;    /* garbage stays at least this long; default 2h */
     uint64_t gc_interval_ms; /* between two sweeps, default 10m */

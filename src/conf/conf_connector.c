@@ -103,6 +103,60 @@ static void build_hosts(struct conf_build *b, const struct conf_section *s,
     }
 }
 
+/* What clients are told to come back to: nothing of a path, since every
+ * absolute URL of ours begins at the root. */
+static char *build_external_url(struct conf_build *b, const struct conf_section *s)
+{
+    char *url = lower_copy(b->arena, conf_text(s, CONF_KEY_CONNECTOR_external_url));
+    size_t len = strlen(url);
+    char *host, *port;
+    uint64_t number;
+    bool good;
+
+    if (len == 0)
+        return url;
+    if (url[len - 1] == '/')
+        url[len - 1] = 0;
+    host = strstr(url, "://");
+    good = strncmp(url, "https://", 8) == 0 || strncmp(url, "http://", 7) == 0;
+    if (good) {
+        host = mem_arena_strdup(b->arena, host + 3);
+        port = strrchr(host, ':');
+        if (port && strchr(port, ']'))
+            port = NULL;
+        if (port) {
+            *port++ = 0;
+            good =
+                str_parse_u64(port, strlen(port), &number) == 0 && number >= 1 && number <= 65535;
+        }
+        good = good && host_ok(host);
+    }
+    if (!good)
+        conf_mistake(b->m, s->settings[CONF_KEY_CONNECTOR_external_url].line,
+                     "external_url: %s is not https://HOST or https://HOST:PORT; write what "
+                     "clients use, without a path",
+                     conf_text(s, CONF_KEY_CONNECTOR_external_url));
+    return url;
+}
+
+static void build_trusted(struct conf_build *b, const struct conf_section *s,
+                          struct conf_connector *c)
+{
+    const struct conf_setting *list = &s->settings[CONF_KEY_CONNECTOR_trusted_proxies];
+
+    c->trusted_proxies = mem_arena_alloc(b->arena, (list->count + 1) * sizeof(struct net_prefix));
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->count == 1 && !*list->values[0]) /* an empty list */
+            break;
+        if (net_prefix_parse(list->values[i], &c->trusted_proxies[c->trusted_count++]) != 0)
+            conf_mistake(b->m, list->line,
+                         "trusted_proxies: %s is neither an address nor a network; write "
+                         "\"10.1.2.3\", \"10.0.0.0/8\" or \"fd00::/8\", with no bits set "
+                         "behind the prefix",
+                         list->values[i]);
+    }
+}
+
 static in_port_t port_of(const struct net_addr *addr)
 {
     return addr->ss.ss_family == AF_INET ? ((const struct sockaddr_in *)&addr->ss)->sin_port
@@ -172,7 +226,20 @@ void conf_build_connectors(struct conf_build *b)
         c->repo = repo_of(b, s, CONF_KEY_CONNECTOR_repository);
         build_certificate(b, s, CONF_KEY_CONNECTOR_tls_certificate, CONF_KEY_CONNECTOR_tls_key,
                           &c->certificate);
+        c->client_ca = conf_path(s, CONF_KEY_CONNECTOR_tls_client_ca, b->arena, b->m);
+        if (*c->client_ca && !*c->certificate.file)
+            conf_mistake(b->m, s->settings[CONF_KEY_CONNECTOR_tls_client_ca].line,
+                         "tls_client_ca: connector \"%s\" speaks plain HTTP; give it a "
+                         "tls_certificate",
+                         s->title);
         build_hosts(b, s, c);
+        c->external_url = build_external_url(b, s);
+        build_trusted(b, s, c);
+        c->proxy_protocol = conf_bool(s, CONF_KEY_CONNECTOR_proxy_protocol, b->m);
+        if (c->proxy_protocol && c->trusted_count == 0)
+            conf_mistake(b->m, s->settings[CONF_KEY_CONNECTOR_proxy_protocol].line,
+                         "proxy_protocol: nobody could connect; name the proxies in "
+                         "trusted_proxies");
         conf->connector_count++;
         clients++;
     }

@@ -39,17 +39,11 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
         if (conf_time_ms(s, CONF_KEY_HOSTED_untagged_after, m) > 0)
             refuse_key(s, CONF_KEY_HOSTED_untagged_after, "clean-ups of untagged manifests", m);
         break;
-    case CONF_SECTION_CONNECTOR:
-        refuse_key(s, CONF_KEY_CONNECTOR_external_url, "external URLs", m);
-        refuse_key(s, CONF_KEY_CONNECTOR_trusted_proxies, "trusted proxies", m);
-        break;
     case CONF_SECTION_TOP:
-        if (conf_bool(s, CONF_KEY_TOP_docker_v1_api, m))
-            refuse_key(s, CONF_KEY_TOP_docker_v1_api, "Docker V1 endpoints", m);
-        break;
     case CONF_SECTION_PROXY:
     case CONF_SECTION_GROUP:
     case CONF_SECTION_STORE:
+    case CONF_SECTION_CONNECTOR:
     case CONF_SECTION_HOST:
     case CONF_SECTION_ADMIN:
     case CONF_SECTION_COUNT:

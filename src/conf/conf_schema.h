@@ -101,8 +101,10 @@ enum conf_kind {
     X(CONNECTOR, repository, NAME, "", true, NULL)                                                 \
     X(CONNECTOR, tls_certificate, PATH, "", true, NULL)                                            \
     X(CONNECTOR, tls_key, PATH, "", true, NULL)                                                    \
+    X(CONNECTOR, tls_client_ca, PATH, "", true, NULL)                                              \
     X(CONNECTOR, external_url, TEXT, "", true, NULL)                                               \
     X(CONNECTOR, trusted_proxies, LIST, "", true, NULL)                                            \
+    X(CONNECTOR, proxy_protocol, BOOL, "false", true, NULL)                                        \
     X(HOST, repository, NAME, "", true, NULL)                                                      \
     X(HOST, tls_certificate, PATH, "", true, NULL)                                                 \
     X(HOST, tls_key, PATH, "", true, NULL)                                                         \

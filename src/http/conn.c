@@ -45,6 +45,13 @@ static void conn_await_head(struct http_conn *c)
     conn_deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
 }
 
+void conn_first_head(struct http_conn *c)
+{
+    conn_await_head(c);
+    if (c->io.tls) /* a handshake is no idle connection */
+        conn_deadline_in(c, c->server->setup.limits.head_timeout_ms);
+}
+
 void conn_start(struct http_server *server, int fd, const struct http_listener *listener,
                 const struct net_addr *peer)
 {
@@ -54,11 +61,11 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
     c->watch.fd = c->io.fd = fd;
     c->watch.ready = conn_ready;
     c->timer.fire = conn_timer;
-    c->listener = listener->place;
-    c->peer = *peer;
+    c->listener = listener;
+    c->peer = c->client = *peer;
     c->local.len = sizeof(c->local.ss);
     if (getsockname(fd, (struct sockaddr *)&c->local.ss, &c->local.len) != 0 ||
-        (listener->tls && io_start_tls(&c->io, listener->tls) != 0) ||
+        (listener->tls && !listener->proxy_protocol && io_start_tls(&c->io, listener->tls) != 0) ||
         loop_fd_add(server->setup.loop, &c->watch, EPOLLIN) != 0) {
         io_end(&c->io, true);
         close(fd);
@@ -70,9 +77,12 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
     atomic_store_explicit(&server->setup.counters->connections, server->conn_count,
                           memory_order_relaxed);
     atomic_fetch_add_explicit(&server->setup.counters->accepted, 1, memory_order_relaxed);
-    conn_await_head(c);
-    if (c->io.tls) /* a handshake is no idle connection */
+    if (listener->proxy_protocol) {
+        c->state = CONN_PROXY;
         conn_deadline_in(c, server->setup.limits.head_timeout_ms);
+    } else {
+        conn_first_head(c);
+    }
 }
 
 const uint64_t http_took_bounds_us[HTTP_TOOK_BOUNDS] = {1000,   5000,    25000,    100000,
@@ -140,6 +150,7 @@ static void conn_free(struct http_conn *c)
         io_break(&c->io);
     close(c->watch.fd);
     free(c->in);
+    free(c->client_name);
     str_free(&c->out);
     TAILQ_REMOVE(&server->conns, c, entry);
     server->conn_count--;
@@ -163,6 +174,19 @@ static void request_name(struct http_server *server, char id[33])
     str_hex(&number, sizeof(number), id + 16);
 }
 
+/* Looked for at the first request: the handshake is over then. */
+static const char *client_name(struct http_conn *c)
+{
+    char name[IO_CLIENT_NAME_MAX + 1];
+
+    if (!c->served && c->listener->tls) {
+        io_client_name(&c->io, name);
+        if (*name)
+            c->client_name = mem_strdup(name);
+    }
+    return c->client_name ? c->client_name : "";
+}
+
 static void request_begin(struct http_conn *c)
 {
     struct http_server *server = c->server;
@@ -172,13 +196,17 @@ static void request_begin(struct http_conn *c)
     r->conn = c;
     r->arena = arena_take(server);
     r->peer = c->peer;
+    r->client = c->client;
     r->local = c->local;
-    r->listener = c->listener;
+    r->listener = c->listener->place;
     r->file_end = UINT64_MAX;
     r->started_us = now_us();
+    r->https = c->io.tls || c->client_tls;
+    r->authority = "";
     r->host = r->method_text = r->target = r->path = "-";
     request_name(server, r->id);
     str_reserve(&r->head, HEAD_USUAL);
+    r->client_name = client_name(c);
     c->active = true;
     c->served = true;
     c->stream_lost = c->starved = false;
@@ -356,6 +384,8 @@ static enum conn_step conn_step(struct http_conn *c)
     if (c->aborted)
         c->state = CONN_DONE;
     switch (c->state) {
+    case CONN_PROXY:
+        return conn_proxy_step(c);
     case CONN_HEAD:
         return head_step(c);
     case CONN_HANDLE:

@@ -11,6 +11,7 @@
 #include <sys/queue.h>
 
 enum conn_state {
+    CONN_PROXY,   /* the head of the PROXY protocol is to come first */
     CONN_HEAD,    /* waiting for or reading a request head */
     CONN_HANDLE,  /* the handler has the request; its body may be coming in */
     CONN_RESPOND, /* sending */
@@ -63,9 +64,12 @@ struct http_conn {
     bool running;        /* conn_run is on the stack */
     bool kicked;         /* conn_run is due after the round */
     bool aborted;
-    bool served; /* had a request already */
+    bool served;       /* had a request already */
+    char *client_name; /* of its certificate; NULL: not looked for yet, or none */
     struct net_addr peer, local;
-    size_t listener;
+    struct net_addr client; /* peer, or what the PROXY protocol said */
+    bool client_tls;        /* it said so too */
+    const struct http_listener *listener;
     struct http_request r;
 };
 
@@ -74,6 +78,9 @@ struct http_listener {
     struct loop_fd watch;
     size_t place;
     struct tls *tls; /* the caller's; NULL: plain HTTP */
+    bool proxy_protocol;
+    const struct net_prefix *proxies; /* who may connect then; the caller's */
+    size_t proxy_count;
     SLIST_ENTRY(http_listener) entry;
 };
 
@@ -112,6 +119,9 @@ void conn_drop(struct http_conn *c);
  * it. */
 void conn_refuse(struct http_conn *c, int status, const char *reason);
 
+/* Waits for the first request head, or for the handshake before it. */
+void conn_first_head(struct http_conn *c);
+
 /* conn_body.c; results of a step */
 enum conn_step {
     STEP_AGAIN, /* more may be possible */
@@ -137,6 +147,10 @@ void response_build_head(struct http_conn *c);
 /* Sends what can be sent; STEP_STATE when all is out or the connection is lost.
  */
 enum conn_step response_step(struct http_conn *c);
+
+/* conn_proxy.c: reads the head of the PROXY protocol, then the first request's
+ * turn comes. */
+enum conn_step conn_proxy_step(struct http_conn *c);
 
 /* warm.c */
 /* True when a piece of a file is not in memory and a thread has gone to read it:

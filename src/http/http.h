@@ -13,6 +13,7 @@
 #include "base/loop.h"
 #include "base/mem.h"
 #include "base/net.h"
+#include "base/net_prefix.h"
 #include "base/pool.h"
 #include "base/str.h"
 
@@ -62,6 +63,8 @@ struct http_request {
     const char *path;   /* target up to '?', still percent-encoded */
     const char *query;  /* after '?', still encoded; NULL without one */
     const char *host;   /* Host header without port, lower case; "" when absent (HTTP/1.0) */
+    /* Host header with its port as sent, lower case: what the client calls us. */
+    const char *authority;
     struct http_header headers[HTTP_HEADERS_MAX];
     size_t header_count;
     bool http10;
@@ -70,7 +73,13 @@ struct http_request {
     bool chunked;                /* Transfer-Encoding: chunked */
     uint64_t length;             /* of the body when has_length, else 0 */
     struct net_addr peer, local; /* of the connection */
-    size_t listener;             /* place of the connector in the configuration */
+    /* Where the request comes from and how it left there: peer and TLS of the
+     * connection, unless something in front that is trusted said otherwise. */
+    struct net_addr client;
+    bool https;
+    /* In the verified certificate the client showed (tls_client_ca); "" without. */
+    const char *client_name;
+    size_t listener; /* place of the connector in the configuration */
 
     /* The handler's: set before returning from on_request or later. */
     void *handler_data;
@@ -135,7 +144,7 @@ struct http_server_setup {
      * take the body, or keep the request and answer later. */
     void (*on_request)(struct http_request *r, void *ctx);
     /* A malformed head or other protocol error: fill in the body for `status`
-     * (400, 408, 413, 414, 431, 501, 505, 503) through http_answer_*; close is set already. */
+     * (400, 403, 408, 413, 414, 431, 501, 505, 503) through http_answer_*; close is set already. */
     void (*on_bad_request)(struct http_request *r, int status, const char *reason, void *ctx);
     /* The access log line's time. */
     void (*on_log)(const struct http_request *r, void *ctx);
@@ -152,6 +161,11 @@ void http_server_free(struct http_server **server);
  * http_server_drain, not by http_server_free. `tls` (NULL: plain) stays the caller's. */
 must_check int http_server_listen(struct http_server *server, int listen_fd, size_t listener,
                                   struct tls *tls);
+/* Connections of that listener begin with the PROXY protocol, and only what is in
+ * `proxies` (the caller's, kept) may connect: others get 403 and malformed heads
+ * 400, in plain HTTP. */
+void http_server_expect_proxy(struct http_server *server, size_t listener,
+                              const struct net_prefix *proxies, size_t count);
 /* No new connections, no keep-alive; running requests go on. */
 void http_server_drain(struct http_server *server);
 size_t http_server_connections(const struct http_server *server);

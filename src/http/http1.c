@@ -78,12 +78,10 @@ static int parse_version(struct http_request *r, const char *version, const char
     return 0;
 }
 
-/* Checks `len` bytes of host[:port] and stores the host in lower case. */
-static bool take_host(struct http_request *r, const char *text, size_t len)
+bool http1_host_ok(const char *text, size_t len, size_t *host_len_r)
 {
     size_t host_len = 0, i;
     uint64_t port;
-    char *host;
 
     if (len > 0 && text[0] == '[') {
         for (i = 1; i < len && text[i] != ']'; i++) {
@@ -104,18 +102,30 @@ static bool take_host(struct http_request *r, const char *text, size_t len)
                 return false;
         }
     }
+    *host_len_r = host_len;
     if (host_len > HOST_MAX || (host_len < len && text[host_len] != ':'))
         return false;
     if (len > host_len + 1 &&
         (str_parse_u64(text + host_len + 1, len - host_len - 1, &port) != 0 || port > 65535))
         return false;
-    if (host_len == 0 && len > 0)
+    return host_len > 0 || len == 0;
+}
+
+bool http1_take_host(struct http_request *r, const char *text, size_t len)
+{
+    size_t host_len;
+    char *authority;
+
+    if (!http1_host_ok(text, len, &host_len))
         return false;
-    host = mem_arena_strndup(r->arena, text, host_len);
-    for (i = 0; i < host_len; i++)
-        if (host[i] >= 'A' && host[i] <= 'Z')
-            host[i] = (char)(host[i] | 0x20);
-    r->host = host;
+    if (len == host_len + 1) /* a colon and no port */
+        len = host_len;
+    authority = mem_arena_strndup(r->arena, text, len);
+    for (size_t i = 0; i < len; i++)
+        if (authority[i] >= 'A' && authority[i] <= 'Z')
+            authority[i] = (char)(authority[i] | 0x20);
+    r->authority = authority;
+    r->host = host_len == len ? authority : mem_arena_strndup(r->arena, authority, host_len);
     return true;
 }
 
@@ -146,7 +156,7 @@ static bool split_target(struct http_request *r, bool *absolute_r)
 
         rest = strstr(rest, "://") + 3;
         authority = strcspn(rest, "/?");
-        if (authority == 0 || !take_host(r, rest, authority))
+        if (authority == 0 || !http1_take_host(r, rest, authority))
             return false;
         rest += authority;
     } else if (strcmp(rest, "*") == 0) {
@@ -263,16 +273,18 @@ static int judge_framing(struct http_request *r, const char **reason_r)
 static int judge_host(struct http_request *r, bool absolute, const char **reason_r)
 {
     const char *host = http_header_get(r, "Host");
-    const char *authority = r->host;
+    const char *target_host = r->host, *target_authority = r->authority;
 
     if (http_header_count(r, "Host") > 1)
         return refuse(400, "repeated Host", reason_r);
     if (!host)
         return r->http10 ? 0 : refuse(400, "Host is missing", reason_r);
-    if (!take_host(r, host, strlen(host)))
+    if (!http1_take_host(r, host, strlen(host)))
         return refuse(400, "malformed Host", reason_r);
-    if (absolute)
-        r->host = authority;
+    if (absolute) {
+        r->host = target_host;
+        r->authority = target_authority;
+    }
     return 0;
 }
 
@@ -308,7 +320,7 @@ int http1_parse_head(struct http_request *r, const char *data, size_t len, const
     int status;
 
     r->method = HTTP_OTHER;
-    r->method_text = r->target = r->path = r->host = "";
+    r->method_text = r->target = r->path = r->host = r->authority = "";
     r->query = NULL;
     r->header_count = 0;
     *reason_r = "";

@@ -21,6 +21,12 @@ size_t http1_head_length(const char *data, size_t len);
  * target is accepted and its authority replaces Host (RFC 9112 3.2.2). */
 int http1_parse_head(struct http_request *r, const char *data, size_t len, const char **reason_r);
 
+/* Is this host[:port] of a Host header (RFC 9110 section 7.2)? Letters, digits,
+ * dots, dashes, underscores, or [IPv6]; also nothing at all. */
+bool http1_host_ok(const char *text, size_t len, size_t *host_len_r);
+/* Checks it and stores host and authority, in lower case. */
+bool http1_take_host(struct http_request *r, const char *text, size_t len);
+
 /* Incremental decoder of a chunked body. Zero-initialise. */
 struct http1_chunked {
     int state;

@@ -55,6 +55,21 @@ int io_read(struct io *io, void *data, size_t len, size_t *done_r)
     return got == 0 ? ERR_CLOSED : io_error();
 }
 
+int io_read_line(struct io *io, void *data, size_t len, size_t *done_r)
+{
+    const char *end;
+    ssize_t seen;
+
+    *done_r = 0;
+    do {
+        seen = recv(io->fd, data, len, MSG_PEEK);
+    } while (seen < 0 && errno == EINTR);
+    if (seen <= 0)
+        return seen == 0 ? ERR_CLOSED : io_error();
+    end = memchr(data, '\n', (size_t)seen);
+    return io_read(io, data, end ? (size_t)(end - (const char *)data) + 1 : (size_t)seen, done_r);
+}
+
 int io_write(struct io *io, struct iovec *parts, size_t count, bool more, size_t *done_r)
 {
     struct msghdr message = {.msg_iov = parts, .msg_iovlen = count};
@@ -95,6 +110,13 @@ uint32_t io_wants(const struct io *io)
 bool io_pending(const struct io *io)
 {
     return io->tls && tls_session_pending(io->tls);
+}
+
+void io_client_name(const struct io *io, char *out)
+{
+    out[0] = 0;
+    if (io->tls)
+        tls_session_client_name(io->tls, out);
 }
 
 size_t io_unsent(const struct io *io)

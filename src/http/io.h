@@ -31,6 +31,8 @@ void io_end(struct io *io, bool broken);
  * PROTOCOL (reading, TLS): the peer speaks plain HTTP; the connection is plain
  * from then on, and what it sent is lost. */
 must_check int io_read(struct io *io, void *data, size_t len, size_t *done_r);
+/* Reads at most `len` bytes and none behind the first line feed. Not through TLS. */
+must_check int io_read_line(struct io *io, void *data, size_t len, size_t *done_r);
 /* `more`: further bytes follow at once. After BUSY the same bytes must be
  * offered again. */
 must_check int io_write(struct io *io, struct iovec *parts, size_t count, bool more,
@@ -44,6 +46,9 @@ must_check int io_send_file(struct io *io, int file_fd, uint64_t offset, size_t 
 uint32_t io_wants(const struct io *io);
 /* Bytes that were taken from the socket and were not read yet: no event will tell of them. */
 bool io_pending(const struct io *io);
+/* See tls_session_client_name; "" without TLS. out[IO_CLIENT_NAME_MAX + 1] */
+#define IO_CLIENT_NAME_MAX 255
+void io_client_name(const struct io *io, char *out);
 /* Bytes handed over that the peer has not acknowledged yet. */
 size_t io_unsent(const struct io *io);
 /* Nothing more will be sent; reading goes on. */

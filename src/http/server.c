@@ -179,6 +179,20 @@ int http_server_listen(struct http_server *server, int listen_fd, size_t listene
     return err;
 }
 
+void http_server_expect_proxy(struct http_server *server, size_t place,
+                              const struct net_prefix *proxies, size_t count)
+{
+    struct http_listener *listener;
+
+    SLIST_FOREACH(listener, &server->listeners, entry) {
+        if (listener->place != place)
+            continue;
+        listener->proxy_protocol = true;
+        listener->proxies = proxies;
+        listener->proxy_count = count;
+    }
+}
+
 void http_server_drain(struct http_server *server)
 {
     struct http_listener *listener;

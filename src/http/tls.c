@@ -15,6 +15,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,9 +206,46 @@ static int load_pair(SSL_CTX *ctx, const struct tls_pair *pair, struct str *why)
     return err != 0 ? err : load_key(ctx, &pair->key, why);
 }
 
+/* A session may be resumed only where its certificate was verified against the
+ * same CAs: what is in their file names the place. */
+static bool session_place(SSL_CTX *ctx, const struct tls_file *client_ca)
+{
+    unsigned char id[SSL_MAX_SID_CTX_LENGTH] = "entrepot";
+    unsigned len = sizeof("entrepot") - 1;
+
+    if (client_ca->data &&
+        EVP_Digest(client_ca->data, client_ca->len, id, &len, EVP_sha256(), NULL) != 1)
+        return false;
+    return SSL_CTX_set_session_id_context(ctx, id, len) == 1;
+}
+
+static int load_client_ca(SSL_CTX *ctx, const struct tls_file *file, struct str *why)
+{
+    BIO *in = BIO_new_mem_buf(file->data, (int)file->len);
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+    size_t count = 0;
+    X509 *ca;
+    int err = 0;
+
+    ERR_clear_error();
+    while (err == 0 && in && (ca = PEM_read_bio_X509(in, NULL, no_password, NULL)) != NULL) {
+        if (X509_check_ca(ca) == 0)
+            err = complain(why, file->path, "holds a certificate that is no CA's");
+        else if (X509_STORE_add_cert(store, ca) != 1 || SSL_CTX_add_client_CA(ctx, ca) != 1)
+            err = complain(why, file->path, "a certificate in it cannot be used");
+        X509_free(ca);
+        count++;
+    }
+    BIO_free(in);
+    if (err == 0 && count == 0)
+        err = complain(why, file->path, "no certificate in PEM form can be read from it");
+    ERR_clear_error(); /* the end of the file is one */
+    SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    return err;
+}
+
 static SSL_CTX *context_new(struct tls *tls)
 {
-    static const unsigned char id[] = "entrepot";
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
 
     if (!ctx)
@@ -222,7 +260,6 @@ static SSL_CTX *context_new(struct tls *tls)
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_timeout(ctx, SESSION_SECONDS);
-    SSL_CTX_set_session_id_context(ctx, id, sizeof(id) - 1);
     SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, ticket_key);
     SSL_CTX_set_tlsext_servername_callback(ctx, choose_certificate);
     SSL_CTX_set_tlsext_servername_arg(ctx, tls);
@@ -244,7 +281,11 @@ int tls_new(const struct tls_pairs *pairs, struct tls_tickets *tickets, struct t
 
         name->name = pairs->pairs[i].name ? mem_strdup(pairs->pairs[i].name) : NULL;
         name->ctx = context_new(tls);
-        pair_err = name->ctx ? load_pair(name->ctx, &pairs->pairs[i], why) : ERR_UNAVAILABLE;
+        pair_err = name->ctx && session_place(name->ctx, &pairs->client_ca)
+                       ? load_pair(name->ctx, &pairs->pairs[i], why)
+                       : ERR_UNAVAILABLE;
+        if (pair_err == 0 && pairs->client_ca.data)
+            pair_err = load_client_ca(name->ctx, &pairs->client_ca, why);
         if (pair_err != 0)
             err = pair_err; /* and on: every mistake is told at once */
     }

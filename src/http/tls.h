@@ -33,6 +33,9 @@ struct tls_pair {
 struct tls_pairs {
     struct tls_pair *pairs;
     size_t count;
+    /* CAs of clients: then a client may show a certificate, and one that they did
+     * not sign ends the handshake. data NULL: none is asked for. */
+    struct tls_file client_ca;
 };
 
 /* Keys of session tickets (RFC 5077, RFC 8446 section 2.2), shared by every

@@ -63,6 +63,11 @@ void tls_session_goodbye(struct tls_session *s)
     ERR_clear_error();
 }
 
+void tls_session_client_name(struct tls_session *s, char *out)
+{
+    tls_client_name(s->ssl, out);
+}
+
 uint32_t tls_session_wants(const struct tls_session *s)
 {
     return s->wants;

@@ -20,6 +20,8 @@ struct tls_session;
 #define TLS_BUFFER (64u << 10)
 struct ssl_st *tls_accept(struct tls *tls);
 char *tls_buffer(struct tls *tls);
+/* Of tls_client.c */
+void tls_client_name(struct ssl_st *ssl, char *out);
 
 must_check int tls_session_new(struct tls *tls, int fd, struct tls_session **session_r);
 void tls_session_free(struct tls_session **session, bool broken);
@@ -35,6 +37,12 @@ must_check int tls_session_send_file(struct tls_session *session, int file_fd, u
 /* Decrypted, or taken from the socket, and not read yet. */
 bool tls_session_pending(const struct tls_session *session);
 uint32_t tls_session_wants(const struct tls_session *session);
+/* What a verified client certificate calls its owner: the one common name of its
+ * subject, else the first DNS name or mail address among its alternative names;
+ * in out[TLS_CLIENT_NAME_MAX + 1], "" without a certificate or name. Only after
+ * the handshake. */
+#define TLS_CLIENT_NAME_MAX 255
+void tls_session_client_name(struct tls_session *session, char *out);
 /* close_notify, if it can leave now. */
 void tls_session_goodbye(struct tls_session *session);
 

@@ -34,6 +34,7 @@
     X(TAG_DELETE, 20000)                                                                           \
     X(TAG_LIST, 20000)                                                                             \
     X(IMAGE_LIST, 20000)                                                                           \
+    X(IMAGE_SEARCH, 20000)                                                                         \
     X(REFERRER_LIST, 20000)                                                                        \
     X(REPO_STATS, 20000)                                                                           \
     X(GC_RUN, 20000)    /* sweep now */                                                            \

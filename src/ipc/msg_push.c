@@ -146,6 +146,22 @@ void push_list_get(struct msg_reader *r, struct push_list *l_r)
     l_r->limit = msg_get_u32(r);
 }
 
+void push_search_put(struct msg_writer *w, const struct push_search *s)
+{
+    msg_put_str(w, s->repo);
+    msg_put_str(w, s->shown);
+    msg_put_str(w, s->term);
+    msg_put_str(w, s->last);
+}
+
+void push_search_get(struct msg_reader *r, struct push_search *s_r)
+{
+    s_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
+    s_r->shown = msg_get_str(r, NAME_IMAGE_MAX);
+    s_r->term = msg_get_str(r, NAME_IMAGE_MAX);
+    s_r->last = msg_get_str(r, NAME_IMAGE_MAX);
+}
+
 void push_referrers_put(struct msg_writer *w, const struct push_referrers *q)
 {
     push_target_put(w, &q->subject);

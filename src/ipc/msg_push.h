@@ -70,6 +70,20 @@ struct push_list {
 void push_list_put(struct msg_writer *w, const struct push_list *l);
 void push_list_get(struct msg_reader *r, struct push_list *l_r);
 
+/* IMAGE_SEARCH: images of one repository whose shown name, "SHOWN" + image, holds
+ * a term. The catalog looks at a bounded number of them an answer. Reply: i32
+ * err, u8 more, str last (looked at so far: the next question's), u32 count, str
+ * shown names in byte order ... */
+struct push_search {
+    const char *repo;
+    const char *shown; /* stands before each name: "" or "REPO/" */
+    const char *term;  /* "": all */
+    const char *last;  /* image; exclusive; "" from the start */
+};
+
+void push_search_put(struct msg_writer *w, const struct push_search *s);
+void push_search_get(struct msg_reader *r, struct push_search *s_r);
+
 /* REFERRER_LIST. Reply: i32 err, u8 more, u32 count, then for each: digest, u64
  * size, contents. */
 struct push_referrers {

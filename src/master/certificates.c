@@ -73,6 +73,12 @@ static int connector_take(const struct conf_connector *c, struct tls_pairs *pair
 
     pairs_r->pairs = mem_alloc_array(c->host_count + 1, sizeof(*pairs_r->pairs));
     err = pair_take(NULL, &c->certificate, &pairs_r->pairs[pairs_r->count++], why);
+    if (*c->client_ca) {
+        int ca_err = file_take(c->client_ca, &pairs_r->client_ca, why);
+
+        if (err == 0)
+            err = ca_err;
+    }
     for (size_t i = 0; i < c->host_count; i++) {
         int host_err = 0;
 
@@ -162,6 +168,7 @@ void certificates_wipe(struct tls_pairs **certificates, size_t count)
             file_wipe(&all[i].pairs[j].certificate);
             file_wipe(&all[i].pairs[j].key);
         }
+        file_wipe(&all[i].client_ca);
         free(all[i].pairs);
     }
     free(all);

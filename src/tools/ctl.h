@@ -21,6 +21,8 @@ int ctl_images(const struct ctl *ctl, int argc, char **argv);
 int ctl_tags(const struct ctl *ctl, int argc, char **argv);
 int ctl_gc(const struct ctl *ctl, int argc, char **argv);
 int ctl_scrub(const struct ctl *ctl, int argc, char **argv);
+/* Needs no daemon. */
+int ctl_cert(const struct ctl *ctl, int argc, char **argv);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Prints the reason on failure. */

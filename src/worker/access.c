@@ -63,7 +63,7 @@ static uint64_t now_us(void)
 void access_log(const struct http_request *r)
 {
     static struct str line; /* one thread writes, and the memory is used again */
-    char peer[NET_ADDR_TEXT_MAX];
+    char client[NET_ADDR_TEXT_MAX];
     const char *agent = http_header_get(r, "User-Agent");
 
     if (fd_open < 0)
@@ -71,7 +71,7 @@ void access_log(const struct http_request *r)
     str_reset(&line);
     append_time(&line);
     str_printf(&line, " req=%s client=%s method=", r->id,
-               net_addr_text((const struct sockaddr *)&r->peer.ss, r->peer.len, peer));
+               net_addr_text((const struct sockaddr *)&r->client.ss, r->client.len, client));
     log_append_value(&line, r->method_text);
     str_puts(&line, " target=");
     log_append_value(&line, r->target);
@@ -79,6 +79,11 @@ void access_log(const struct http_request *r)
                (unsigned long long)r->bytes_sent, (unsigned long long)(now_us() - r->started_us));
     if (r->log_fields)
         str_printf(&line, "%s ", r->log_fields);
+    if (*r->client_name) {
+        str_puts(&line, "cert=");
+        log_append_value(&line, r->client_name);
+        str_putc(&line, ' ');
+    }
     str_puts(&line, "agent=");
     log_append_value(&line, agent);
     str_putc(&line, '\n');

@@ -2,7 +2,7 @@
  * access.h - the access log: logfmt, one write(2) a request.
  *
  * time client method target status bytes_in? request id, repository, image,
- * reference, duration. Never headers, never credentials.
+ * reference, duration, name in the client's certificate. Never headers, never credentials.
  */
 #ifndef ENTREPOT_WORKER_ACCESS_H
 #define ENTREPOT_WORKER_ACCESS_H

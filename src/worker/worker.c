@@ -10,6 +10,7 @@
 
 #include "api/api.h"
 #include "api/follow.h"
+#include "api/forwarded.h"
 #include "api/hashes.h"
 #include "api/hot.h"
 #include "api/pipe.h"
@@ -154,6 +155,7 @@ static void worker_request(struct http_request *r, void *ctx)
         admin_handle(&w->admin, r);
         return;
     }
+    forwarded_apply(&w->start->conf->connectors[r->listener], r);
     if (!index_fresh(w))
         link_poll(w->api.catalog); /* a successor lies in the socket before the end mark is set */
     if (index_fresh(w)) {
@@ -236,8 +238,13 @@ static void worker_serve(struct worker *w)
 
     w->serving = true;
     MUST(http_server_new(&setup, &w->server) == 0);
-    for (size_t i = 0; i < conf->connector_count; i++)
+    for (size_t i = 0; i < conf->connector_count; i++) {
+        const struct conf_connector *c = &conf->connectors[i];
+
         MUST(http_server_listen(w->server, w->start->connector_fds[i], i, w->tls[i]) == 0);
+        if (c->proxy_protocol)
+            http_server_expect_proxy(w->server, i, c->trusted_proxies, c->trusted_count);
+    }
     role_ready(w->role);
 }
 

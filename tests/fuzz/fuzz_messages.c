@@ -18,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct record_manifest record;
     struct push_mount mount;
     struct push_list list;
+    struct push_search search;
     struct key_reader key;
     struct digest digest;
     struct msg_reader r;
@@ -27,15 +28,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         size--;
         if (msg_reader_init(&r, data, size) == 0) {
-            if (which % 4 == 0)
+            if (which % 5 == 0)
                 push_manifest_get(&r, arena, &manifest);
-            else if (which % 4 == 1)
+            else if (which % 5 == 1)
                 push_referrers_get(&r, &referrers);
-            else if (which % 4 == 2)
+            else if (which % 5 == 2)
                 push_mount_get(&r, &mount);
-            else
+            else if (which % 5 == 3)
                 push_list_get(&r, &list);
-            if (which % 4 == 0 && msg_end(&r) == 0)
+            else
+                push_search_get(&r, &search);
+            if (which % 5 == 0 && msg_end(&r) == 0)
                 MUST(manifest.tag_count <= PUSH_TAGS_MAX && strlen(manifest.target.repo) <= 255);
         }
         (void)!record_manifest_decode((const char *)data, size, arena, &record);

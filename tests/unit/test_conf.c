@@ -173,7 +173,6 @@ static void test_mistakes(void **state)
         {GOOD "connector \"127.0.0.1:2\" { host h { repository = r\ntls_certificate = /x\n"
               "tls_key = /y } }\n",
          ":4: tls_certificate: connector \"127.0.0.1:2\" speaks plain HTTP"},
-        {GOOD "docker_v1_api = true\n", ":3: docker_v1_api: Docker V1 endpoints are not part"},
         {GOOD "docker_v1_api = 1\n", ":3: docker_v1_api: 1 is neither true nor false"},
         {GOOD "hosted x { untagged_after = 1d }\n", ":3: untagged_after: clean-ups"},
         {GOOD "hosted x { untagged_after = x }\n", ":3: untagged_after: x is not a time"},
@@ -181,9 +180,23 @@ static void test_mistakes(void **state)
          ":3: tls_certificate: needs its tls_key"},
         {GOOD "connector \"127.0.0.1:2\" { tls_key = /x }\n",
          ":3: tls_key: needs its tls_certificate"},
-        {GOOD "connector \"127.0.0.1:2\" { external_url = http://x }\n", ":3: external_url"},
+        {GOOD "connector \"127.0.0.1:2\" { external_url = x.example }\n",
+         ":3: external_url: x.example is not https://HOST"},
+        {GOOD "connector \"127.0.0.1:2\" { external_url = ftp://x }\n", ":3: external_url"},
+        {GOOD "connector \"127.0.0.1:2\" { external_url = https://x/y }\n", ":3: external_url"},
+        {GOOD "connector \"127.0.0.1:2\" { external_url = https:// }\n", ":3: external_url"},
+        {GOOD "connector \"127.0.0.1:2\" { external_url = https://x:0 }\n", ":3: external_url"},
+        {GOOD "connector \"127.0.0.1:2\" { external_url = https://u@x }\n", ":3: external_url"},
         {GOOD "connector \"127.0.0.1:2\" { trusted_proxies = {\"\", \"::1\"} }\n",
-         ":3: trusted_proxies"},
+         ":3: trusted_proxies:  is neither"},
+        {GOOD "connector \"127.0.0.1:2\" { trusted_proxies = {\"10.0.0.1/8\"} }\n",
+         ":3: trusted_proxies: 10.0.0.1/8 is neither"},
+        {GOOD "connector \"127.0.0.1:2\" { tls_client_ca = /ca }\n",
+         ":3: tls_client_ca: connector \"127.0.0.1:2\" speaks plain HTTP"},
+        {GOOD "connector \"127.0.0.1:2\" { proxy_protocol = true }\n",
+         ":3: proxy_protocol: nobody could connect"},
+        {GOOD "connector \"127.0.0.1:2\" { trusted_proxies = {proxy.example} }\n",
+         ":3: trusted_proxies: proxy.example is neither"},
     };
     static char large[(1 << 20) + 2];
     struct conf *c;
@@ -315,6 +328,26 @@ static void test_words(void **state)
     conf_free(&c);
 }
 
+static void test_proxies_in_front(void **state)
+{
+    struct conf *c;
+
+    (void)state;
+    assert_int_equal(load("hosted r { }\n"
+                          "connector \"127.0.0.1:1\" { external_url = \"HTTPS://R.Example:8443/\"\n"
+                          " trusted_proxies = {\"10.0.0.0/8\", \"::1\"} }\n"
+                          "connector \"127.0.0.1:2\" { external_url = \"http://[::1]\" }\n"
+                          "connector \"127.0.0.1:3\" { external_url = \"http://[::1]:5\" }\n",
+                          &c),
+                     0);
+    assert_string_equal(c->connectors[0].external_url, "https://r.example:8443");
+    assert_int_equal(c->connectors[0].trusted_count, 2);
+    assert_string_equal(c->connectors[1].external_url, "http://[::1]");
+    assert_int_equal(c->connectors[1].trusted_count, 0);
+    assert_string_equal(c->connectors[2].external_url, "http://[::1]:5");
+    conf_free(&c);
+}
+
 /* The table and conf_restart_differences() agree. */
 static void test_restart_keys(void **state)
 {
@@ -370,10 +403,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults),     cmocka_unit_test(test_values),
-        cmocka_unit_test(test_mistakes),     cmocka_unit_test(test_all_mistakes),
-        cmocka_unit_test(test_syntax),       cmocka_unit_test(test_words),
-        cmocka_unit_test(test_restart_keys), cmocka_unit_test(test_restart_differences),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_mistakes),
+        cmocka_unit_test(test_all_mistakes),
+        cmocka_unit_test(test_syntax),
+        cmocka_unit_test(test_words),
+        cmocka_unit_test(test_proxies_in_front),
+        cmocka_unit_test(test_restart_keys),
+        cmocka_unit_test(test_restart_differences),
     };
 
     return cmocka_run_group_tests_name("conf", tests, setup, teardown);

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -215,6 +216,39 @@ static void test_free_bytes(void **state)
     close(proc);
 }
 
+static void test_replace(void **state)
+{
+    struct str content = {0};
+    struct stat st;
+    DIR *listing;
+    size_t count = 0;
+    char path[300];
+    int dir;
+
+    (void)state;
+    dir = open(directory, O_RDONLY | O_DIRECTORY);
+    snprintf(path, sizeof(path), "%s/file", directory);
+    assert_int_equal(file_replace(dir, "file", "one", 3, 0644), 0);
+    assert_int_equal(symlinkat("file", dir, "link"), 0);
+    assert_int_equal(file_replace(dir, "link", "two", 3, 0600), 0);
+    assert_int_equal(fstatat(dir, "link", &st, AT_SYMLINK_NOFOLLOW), 0);
+    assert_true(S_ISREG(st.st_mode) && (st.st_mode & 0777) == 0600);
+    assert_int_equal(file_read_all(path, 10, &content), 0); /* not through the link */
+    assert_string_equal(content.data, "one");
+    assert_int_equal(file_replace(dir, "file", "three", 5, 0644), 0);
+    str_reset(&content);
+    assert_int_equal(file_read_all(path, 10, &content), 0);
+    assert_string_equal(content.data, "three");
+    assert_int_equal(mkdirat(dir, "busy", 0755), 0);
+    assert_int_not_equal(file_replace(dir, "busy", "x", 1, 0644), 0);
+    listing = fdopendir(dir);
+    for (struct dirent *e; (e = readdir(listing)) != NULL;)
+        count += e->d_name[0] != '.' || e->d_name[1] == 'n';
+    assert_int_equal(count, 3); /* no temporary file stays */
+    closedir(listing);
+    str_free(&content);
+}
+
 static void test_memfd_is_sealed(void **state)
 {
     char data[16];
@@ -267,6 +301,7 @@ int main(void)
         in_directory(test_pread_full),
         cmocka_unit_test(test_full_disk),
         in_directory(test_free_bytes),
+        in_directory(test_replace),
         cmocka_unit_test(test_memfd_is_sealed),
         cmocka_unit_test(test_random_hex),
     };
