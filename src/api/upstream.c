@@ -20,17 +20,6 @@ static bool reserved(const struct conf_group *group, const char *image)
     return false;
 }
 
-static size_t members_max(const struct conf_repo *repo)
-{
-    size_t count = 0;
-
-    if (repo->kind != CONF_GROUP)
-        return 1;
-    for (size_t i = 0; i < repo->group->member_count; i++)
-        count += members_max(repo->group->members[i]);
-    return count;
-}
-
 static void members_add(struct members *m, const struct conf_repo *repo, const char *image,
                         bool hosted_only)
 {
@@ -52,7 +41,7 @@ void members_find(struct api_call *call, const struct conf_repo *repo, const cha
                   struct members *m_r)
 {
     *m_r = (struct members){.group = repo->kind == CONF_GROUP ? repo : NULL};
-    m_r->repos = mem_arena_alloc(call->r->arena, members_max(repo) * sizeof(*m_r->repos));
+    m_r->repos = mem_arena_alloc(call->r->arena, call->api->conf->repo_count * sizeof(*m_r->repos));
     members_add(m_r, repo, image, false);
 }
 

@@ -64,9 +64,6 @@ struct conf_proxy {
     uint64_t connect_timeout_ms, stall_timeout_ms; /* stall: no byte for that long */
 };
 
-/* Groups within groups, at most. */
-#define CONF_GROUP_DEPTH_MAX 8
-
 struct conf_repo;
 
 struct conf_group {

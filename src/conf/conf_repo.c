@@ -225,15 +225,23 @@ static void resolve_group(struct conf_build *b, const struct conf_section *s,
                      "push_to: %s is not a hosted repository; name one that is", push_to);
 }
 
-/* Does `from` lead to `to` through members? `steps` bounds the walk over cycles not through it. */
-static bool leads_to(const struct conf_repo *from, const struct conf_repo *to, size_t steps)
+enum { UNSEEN, ON_THE_WAY, SEEN };
+
+/* Depth first over members; true when the walk comes back to a group it is in the middle of. */
+static bool comes_back(const struct conf *conf, const struct conf_repo *repo, uint8_t *seen)
 {
-    if (from->kind != CONF_GROUP || steps == 0)
+    uint8_t *mark = &seen[repo - conf->repos];
+    bool back = false;
+
+    if (repo->kind != CONF_GROUP || *mark == SEEN)
         return false;
-    for (size_t i = 0; i < from->group->member_count; i++)
-        if (from->group->members[i] == to || leads_to(from->group->members[i], to, steps - 1))
-            return true;
-    return false;
+    if (*mark == ON_THE_WAY)
+        return true;
+    *mark = ON_THE_WAY;
+    for (size_t i = 0; i < repo->group->member_count && !back; i++)
+        back = comes_back(conf, repo->group->members[i], seen);
+    *mark = SEEN;
+    return back;
 }
 
 static struct conf_repo *repo_of_section(struct conf_build *b, const struct conf_section *s)
@@ -246,16 +254,18 @@ static struct conf_repo *repo_of_section(struct conf_build *b, const struct conf
 
 static void resolve_groups(struct conf_build *b)
 {
+    uint8_t *seen = mem_arena_alloc(b->arena, b->conf->repo_count + 1);
+
     for (const struct conf_section *s = b->root->children; s; s = s->next)
-        if (s->id == CONF_SECTION_GROUP)
+        if (s->id == CONF_SECTION_GROUP && repo_of_section(b, s)->group)
             resolve_group(b, s, repo_of_section(b, s)->group);
     for (const struct conf_section *s = b->root->children; s; s = s->next) {
         const struct conf_repo *repo = s->id == CONF_SECTION_GROUP ? repo_of_section(b, s) : NULL;
 
-        if (repo && leads_to(repo, repo, CONF_GROUP_DEPTH_MAX))
+        if (repo && comes_back(b->conf, repo, seen))
             conf_mistake(b->m, s->settings[CONF_KEY_GROUP_members].line,
-                         "members: group %s is a member of itself, maybe through others; remove "
-                         "it from one of them",
+                         "members: group %s leads back to itself or to another group that does; "
+                         "remove the member that closes the circle",
                          s->title);
     }
 }
