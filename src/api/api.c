@@ -180,6 +180,8 @@ void api_handle(struct api *api, struct http_request *r)
         return;
     }
     log_about(call);
+    if (call->route.ns)
+        http_header_add(r, "OCI-Namespace", "%s", call->route.ns);
     if (call->route.repo && !call->route.repo->online) {
         problem_answer(r, PROBLEM_UNAVAILABLE, "repository %s is offline", call->route.repo->name);
         return;

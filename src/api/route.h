@@ -25,6 +25,7 @@ struct route {
     const struct conf_repo *repo; /* NULL: none named (ping, catalog over all) */
     const char *image;            /* valid name; NULL for ping, catalog, discover */
     const char *ref;              /* not yet checked */
+    const char *ns;   /* ?ns= that chose the repository; NULL: none did */
     const char *base; /* what Locations begin with: "/v2/", "/v2/NAME/", "/repository/NAME/v2/" */
 };
 
