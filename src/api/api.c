@@ -5,7 +5,11 @@
  */
 #include "api/api.h"
 
+#include "api/audit.h"
+#include "api/challenge.h"
 #include "api/hot.h"
+#include "api/login.h"
+#include "api/rights.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -19,8 +23,10 @@ static void call_finish(struct http_request *r)
 {
     struct api_call *call = r->handler_data;
 
+    audit_request(call);
     if (call->finish)
         call->finish(call);
+    login_release(call);
     if (call->fd >= 0)
         close(call->fd);
     if (call->object)
@@ -51,6 +57,8 @@ static void log_about(struct api_call *call)
         str_puts(&fields, " ref=");
         log_append_value(&fields, call->route.ref);
     }
+    if (call->user && call->user->known)
+        str_printf(&fields, " user=%s", call->user->name);
     call->r->log_fields = mem_arena_strndup(call->r->arena, fields.data, fields.len);
     str_free(&fields);
 }
@@ -102,6 +110,9 @@ static void dispatch(struct api_call *call)
     case ROUTE_CATALOG:
         handle_list(call, api_catalog);
         break;
+    case ROUTE_TOKEN:
+        api_token(call);
+        break;
     case ROUTE_TAGS:
         handle_list(call, api_tags);
         break;
@@ -123,23 +134,49 @@ static void dispatch(struct api_call *call)
     }
 }
 
-void api_handle(struct api *api, struct http_request *r)
+static void go_on(struct api_call *call)
 {
-    struct api_call *call = call_new(api, r);
-    enum problem problem;
-    const char *text;
-
-    http_header_add(r, "Docker-Distribution-Api-Version", "registry/2.0");
-    if (!route_find(api->conf, r, &call->route, &problem, &text)) {
-        problem_answer(r, problem, text ? "%s" : NULL, text);
-        return;
-    }
     log_about(call);
+    if (call->api->logins && call->route.kind != ROUTE_TOKEN && !rights_admit(call))
+        return;
     if (call->route.repo && !call->route.repo->online) {
-        problem_answer(r, PROBLEM_UNAVAILABLE, "repository %s is offline", call->route.repo->name);
+        problem_answer(call->r, PROBLEM_UNAVAILABLE, "repository %s is offline",
+                       call->route.repo->name);
         return;
     }
     dispatch(call);
+}
+
+/* Where nothing is: which repositories there are is not told to everybody. */
+static void lead_nowhere(struct api_call *call)
+{
+    const char *text = call->op;
+
+    if (call->user && !call->user->known && call->nowhere == PROBLEM_NAME_UNKNOWN)
+        challenge_answer(call, CHALLENGE_ANONYMOUS);
+    else
+        problem_answer(call->r, call->nowhere, text ? "%s" : NULL, text);
+}
+
+void api_handle(struct api *api, struct http_request *r)
+{
+    struct api_call *call = call_new(api, r);
+    const char *text;
+    bool found;
+
+    http_header_add(r, "Docker-Distribution-Api-Version", "registry/2.0");
+    found = route_find(api->conf, r, &call->route, &call->nowhere, &text);
+    if (!found) {
+        /* Whatever was recognised on the way: it is no route. */
+        call->route = (struct route){.kind = ROUTE_PING, .base = "/v2/"};
+        call->op = (void *)(uintptr_t)text;
+    }
+    if (api->logins && !(found && call->route.kind == ROUTE_TOKEN))
+        login_begin(call, found ? go_on : lead_nowhere);
+    else if (found)
+        go_on(call);
+    else
+        lead_nowhere(call);
 }
 
 void api_bad_request(struct http_request *r, int status, const char *reason)

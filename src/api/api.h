@@ -20,6 +20,9 @@
 #include "store/store_fs.h"
 
 struct api_hashes;
+struct api_user;
+struct login;
+struct logins;
 struct hot;
 struct hot_object;
 
@@ -34,12 +37,16 @@ struct api {
     struct recent *recent;     /* marked when a client is told that it is here */
     struct api_hashes *hashes; /* running hashes of upload sessions */
     struct hot *hot;           /* small objects and open files */
+    struct logins *logins;     /* NULL: the configuration has none */
 };
 
 struct api_call {
     struct api *api;
     struct http_request *r;
     struct route route;
+    enum problem nowhere;        /* what is wrong with the path when it is no route */
+    const struct api_user *user; /* who asks; NULL without logins */
+    struct login *login;         /* under way; NULL otherwise */
     struct ask ask;
     struct pool_job job;
     int fd;                                /* closed at the end; -1: none */
@@ -63,6 +70,7 @@ void api_manifest_delete(struct api_call *call);
 void api_tags(struct api_call *call);
 void api_catalog(struct api_call *call);
 void api_referrers(struct api_call *call);
+void api_token(struct api_call *call);
 
 /* Shared by them. */
 const struct store *api_store(const struct api_call *call);

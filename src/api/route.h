@@ -12,6 +12,7 @@ enum route_kind {
     ROUTE_PING,     /* /v2/ */
     ROUTE_CATALOG,  /* _catalog */
     ROUTE_DISCOVER, /* _oci/ext/discover */
+    ROUTE_TOKEN,    /* token: only with logins */
     ROUTE_BLOB,     /* N/blobs/D: ref is the digest */
     ROUTE_UPLOADS,  /* N/blobs/uploads/ */
     ROUTE_UPLOAD,   /* N/blobs/uploads/ID: ref is the id */

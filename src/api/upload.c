@@ -8,6 +8,8 @@
 #include "api/upload.h"
 
 #include "api/hashes.h"
+#include "api/login.h"
+#include "api/rights.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -26,10 +28,21 @@ static void upload_finish_call(struct api_call *call)
         digest_ctx_free(&u->hash);
 }
 
+static const char *upload_owner(const struct api_call *call)
+{
+    const char *repo = call->route.repo->name;
+
+    if (!call->user || !call->user->known)
+        return repo;
+    /* No repository has a line feed in its name. */
+    return mem_arena_printf(call->r->arena, "%s\n%s", repo, call->user->name);
+}
+
 static struct upload *upload_new(struct api_call *call)
 {
     struct upload *u = mem_arena_alloc(call->r->arena, sizeof(*u));
 
+    u->owner = upload_owner(call);
     u->expected_end = UINT64_MAX;
     call->op = u;
     call->finish = upload_finish_call;
@@ -84,8 +97,7 @@ static bool session_create(struct api_call *call)
     }
     if (!upload_admit(call, call->r->has_length ? call->r->length : 0))
         return false;
-    err = store_upload_create(api_store(call), call->route.repo->name, call->route.image, u->id,
-                              &call->fd);
+    err = store_upload_create(api_store(call), u->owner, call->route.image, u->id, &call->fd);
     if (err != 0) {
         call->fd = -1;
         log_error("cannot create an upload session", "store=%s err=%s req=%s",
@@ -148,8 +160,14 @@ static void mount_from(struct api_call *call, const char *from, struct push_moun
     const char *slash;
 
     mount->from_repo = mount->from_image = "";
-    if (!from || !*from)
+    if (!from || !*from) {
+        /* Any image would do, also one this caller must not know of. */
+        if (!api_may_read_all(call)) {
+            mount->from_repo = "-";
+            mount->from_image = "none";
+        }
         return;
+    }
     if (strcmp(call->route.base, "/v2/") != 0 && strncmp(call->route.base, "/v2/", 4) == 0) {
         slash = strchr(from, '/');
         repo = slash ? conf_repo_by_name(call->api->conf, from, (size_t)(slash - from)) : NULL;
@@ -157,7 +175,7 @@ static void mount_from(struct api_call *call, const char *from, struct push_moun
     }
     /* An unknown source is asked for by a name nothing has: the answer is the same as for absent.
      */
-    mount->from_repo = repo ? repo->name : "-";
+    mount->from_repo = repo && api_may(call, repo, from, RIGHT_PULL) ? repo->name : "-";
     mount->from_image = from;
 }
 
@@ -215,8 +233,8 @@ static bool session_open(struct api_call *call, bool lock)
 
     if (strlen(call->route.ref) == LAYOUT_ID_LEN)
         memcpy(u->id, call->route.ref, LAYOUT_ID_LEN);
-    err = store_upload_open(api_store(call), call->route.repo->name, call->route.image, u->id, lock,
-                            &call->fd, &u->size);
+    err = store_upload_open(api_store(call), u->owner, call->route.image, u->id, lock, &call->fd,
+                            &u->size);
     u->start = u->size;
     if (err == 0)
         return true;
@@ -351,7 +369,7 @@ static void session_cancel(struct api_call *call)
     if (!session_open(call, false))
         return;
     u = call->op;
-    err = store_upload_unlink(api_store(call), call->route.repo->name, call->route.image, u->id);
+    err = store_upload_unlink(api_store(call), u->owner, call->route.image, u->id);
     if (err != 0 && err != ERR_NOT_FOUND)
         problem_answer(call->r, problem_from_err(err), NULL);
     else

@@ -75,7 +75,7 @@ static void session_drop(struct api_call *call)
 {
     struct upload *u = call->op;
 
-    if (store_upload_unlink(api_store(call), repo_name(call), call->route.image, u->id) != 0)
+    if (store_upload_unlink(api_store(call), u->owner, call->route.image, u->id) != 0)
         log_warn("cannot remove an upload session", "id=%s req=%s", u->id, call->r->id);
 }
 
@@ -88,7 +88,7 @@ static void session_remember(struct api_call *call)
     if (!u->hash || u->size == 0)
         return;
     digest_ctx_peek(u->hash, &so_far);
-    if (store_upload_sum_save(api_store(call), repo_name(call), call->route.image, u->id, u->size,
+    if (store_upload_sum_save(api_store(call), u->owner, call->route.image, u->id, u->size,
                               &so_far) != 0)
         log_debug("cannot save the hash of an upload: it will be read again", "id=%s", u->id);
     api_hashes_keep(call->api->hashes, u->id, u->size, u->hash);
@@ -162,8 +162,8 @@ static void job_work(struct pool_job *job)
         u->job_err = ERR_MISMATCH;
         return;
     }
-    u->job_err = store_upload_finish(api_store(call), call->fd, repo_name(call), call->route.image,
-                                     u->id, &u->wanted);
+    u->job_err = store_upload_finish(api_store(call), call->fd, u->owner, call->route.image, u->id,
+                                     &u->wanted);
 }
 
 static void committed(struct ask *ask, int err, struct msg_reader *reply, int fd)
@@ -213,8 +213,8 @@ static void upload_publish(struct api_call *call)
         digest_ctx_peek(u->hash, &u->found);
         u->known = true;
     } else if (u->wanted.alg == DIGEST_SHA256 &&
-               store_upload_sum_load(api_store(call), repo_name(call), call->route.image, u->id,
-                                     u->size, &u->found) == 0) {
+               store_upload_sum_load(api_store(call), u->owner, call->route.image, u->id, u->size,
+                                     &u->found) == 0) {
         u->known = true;
     }
     call->job.work = job_work;

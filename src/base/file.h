@@ -26,6 +26,11 @@ must_check int file_free_bytes(int dir_fd, uint64_t *bytes_r);
 /* A sealed memfd holding `data`, offset 0. */
 must_check int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r);
 
+/* Replaces a file as a whole, durably: readers and crashes meet the old one or the
+ * new one. uid/gid -1: ours. Blocks. */
+must_check int file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t uid,
+                            gid_t gid);
+
 /* At most 256 bytes from getrandom(2). */
 void file_random(void *out, size_t bytes);
 /* 2*bytes hex digits from getrandom(2) and a NUL. */

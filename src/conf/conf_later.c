@@ -1,9 +1,8 @@
 /*
  * conf_later.c - what the language knows and this version does not do yet.
  *
- * Nobody may believe to be protected by a login, or served by a proxy, that is
- * not there: such sections and keys are mistakes. Whoever builds one of these
- * features takes its lines out of here.
+ * Nobody may believe in a feature that is not there: such sections and keys are
+ * mistakes. Whoever builds one of these features takes its lines out of here.
  */
 #include "conf/conf_tree.h"
 
@@ -35,12 +34,6 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
     case CONF_SECTION_GROUP:
         refuse_section(s, "group repositories", m);
         break;
-    case CONF_SECTION_AUTH:
-        refuse_section(s, "logins", m);
-        break;
-    case CONF_SECTION_ROLE:
-        refuse_section(s, "logins and roles", m);
-        break;
     case CONF_SECTION_HOSTED:
         if (conf_time_ms(s, CONF_KEY_HOSTED_untagged_after, m) > 0)
             refuse_key(s, CONF_KEY_HOSTED_untagged_after, "clean-ups of untagged manifests", m);
@@ -56,6 +49,8 @@ static void refuse_in(const struct conf_section *s, struct conf_mistakes *m)
     case CONF_SECTION_STORE:
     case CONF_SECTION_HOST:
     case CONF_SECTION_ADMIN:
+    case CONF_SECTION_AUTH:
+    case CONF_SECTION_ROLE:
     case CONF_SECTION_COUNT:
         break;
     }

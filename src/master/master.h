@@ -11,6 +11,7 @@
 #include "ipc/serve.h"
 #include "shm/recent.h"
 #include "shm/tally.h"
+#include "shm/throttle.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -76,6 +77,7 @@ struct master {
     int index_write_fd, index_read_fd;
     void *tally;
     struct recent *recent;
+    struct throttle *throttle;
     int started_fd; /* told when we serve (daemonised start); -1: nobody waits */
     time_t started;
     struct loop_timer kill_timer;

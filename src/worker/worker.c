@@ -11,6 +11,7 @@
 #include "api/api.h"
 #include "api/hashes.h"
 #include "api/hot.h"
+#include "api/login.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -287,6 +288,8 @@ static int worker_open(struct worker *w)
     w->api.hashes = api_hashes_new();
     w->api.hot = hot_new(HOT_BYTES, HOT_FILES);
     w->api.catalog = link_new(&link);
+    if (conf->auth.on)
+        w->api.logins = login_new(&w->api, w->start->run_dir_fd);
     return 0;
 }
 
