@@ -221,6 +221,10 @@ bool route_find(const struct conf *conf, struct http_request *r, struct route *r
         route_r->kind = ROUTE_DISCOVER;
         return true;
     }
+    if (conf->auth.on && strcmp(rest, "token") == 0) {
+        route_r->kind = ROUTE_TOKEN;
+        return true;
+    }
     image = match(rest, route_r);
     if (!image)
         return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN, "no such path");

@@ -9,6 +9,7 @@
  */
 #include "api/api.h"
 
+#include "api/rights.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -58,8 +59,8 @@ static void search_add(struct api_call *call, const struct conf_repo *repo, cons
     struct search *s = call->op;
     uint64_t first = (uint64_t)(s->page - 1) * s->n, place = s->found;
 
-    (void)repo;
-    (void)image;
+    if (!api_may(call, repo, image, RIGHT_PULL))
+        return;
     s->found++;
     if (place < first || place >= first + s->n)
         return;

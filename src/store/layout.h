@@ -8,8 +8,8 @@
  *   uploads/<32 hex id>-<32 hex owner>         an upload session's bytes so far
  *   uploads/<...>.sum                          what is known of their hash
  *
- * <owner> is a hash of repository and image, so a session cannot be found
- * through another name.
+ * <owner> is a hash of repository, user and image, so a session cannot be found
+ * through another name or by another user. "repo" below: "REPO" or "REPO\nUSER".
  */
 #ifndef ENTREPOT_STORE_LAYOUT_H
 #define ENTREPOT_STORE_LAYOUT_H

@@ -101,7 +101,7 @@ static bool take(const struct cert_run *run, const char *file, struct str *out)
 
 static bool keep(const struct cert_run *run, const char *file, const struct str *data, mode_t mode)
 {
-    int err = file_replace(run->dir_fd, file, data->data, data->len, mode);
+    int err = file_replace_at(run->dir_fd, file, data->data, data->len, mode);
 
     return err == 0 || fail(run, file, err_text(err));
 }
