@@ -42,17 +42,20 @@ static struct api_call *call_new(struct api *api, struct http_request *r)
 
 static void log_about(struct api_call *call)
 {
-    struct str fields = {0};
+    static struct str fields; /* one thread, and the memory is used again */
 
-    str_printf(&fields, "repo=%s", call->route.repo ? call->route.repo->name : "-");
-    if (call->route.image)
-        str_printf(&fields, " image=%s", call->route.image); /* its grammar needs no quoting */
+    str_reset(&fields);
+    str_puts(&fields, "repo=");
+    str_puts(&fields, call->route.repo ? call->route.repo->name : "-");
+    if (call->route.image) {
+        str_puts(&fields, " image=");
+        str_puts(&fields, call->route.image); /* its grammar needs no quoting */
+    }
     if (call->route.ref && *call->route.ref) {
         str_puts(&fields, " ref=");
         log_append_value(&fields, call->route.ref);
     }
     call->r->log_fields = mem_arena_strndup(call->r->arena, fields.data, fields.len);
-    str_free(&fields);
 }
 
 static bool reads(const struct http_request *r)
@@ -129,7 +132,7 @@ void api_handle(struct api *api, struct http_request *r)
     enum problem problem;
     const char *text;
 
-    http_header_add(r, "Docker-Distribution-Api-Version", "registry/2.0");
+    http_header_put(r, "Docker-Distribution-Api-Version", "registry/2.0");
     if (api->conf->docker_v1_api && strncmp(r->path, "/v1/", 4) == 0) {
         api_v1(call);
         return;

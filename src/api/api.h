@@ -20,6 +20,7 @@
 #include "store/store_fs.h"
 
 struct api_hashes;
+struct pipes;
 struct hot;
 struct hot_object;
 
@@ -34,6 +35,7 @@ struct api {
     struct recent *recent;     /* marked when a client is told that it is here */
     struct api_hashes *hashes; /* running hashes of upload sessions */
     struct hot *hot;           /* small objects and open files */
+    struct pipes *pipes;       /* of bodies on their way to the disk */
 };
 
 struct api_call {

@@ -25,10 +25,10 @@ struct blob_read {
 
 static void add_blob_headers(struct api_call *call, const struct blob_read *blob)
 {
-    http_header_add(call->r, "Docker-Content-Digest", "%s", blob->text);
+    http_header_put(call->r, "Docker-Content-Digest", blob->text);
     http_header_add(call->r, "ETag", "\"%s\"", blob->text);
-    http_header_add(call->r, "Accept-Ranges", "bytes");
-    http_header_add(call->r, "Cache-Control", "max-age=31536000, immutable");
+    http_header_put(call->r, "Accept-Ranges", "bytes");
+    http_header_put(call->r, "Cache-Control", "max-age=31536000, immutable");
 }
 
 /* The record says it is here, the disk says otherwise: 404, so that a push of it
@@ -62,7 +62,7 @@ static void answer_whole(struct api_call *call, const struct blob_read *blob)
 {
     struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
 
-    http_header_add(call->r, "Content-Type", "application/octet-stream");
+    http_header_put(call->r, "Content-Type", "application/octet-stream");
     add_blob_headers(call, blob);
     *segment = piece_of(call, 0, blob->size);
     http_answer_segments(call->r, 200, segment, blob->size > 0 ? 1 : 0);
@@ -73,7 +73,7 @@ static void answer_one_range(struct api_call *call, const struct blob_read *blob
 {
     struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
 
-    http_header_add(call->r, "Content-Type", "application/octet-stream");
+    http_header_put(call->r, "Content-Type", "application/octet-stream");
     add_blob_headers(call, blob);
     http_header_add(call->r, "Content-Range", "bytes %llu-%llu/%llu",
                     (unsigned long long)range->first, (unsigned long long)range->last,

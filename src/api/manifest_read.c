@@ -26,10 +26,10 @@ struct manifest_read {
 
 static void add_manifest_headers(struct api_call *call, const struct manifest_read *m)
 {
-    http_header_add(call->r, "Content-Type", "%s", m->media_type);
-    http_header_add(call->r, "Docker-Content-Digest", "%s", m->text);
+    http_header_put(call->r, "Content-Type", m->media_type);
+    http_header_put(call->r, "Docker-Content-Digest", m->text);
     http_header_add(call->r, "ETag", "\"%s\"", m->text);
-    http_header_add(call->r, "Cache-Control", "%s",
+    http_header_put(call->r, "Cache-Control",
                     m->by_digest ? "max-age=31536000, immutable" : "no-cache");
 }
 

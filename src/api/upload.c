@@ -8,6 +8,7 @@
 #include "api/upload.h"
 
 #include "api/hashes.h"
+#include "api/pipe.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -24,6 +25,8 @@ static void upload_finish_call(struct api_call *call)
 
     if (u->hash)
         digest_ctx_free(&u->hash);
+    if (u->pipe)
+        pipe_leave(&u->pipe, NULL, NULL);
 }
 
 static struct upload *upload_new(struct api_call *call)
@@ -48,6 +51,10 @@ void upload_add_headers(struct api_call *call)
 
 void upload_release(struct api_call *call)
 {
+    struct upload *u = call->op;
+
+    if (u->pipe)
+        pipe_leave(&u->pipe, NULL, NULL);
     if (call->fd >= 0)
         close(call->fd);
     call->fd = -1;

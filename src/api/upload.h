@@ -15,18 +15,17 @@ struct upload {
     uint64_t
         expected_end; /* from Content-Range: size there must be after the body; UINT64_MAX: any */
     uint64_t checked; /* size at which space was last looked at */
-    struct digest_ctx *hash; /* SHA-256 of all so far; NULL: unknown */
+    struct digest_ctx *hash; /* SHA-256 of all so far, until `pipe` has it; NULL: unknown */
+    struct pipe *pipe;       /* has the file and the hash while the body comes; or NULL */
     bool finishing;          /* the request names the digest */
     bool fresh;              /* made by this very request: nobody knows its id */
     struct digest wanted;
-    /* for the pool */
-    bool known; /* `found` is the digest of the whole file in the wanted algorithm */
-    struct digest found;
-    int job_err;
+    bool over;   /* the body has come to its end */
+    int job_err; /* of the pool */
 };
 
-/* call->op is the struct upload, call->fd its locked file. Takes the body (what
- * there is of it), then answers 202, or verifies, publishes and answers 201. */
+/* call->op is the struct upload, call->fd its locked file, which goes over to the pipe. Takes the
+ * body (what there is of it), then answers 202, or verifies, publishes and answers 201. */
 void upload_receive(struct api_call *call);
 /* Lets go of the session's file. Before any answer: a client that has read it may
  * come back at once over another connection, and must not find the lock held. */

@@ -1,8 +1,8 @@
 /*
  * upload_body.c - the bytes of an upload: written, hashed, verified, published.
  *
- * Runs in workers; what blocks (hashing a file again, fdatasync, rename) runs on
- * the pool with the connection's reading stopped. The order is that of
+ * Runs in workers; what blocks (writing, hashing, fdatasync, rename) runs on the
+ * pool, writing while the next bytes come (pipe.h). The order is that of
  * doc/architecture.md: file durable under its digest, then the catalog's record,
  * then the answer. A crash before the record leaves an orphan file, after it a
  * blob that merely was not acknowledged.
@@ -10,12 +10,13 @@
 #include "api/upload.h"
 
 #include "api/hashes.h"
+#include "api/pipe.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -79,20 +80,44 @@ static void session_drop(struct api_call *call)
         log_warn("cannot remove an upload session", "id=%s req=%s", u->id, call->r->id);
 }
 
+/* Whose session it is, when its request is gone or going. */
+struct session {
+    struct api *api;
+    const struct store *store;
+    const char *repo;
+    char *image;
+    char id[LAYOUT_ID_LEN + 1];
+};
+
 /* What is known of the hash, for whoever takes the next request. */
-static void session_remember(struct api_call *call)
+static void session_remember(void *ctx, uint64_t size, struct digest_ctx **hash)
 {
-    struct upload *u = call->op;
+    struct session *s = ctx;
     struct digest so_far;
 
-    if (!u->hash || u->size == 0)
-        return;
-    digest_ctx_peek(u->hash, &so_far);
-    if (store_upload_sum_save(api_store(call), repo_name(call), call->route.image, u->id, u->size,
-                              &so_far) != 0)
-        log_debug("cannot save the hash of an upload: it will be read again", "id=%s", u->id);
-    api_hashes_keep(call->api->hashes, u->id, u->size, u->hash);
-    u->hash = NULL;
+    if (*hash && size > 0) {
+        digest_ctx_peek(*hash, &so_far);
+        if (store_upload_sum_save(s->store, s->repo, s->image, s->id, size, &so_far) != 0)
+            log_debug("cannot save the hash of an upload: it will be read again", "id=%s", s->id);
+        api_hashes_keep(s->api->hashes, s->id, size, *hash);
+        *hash = NULL;
+    }
+    free(s->image);
+    free(s);
+}
+
+/* The request goes, its session stays. */
+static void session_leave(struct api_call *call)
+{
+    struct upload *u = call->op;
+    struct session *s = mem_alloc(sizeof(*s));
+
+    s->api = call->api;
+    s->store = api_store(call);
+    s->repo = repo_name(call); /* of the configuration, which lives as long as we */
+    s->image = mem_strdup(call->route.image);
+    memcpy(s->id, u->id, sizeof(s->id));
+    pipe_leave(&u->pipe, session_remember, s);
 }
 
 static int body_refuse(struct api_call *call, enum problem problem, const char *text)
@@ -104,17 +129,16 @@ static int body_refuse(struct api_call *call, enum problem problem, const char *
 }
 
 /* The disk said no: keep what is durable, so that the client may go on later. */
-static int body_write_failed(struct api_call *call, int err)
+static void body_write_failed(struct api_call *call, int err)
 {
     struct upload *u = call->op;
 
     log_error("cannot write an upload", "store=%s err=%s req=%s", call->route.repo->store->name,
               log_quote(err_text(err)), call->r->id);
-    if (u->fresh)
+    if (u->fresh || !pipe_clean(u->pipe))
         session_drop(call);
     upload_release(call);
     problem_answer(call->r, problem_from_err(err), NULL);
-    return err;
 }
 
 static int body_data(struct http_request *r, const void *data, size_t len)
@@ -123,7 +147,6 @@ static int body_data(struct http_request *r, const void *data, size_t len)
     struct upload *u = call->op;
     enum problem problem;
     const char *text;
-    int err;
 
     if (u->size + len > u->expected_end)
         return body_refuse(call, PROBLEM_SIZE_INVALID, "more bytes than Content-Range announced");
@@ -133,19 +156,41 @@ static int body_data(struct http_request *r, const void *data, size_t len)
             return body_refuse(call, problem, text);
         u->checked = u->size + len;
     }
-    err = FAIL_POINT(worker_upload_write);
-    err = err != 0 ? err_from_errno(err) : file_write_full(call->fd, data, len);
-    if (err != 0) {
-        /* Of a half-written piece nothing may stay: sizes are told from what was hashed. */
-        if (ftruncate(call->fd, (off_t)u->size) != 0)
-            session_drop(call);
-        return body_write_failed(call, err);
-    }
-    if (u->hash)
-        digest_ctx_update(u->hash, data, len);
     u->size += len;
-    FAIL_POINT(worker_upload_written);
+    if (!pipe_put(u->pipe, data, len))
+        http_body_pause(r);
     return 0;
+}
+
+static void *body_room(struct http_request *r, size_t *len_r)
+{
+    struct api_call *call = r->handler_data;
+    struct upload *u = call->op;
+
+    return pipe_room(u->pipe, len_r);
+}
+
+/* On a thread: the rest of a small body, the digest, the file to its place. */
+static int finish(struct api_call *call)
+{
+    struct upload *u = call->op;
+    struct digest found;
+    int err = pipe_write_rest(u->pipe);
+
+    if (err != 0)
+        return err;
+    if (u->wanted.alg == DIGEST_SHA256 && pipe_hash(u->pipe))
+        digest_ctx_peek(pipe_hash(u->pipe), &found);
+    else if (u->wanted.alg != DIGEST_SHA256 ||
+             store_upload_sum_load(api_store(call), repo_name(call), call->route.image, u->id,
+                                   u->size, &found) != 0)
+        err = digest_of_file(u->wanted.alg, pipe_fd(u->pipe), u->size, &found);
+    if (err != 0)
+        return err;
+    if (!digest_equal(&found, &u->wanted))
+        return ERR_MISMATCH;
+    return store_upload_finish(api_store(call), pipe_fd(u->pipe), repo_name(call),
+                               call->route.image, u->id, &u->wanted);
 }
 
 static void job_work(struct pool_job *job)
@@ -153,17 +198,7 @@ static void job_work(struct pool_job *job)
     struct api_call *call = api_call_of_job(job);
     struct upload *u = call->op;
 
-    if (!u->known) {
-        u->job_err = digest_of_file(u->wanted.alg, call->fd, u->size, &u->found);
-        if (u->job_err != 0)
-            return;
-    }
-    if (!digest_equal(&u->found, &u->wanted)) {
-        u->job_err = ERR_MISMATCH;
-        return;
-    }
-    u->job_err = store_upload_finish(api_store(call), call->fd, repo_name(call), call->route.image,
-                                     u->id, &u->wanted);
+    u->job_err = finish(call);
 }
 
 static void committed(struct ask *ask, int err, struct msg_reader *reply, int fd)
@@ -189,9 +224,10 @@ static void job_done(struct pool_job *job)
     struct push_target target = {
         .repo = repo_name(call), .image = call->route.image, .digest = u->wanted, .size = u->size};
 
+    if (u->job_err == ERR_MISMATCH || (u->job_err != 0 && (u->fresh || !pipe_clean(u->pipe))))
+        session_drop(call);
     upload_release(call);
     if (u->job_err == ERR_MISMATCH) {
-        session_drop(call);
         problem_answer(call->r, PROBLEM_DIGEST_INVALID,
                        "the uploaded content has another digest than the request names");
     } else if (u->job_err != 0) {
@@ -207,19 +243,49 @@ static void job_done(struct pool_job *job)
 
 static void upload_publish(struct api_call *call)
 {
-    struct upload *u = call->op;
-
-    if (u->wanted.alg == DIGEST_SHA256 && u->hash) {
-        digest_ctx_peek(u->hash, &u->found);
-        u->known = true;
-    } else if (u->wanted.alg == DIGEST_SHA256 &&
-               store_upload_sum_load(api_store(call), repo_name(call), call->route.image, u->id,
-                                     u->size, &u->found) == 0) {
-        u->known = true;
-    }
     call->job.work = job_work;
     call->job.done = job_done;
     pool_submit(call->api->pool, &call->job);
+}
+
+/* Fewer bytes than announced: none of them count. */
+static void body_short(struct api_call *call)
+{
+    struct upload *u = call->op;
+
+    if (ftruncate(pipe_fd(u->pipe), (off_t)u->start) != 0)
+        session_drop(call);
+    u->size = u->start;
+    upload_release(call);
+    problem_answer(call->r, PROBLEM_SIZE_INVALID, "fewer bytes than Content-Range announced");
+}
+
+/* Everything came and is in the file. */
+static void body_written(struct api_call *call)
+{
+    struct upload *u = call->op;
+
+    if (u->expected_end != UINT64_MAX && u->size != u->expected_end) {
+        body_short(call);
+    } else if (u->finishing) {
+        upload_publish(call);
+    } else {
+        session_leave(call);
+        upload_answer_accepted(call, 202);
+    }
+}
+
+static void pipe_ready(void *ctx, int err)
+{
+    struct api_call *call = ctx;
+    const struct upload *u = call->op;
+
+    if (err != 0)
+        body_write_failed(call, err);
+    else if (u->over)
+        body_written(call);
+    else
+        http_body_resume(call->r);
 }
 
 static void body_end(struct http_request *r, int err)
@@ -231,36 +297,39 @@ static void body_end(struct http_request *r, int err)
         /* Broken off: what came stays and GET tells how much. */
         if (u->fresh)
             session_drop(call);
-        else
-            session_remember(call);
+        else if (u->pipe)
+            session_leave(call);
         return;
     }
-    if (u->expected_end != UINT64_MAX && u->size != u->expected_end) {
-        if (ftruncate(call->fd, (off_t)u->start) != 0)
-            session_drop(call);
-        u->size = u->start;
-        upload_release(call);
-        problem_answer(call->r, PROBLEM_SIZE_INVALID, "fewer bytes than Content-Range announced");
-        return;
-    }
-    if (u->finishing) {
-        upload_publish(call);
-        return;
-    }
-    session_remember(call);
-    upload_answer_accepted(call, 202);
+    u->over = true;
+    if (u->finishing && pipe_idle(u->pipe) && u->expected_end == UINT64_MAX)
+        upload_publish(call); /* with what is not written yet */
+    else
+        pipe_end(u->pipe);
 }
 
 void upload_receive(struct api_call *call)
 {
     struct upload *u = call->op;
+    struct pipe_setup setup = {.pipes = call->api->pipes,
+                               .fd = call->fd,
+                               .hash = u->hash,
+                               .size = u->size,
+                               .ready = pipe_ready,
+                               .ctx = call};
 
+    if (u->finishing && !call->r->chunked && call->r->length <= PIPE_PUT_MAX)
+        setup.whole = call->r->length; /* a small blob is one job */
+    call->fd = -1;
+    u->hash = NULL;
+    u->pipe = pipe_new(&setup);
     u->checked = u->size;
     if (!call->r->chunked && call->r->length == 0) {
         body_end(call->r, 0);
         return;
     }
     call->r->on_body = body_data;
+    call->r->on_body_room = body_room;
     call->r->on_body_end = body_end;
     http_body_start(call->r);
 }

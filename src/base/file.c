@@ -151,6 +151,11 @@ int file_write_full(int fd, const void *data, size_t len)
     return 0;
 }
 
+void file_writeback_start(int fd, uint64_t offset, uint64_t len)
+{
+    (void)!sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
+}
+
 int file_replace(int dir_fd, const char *name, const void *data, size_t len, mode_t mode)
 {
     char random[17], temporary[64];

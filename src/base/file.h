@@ -21,6 +21,9 @@ must_check int file_read_all(const char *path, size_t max, struct str *out);
 /* pread exactly len bytes; IO when the file is shorter. */
 must_check int file_pread_full(int fd, void *data, size_t len, uint64_t offset);
 must_check int file_write_full(int fd, const void *data, size_t len);
+/* The kernel begins to write this range to the disk and does not wait for it; whether it
+ * does is its own business. May block behind other writes. */
+void file_writeback_start(int fd, uint64_t offset, uint64_t len);
 /* Puts a file in place of `name` (a link is replaced, not followed) in one step:
  * whoever reads, and a crash, finds the old one or the new one whole. Durable
  * when it returns. */

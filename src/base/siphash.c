@@ -3,6 +3,9 @@
  */
 #include "base/siphash.h"
 
+#include <endian.h>
+#include <string.h>
+
 struct sip {
     uint64_t v0, v1, v2, v3;
 };
@@ -19,6 +22,14 @@ static uint64_t load_le(const uint8_t *p, size_t len)
     for (size_t i = 0; i < len; i++)
         value |= (uint64_t)p[i] << (8 * i);
     return value;
+}
+
+static uint64_t load_word(const uint8_t *p)
+{
+    uint64_t value;
+
+    memcpy(&value, p, sizeof(value));
+    return le64toh(value);
 }
 
 static void sip_rounds(struct sip *s, int count)
@@ -47,13 +58,13 @@ static void sip_word(struct sip *s, uint64_t word)
 void siphash_128(const uint8_t key[16], const void *data, size_t len, uint64_t out[2])
 {
     const uint8_t *p = data;
-    uint64_t k0 = load_le(key, 8), k1 = load_le(key + 8, 8);
+    uint64_t k0 = load_word(key), k1 = load_word(key + 8);
     struct sip s = {k0 ^ 0x736f6d6570736575ULL, k1 ^ 0x646f72616e646f6dULL ^ 0xee,
                     k0 ^ 0x6c7967656e657261ULL, k1 ^ 0x7465646279746573ULL};
     size_t whole = len / 8;
 
     for (size_t i = 0; i < whole; i++)
-        sip_word(&s, load_le(p + 8 * i, 8));
+        sip_word(&s, load_word(p + 8 * i));
     sip_word(&s, load_le(p + 8 * whole, len % 8) | (uint64_t)len << 56);
     s.v2 ^= 0xee;
     sip_rounds(&s, 4);

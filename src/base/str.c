@@ -24,7 +24,7 @@ void str_reset(struct str *s)
         s->data[0] = 0;
 }
 
-static void str_room(struct str *s, size_t more)
+void str_reserve(struct str *s, size_t more)
 {
     size_t need = s->len + more + 1;
 
@@ -41,7 +41,7 @@ static void str_room(struct str *s, size_t more)
 
 void str_append(struct str *s, const void *data, size_t len)
 {
-    str_room(s, len);
+    str_reserve(s, len);
     if (len)
         memcpy(s->data + s->len, data, len);
     s->len += len;
@@ -58,20 +58,43 @@ void str_putc(struct str *s, char c)
     str_append(s, &c, 1);
 }
 
+/* Formatted once where it fits into what is there, which is the rule. */
+void str_vprintf(struct str *s, const char *format, va_list args)
+{
+    size_t room = s->cap - s->len;
+    va_list again;
+    int len;
+
+    va_copy(again, args);
+    len = vsnprintf(s->data ? s->data + s->len : NULL, room, format, args);
+    MUST(len >= 0);
+    if ((size_t)len >= room) {
+        str_reserve(s, (size_t)len);
+        vsnprintf(s->data + s->len, (size_t)len + 1, format, again);
+    }
+    va_end(again);
+    s->len += (size_t)len;
+}
+
 void str_printf(struct str *s, const char *format, ...)
 {
     va_list args;
-    int len;
 
     va_start(args, format);
-    len = vsnprintf(NULL, 0, format, args);
+    str_vprintf(s, format, args);
     va_end(args);
-    MUST(len >= 0);
-    str_room(s, (size_t)len);
-    va_start(args, format);
-    vsnprintf(s->data + s->len, (size_t)len + 1, format, args);
-    va_end(args);
-    s->len += (size_t)len;
+}
+
+void str_put_u64(struct str *s, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    str_append(s, digits + at, sizeof(digits) - at);
 }
 
 int str_parse_u64(const char *text, size_t len, uint64_t *value_r)

@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,10 +21,16 @@ struct str {
 
 void str_free(struct str *s);
 void str_reset(struct str *s); /* length 0, keeps the memory */
+/* Room for `more` bytes at once, where many small pieces are to come. */
+void str_reserve(struct str *s, size_t more);
 void str_append(struct str *s, const void *data, size_t len);
 void str_puts(struct str *s, const char *text);
 void str_putc(struct str *s, char c);
 __attribute__((format(printf, 2, 3))) void str_printf(struct str *s, const char *format, ...);
+__attribute__((format(printf, 2, 0))) void str_vprintf(struct str *s, const char *format,
+                                                       va_list args);
+/* The same as "%llu", many times as fast. */
+void str_put_u64(struct str *s, uint64_t value);
 
 /* Decimal digits only, no sign, no space, no overflow; `len` bytes all used. */
 must_check int str_parse_u64(const char *text, size_t len, uint64_t *value_r);

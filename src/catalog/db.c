@@ -244,6 +244,16 @@ void db_batch_done(struct db *db, struct db_batch *batch)
     free(batch);
 }
 
+uint64_t db_bytes(struct db *db, char from, char to)
+{
+    const char *first = &from, *limit = &to;
+    const size_t len = 1;
+    uint64_t bytes = 0;
+
+    leveldb_approximate_sizes(db->handle, 1, &first, &len, &limit, &len, &bytes);
+    return bytes;
+}
+
 struct db_walk *db_walk_new(struct db *db, const void *prefix, size_t prefix_len, const void *start,
                             size_t start_len)
 {

@@ -40,6 +40,10 @@ struct db_batch *db_batch_take(struct db *db);
 must_check int db_write(struct db *db, struct db_batch *batch);
 void db_batch_done(struct db *db, struct db_batch *batch);
 
+/* Bytes that keys from one letter up to another (not included) take on the disk, compressed;
+ * what was written lately may be missing. */
+uint64_t db_bytes(struct db *db, char from, char to);
+
 /* Walks what is in the database (not the batch) in key order over a prefix,
  * from `start` (at or after; NULL: the first). */
 struct db_walk;

@@ -20,17 +20,26 @@
 #include <string.h>
 
 #define ENTRIES_MIN 4096
+/* Of the database for a link, the most frequent record: a digest and little else. */
+#define ENTRY_BYTES 50
 /* A record is a header and a media type of some 60 bytes. */
 #define ARENA_PER_ENTRY 192
 
+/* How much room the first attempt makes. At a start only the database can tell: a guess
+ * that is too low costs a second reading of everything. */
 static uint64_t index_entries_hint(const struct catalog *c)
 {
-    uint64_t live = ENTRIES_MIN;
+    static const char letters[] = {'L', 'M', 'T'};
+    uint64_t live = 0, bytes = 0;
 
     if (c->index.header)
-        live +=
-            atomic_load(&c->index.header->slots_used) - atomic_load(&c->index.header->slots_dead);
-    return live * 2;
+        live = 2 * (atomic_load(&c->index.header->slots_used) -
+                    atomic_load(&c->index.header->slots_dead));
+    for (size_t i = 0; i < sizeof(letters); i++)
+        bytes += db_bytes(c->db, letters[i], (char)(letters[i] + 1));
+    if (live < bytes / ENTRY_BYTES)
+        live = bytes / ENTRY_BYTES;
+    return live + 2 * ENTRIES_MIN;
 }
 
 static int count_damaged(struct catalog *c)

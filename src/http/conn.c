@@ -11,7 +11,7 @@
 
 #include "http/io.h"
 
-#include <stdio.h>
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -23,6 +23,7 @@
 #define DRAIN_FIRST_MS  1000
 #define STEPS_A_TURN    32
 #define EMPTY_LINES_MAX 2
+#define HEAD_USUAL      400 /* bytes of header lines that a handler adds to a pull's answer */
 
 static void conn_ready(struct loop_fd *watch, uint32_t events);
 
@@ -100,6 +101,25 @@ static void count_request(const struct http_conn *c)
     atomic_fetch_add_explicit(&counters->answers[c->r.status / 100 % 6], 1, memory_order_relaxed);
 }
 
+/* One arena is kept: a request that is answered at once takes the memory of the last. */
+static struct mem_arena *arena_take(struct http_server *server)
+{
+    struct mem_arena *arena = server->spare;
+
+    server->spare = NULL;
+    return arena ? arena : mem_arena_new();
+}
+
+static void arena_give_back(struct http_server *server, struct mem_arena *arena)
+{
+    if (server->spare) {
+        mem_arena_free(&arena);
+        return;
+    }
+    mem_arena_reset(arena);
+    server->spare = arena;
+}
+
 static void request_end(struct http_conn *c)
 {
     struct http_request *r = &c->r;
@@ -114,7 +134,7 @@ static void request_end(struct http_conn *c)
         r->on_finish(r);
     c->active = false;
     str_free(&r->head);
-    mem_arena_free(&r->arena);
+    arena_give_back(c->server, r->arena);
 }
 
 static void conn_free(struct http_conn *c)
@@ -146,6 +166,14 @@ void conn_drop(struct http_conn *c)
     conn_run(c);
 }
 
+static void request_name(struct http_server *server, char id[33])
+{
+    uint64_t number = htobe64(++server->id_next);
+
+    memcpy(id, server->id_base, 16);
+    str_hex(&number, sizeof(number), id + 16);
+}
+
 /* Looked for at the first request: the handshake is over then. */
 static const char *client_name(struct http_conn *c)
 {
@@ -166,7 +194,7 @@ static void request_begin(struct http_conn *c)
 
     memset(r, 0, sizeof(*r));
     r->conn = c;
-    r->arena = mem_arena_new();
+    r->arena = arena_take(server);
     r->peer = c->peer;
     r->client = c->client;
     r->local = c->local;
@@ -175,8 +203,8 @@ static void request_begin(struct http_conn *c)
     r->https = c->io.tls || c->client_tls;
     r->authority = "";
     r->host = r->method_text = r->target = r->path = "-";
-    snprintf(r->id, sizeof(r->id), "%s%016llx", server->id_base,
-             (unsigned long long)++server->id_next);
+    request_name(server, r->id);
+    str_reserve(&r->head, HEAD_USUAL);
     r->client_name = client_name(c);
     c->active = true;
     c->served = true;
@@ -286,7 +314,7 @@ static enum conn_step handle_step(struct http_conn *c)
         response_build_head(c);
         c->state = CONN_RESPOND;
         c->moved = 0;
-        conn_rate_window(c);
+        conn_deadline_none(c); /* a window begins when it must wait: most answers never do */
         return STEP_STATE;
     }
     if (!conn_body_due(c)) {
@@ -324,11 +352,14 @@ static enum conn_step drain_step(struct http_conn *c)
         if (step != STEP_STATE)
             return step;
     }
-    if (c->body_done && !c->stream_lost && !c->r.close && !c->server->draining)
-        conn_await_head(c);
-    else
+    if (!c->body_done || c->stream_lost || c->r.close || c->server->draining) {
         conn_linger(c);
-    return STEP_STATE;
+        return STEP_STATE;
+    }
+    conn_await_head(c);
+    /* The next request is not there yet as a rule: the loop tells when it is, for less than
+     * a read that finds nothing. */
+    return c->in || io_pending(&c->io) ? STEP_STATE : STEP_WAIT;
 }
 
 /* Closing with unread bytes would reset the connection and take the answer from
@@ -407,6 +438,8 @@ void conn_run(struct http_conn *c)
             break;
     }
     c->running = false;
+    if (c->state == CONN_RESPOND && c->deadline_ms == UINT64_MAX)
+        conn_rate_window(c);
     if (c->state == CONN_DONE)
         conn_free(c);
     else if (step == STEP_WAIT)

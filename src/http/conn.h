@@ -46,6 +46,7 @@ struct http_conn {
     bool body_paused;  /* not now */
     bool body_refused; /* on_body said no */
     bool body_ended;   /* on_body_end was called */
+    bool body_flows;   /* the last read filled the buffer: more is waiting */
     bool stream_lost;  /* where the next request begins is not known any more */
     uint64_t swallowed;
 
@@ -95,7 +96,8 @@ struct http_server {
     uint64_t id_next;
     char date[40]; /* of the second date_s */
     uint64_t date_s;
-    char *buffer; /* HTTP_BUFFER bytes for bodies on their way to a handler */
+    char *buffer;            /* HTTP_BUFFER bytes for bodies on their way to a handler */
+    struct mem_arena *spare; /* of a request that ended, for the next one; or NULL */
 };
 
 #define HTTP_BUFFER 65536

@@ -46,6 +46,7 @@ void conn_body_begin(struct http_conn *c)
     c->chunked = (struct http1_chunked){0};
     c->body_done = c->body == CONN_BODY_NONE;
     c->body_wanted = c->body_paused = c->body_refused = c->body_ended = false;
+    c->body_flows = false;
     c->swallowed = 0;
 }
 
@@ -147,18 +148,28 @@ void conn_body_broken(struct http_conn *c, int err)
     c->r.on_body_end(&c->r, err);
 }
 
-static int read_some(struct http_conn *c, size_t *len_r)
+/* A body whose bytes are nothing but payload is read to where the handler wants it; not
+ * while we wait for its client, for whom the handler would hold memory. */
+static int read_some(struct http_conn *c, char **data_r, size_t *len_r)
 {
     size_t cap = HTTP_BUFFER;
+    int err;
 
+    *data_r = c->server->buffer;
+    if (c->body_flows && c->body == CONN_BODY_LENGTH && c->state == CONN_HANDLE &&
+        c->r.on_body_room)
+        *data_r = c->r.on_body_room(&c->r, &cap);
     if (c->body == CONN_BODY_LENGTH && c->body_left < cap)
         cap = (size_t)c->body_left;
-    return io_read(&c->io, c->server->buffer, cap, len_r);
+    err = io_read(&c->io, *data_r, cap, len_r);
+    c->body_flows = err == 0 && *len_r == cap;
+    return err;
 }
 
 enum conn_step conn_body_step(struct http_conn *c)
 {
     size_t len, used = 0;
+    char *data;
     int err;
 
     if (c->body_done) {
@@ -170,14 +181,14 @@ enum conn_step conn_body_step(struct http_conn *c)
         err = feed(c, c->in + c->in_at, c->in_len - c->in_at, &used);
         c->in_at += used;
     } else {
-        err = read_some(c, &len);
+        err = read_some(c, &data, &len);
         if (err == ERR_BUSY)
             return STEP_WAIT;
         if (err == 0) {
             atomic_fetch_add_explicit(&c->server->setup.counters->bytes_in, len,
                                       memory_order_relaxed);
-            err = feed(c, c->server->buffer, len, &used);
-            conn_keep(c, c->server->buffer + used, len - used);
+            err = feed(c, data, len, &used);
+            conn_keep(c, data + used, len - used);
         }
     }
     if (err != 0) {

@@ -86,6 +86,9 @@ struct http_request {
     /* Bytes of the body as they come, never more than announced. A non-zero
      * return stops reading: the handler has answered or will. `len` > 0. */
     int (*on_body)(struct http_request *r, const void *data, size_t len);
+    /* Optional: where the next bytes of the body may be put, at most *len_r of them;
+     * on_body then gets that very address. Else they come in a buffer of the server. */
+    void *(*on_body_room)(struct http_request *r, size_t *len_r);
     /* Body complete (err 0), or broken off (CLOSED, TIMEOUT) or malformed
      * (INVALID): then the connection is ending and a response, if one can
      * still be sent, has been made by the connection itself; the handler only
@@ -178,6 +181,9 @@ must_check int http_query_get(struct http_request *r, const char *name, size_t n
 /* Adds a response header. The value must not hold CR, LF or NUL: MUST. */
 __attribute__((format(printf, 3, 4))) void http_header_add(struct http_request *r, const char *name,
                                                            const char *format, ...);
+
+/* The same with a value that needs no formatting: what every pull does. */
+void http_header_put(struct http_request *r, const char *name, const char *value);
 
 /* Asks for the body now (sends 100 Continue if the client waits for it) — on_body and on_body_end
  * must be set. Call from on_request or any later callback; http_conn reads nothing before. */

@@ -107,6 +107,11 @@ uint32_t io_wants(const struct io *io)
     return io->tls ? tls_session_wants(io->tls) : 0;
 }
 
+bool io_pending(const struct io *io)
+{
+    return io->tls && tls_session_pending(io->tls);
+}
+
 void io_client_name(const struct io *io, char *out)
 {
     out[0] = 0;

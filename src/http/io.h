@@ -44,6 +44,8 @@ must_check int io_send_file(struct io *io, int file_fd, uint64_t offset, size_t 
 /* After BUSY: the event (EPOLLIN or EPOLLOUT) to wait for where it is not what
  * the call suggests; 0 otherwise. */
 uint32_t io_wants(const struct io *io);
+/* Bytes that were taken from the socket and were not read yet: no event will tell of them. */
+bool io_pending(const struct io *io);
 /* See tls_session_client_name; "" without TLS. out[IO_CLIENT_NAME_MAX + 1] */
 #define IO_CLIENT_NAME_MAX 255
 void io_client_name(const struct io *io, char *out);

@@ -70,30 +70,44 @@ const char *http_status_text(int status)
     return "Unknown";
 }
 
+static void header_begin(struct http_request *r, const char *name)
+{
+    MUST(!r->answered);
+    str_puts(&r->head, name);
+    str_append(&r->head, ": ", 2);
+}
+
+/* No value may end its line early: `before` is where it begins. */
+static void header_end(struct http_request *r, size_t before)
+{
+    const char *value = r->head.data + before;
+    size_t len = r->head.len - before;
+
+    MUST(!memchr(value, '\0', len) && !memchr(value, '\r', len) && !memchr(value, '\n', len));
+    str_append(&r->head, "\r\n", 2);
+}
+
 void http_header_add(struct http_request *r, const char *name, const char *format, ...)
 {
     size_t before;
     va_list args;
-    char *value;
-    int len;
 
-    MUST(!r->answered);
-    str_puts(&r->head, name);
-    str_puts(&r->head, ": ");
+    header_begin(r, name);
     before = r->head.len;
     va_start(args, format);
-    len = vsnprintf(NULL, 0, format, args);
+    str_vprintf(&r->head, format, args);
     va_end(args);
-    MUST(len >= 0);
-    value = mem_arena_alloc(r->arena, (size_t)len + 1);
-    va_start(args, format);
-    vsnprintf(value, (size_t)len + 1, format, args);
-    va_end(args);
-    str_append(&r->head, value, (size_t)len);
-    MUST(!memchr(r->head.data + before, '\0', r->head.len - before) &&
-         !memchr(r->head.data + before, '\r', r->head.len - before) &&
-         !memchr(r->head.data + before, '\n', r->head.len - before));
-    str_puts(&r->head, "\r\n");
+    header_end(r, before);
+}
+
+void http_header_put(struct http_request *r, const char *name, const char *value)
+{
+    size_t before;
+
+    header_begin(r, name);
+    before = r->head.len;
+    str_puts(&r->head, value);
+    header_end(r, before);
 }
 
 /* The clock is read once a second, not once an answer. */
@@ -136,15 +150,24 @@ void response_build_head(struct http_conn *c)
     if (c->server->draining || c->stream_lost)
         r->close = true;
     str_reset(&c->out);
-    str_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", r->status, http_status_text(r->status),
-               date_text(c->server));
-    if (!bodyless)
-        str_printf(&c->out, "Content-Length: %llu\r\n", (unsigned long long)r->response_length);
+    str_puts(&c->out, "HTTP/1.1 ");
+    str_put_u64(&c->out, (uint64_t)r->status);
+    str_putc(&c->out, ' ');
+    str_puts(&c->out, http_status_text(r->status));
+    str_puts(&c->out, "\r\nDate: ");
+    str_puts(&c->out, date_text(c->server));
+    if (!bodyless) {
+        str_puts(&c->out, "\r\nContent-Length: ");
+        str_put_u64(&c->out, r->response_length);
+    }
+    str_append(&c->out, "\r\n", 2);
     if (r->close)
         str_puts(&c->out, "Connection: close\r\n");
     else if (r->http10)
         str_puts(&c->out, "Connection: keep-alive\r\n");
-    str_printf(&c->out, "X-Request-Id: %s\r\n", r->id);
+    str_puts(&c->out, "X-Request-Id: ");
+    str_puts(&c->out, r->id);
+    str_append(&c->out, "\r\n", 2);
     if (r->head.len)
         str_append(&c->out, r->head.data, r->head.len);
     str_puts(&c->out, "\r\n");

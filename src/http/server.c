@@ -18,7 +18,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define ACCEPTS_A_ROUND 32
+/* One, so that a burst of connections is shared: while this worker is busy with the first,
+ * the next wakes another. A worker that takes all it can ends up with nearly all. */
+#define ACCEPTS_A_ROUND 1
 #define ACCEPT_PAUSE_MS 100
 #define WARN_EVERY_MS   60000
 
@@ -155,6 +157,7 @@ void http_server_free(struct http_server **server_p)
     }
     loop_timer_cancel(server->setup.loop, &server->accept_timer);
     free(server->buffer);
+    mem_arena_free(&server->spare);
     loop_free_later(server->setup.loop, server);
 }
 

@@ -73,6 +73,11 @@ uint32_t tls_session_wants(const struct tls_session *s)
     return s->wants;
 }
 
+bool tls_session_pending(const struct tls_session *s)
+{
+    return SSL_has_pending(s->ssl) == 1;
+}
+
 /* What an SSL call that returned `result` means. `usual`: the event it waits
  * for as a rule. */
 static int session_err(struct tls_session *s, int result, uint32_t usual)
@@ -163,27 +168,38 @@ static int send_by_kernel(struct tls_session *s, int file_fd, uint64_t offset, s
     return session_err(s, -1, EPOLLOUT);
 }
 
+/* OpenSSL takes a record (16 KiB) at a time. */
+static int write_all(struct tls_session *s, const char *data, size_t len, size_t *done_r)
+{
+    int err = 0;
+
+    *done_r = 0;
+    while (*done_r < len && err == 0) {
+        size_t put = 0;
+
+        err = session_write(s, data + *done_r, len - *done_r, &put);
+        *done_r += put;
+    }
+    return err;
+}
+
 static int send_by_copy(struct tls_session *s, int file_fd, uint64_t offset, size_t len,
                         size_t *done_r)
 {
     char *buffer = tls_buffer(s->tls);
+    int err = 0;
 
     *done_r = 0;
-    while (*done_r < len) {
+    while (*done_r < len && err == 0) {
         size_t piece = len - *done_r > TLS_BUFFER ? TLS_BUFFER : len - *done_r, put;
         ssize_t got = pread(file_fd, buffer, piece, (off_t)(offset + *done_r));
-        int err;
 
         if (got <= 0)
             return *done_r > 0 ? 0 : got == 0 ? ERR_DAMAGED : ERR_IO;
-        err = session_write(s, buffer, (size_t)got, &put);
-        if (err != 0)
-            return err == ERR_BUSY && *done_r > 0 ? 0 : err;
+        err = write_all(s, buffer, (size_t)got, &put);
         *done_r += put;
-        if (put < (size_t)got)
-            break;
     }
-    return 0;
+    return err == ERR_BUSY && *done_r > 0 ? 0 : err;
 }
 
 int tls_session_send_file(struct tls_session *s, int file_fd, uint64_t offset, size_t len,

@@ -34,6 +34,8 @@ must_check int tls_session_write(struct tls_session *session, const struct iovec
  * reading and encrypting. */
 must_check int tls_session_send_file(struct tls_session *session, int file_fd, uint64_t offset,
                                      size_t len, size_t *done_r);
+/* Decrypted, or taken from the socket, and not read yet. */
+bool tls_session_pending(const struct tls_session *session);
 uint32_t tls_session_wants(const struct tls_session *session);
 /* What a verified client certificate calls its owner: the one common name of its
  * subject, else the first DNS name or mail address among its alternative names;

@@ -12,6 +12,7 @@
 #include "api/forwarded.h"
 #include "api/hashes.h"
 #include "api/hot.h"
+#include "api/pipe.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -293,6 +294,7 @@ static int worker_open(struct worker *w)
         return err;
     w->api.hashes = api_hashes_new();
     w->api.hot = hot_new(HOT_BYTES, HOT_FILES);
+    w->api.pipes = pipes_new(w->api.pool);
     w->api.catalog = link_new(&link);
     return 0;
 }

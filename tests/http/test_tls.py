@@ -102,6 +102,18 @@ def test_versions_push_and_pull(secure, version):
     c.close()
 
 
+def test_a_request_in_the_record_of_the_last_body(secure):
+    """No event tells of bytes that OpenSSL holds: the connection must look for itself."""
+    c = Client(secure)
+    data = os.urandom(10)
+    target = f"/v2/tls/record/blobs/uploads/?digest={digest(data)}"
+    c.s.settimeout(10)
+    c.s.sendall(f"POST {target} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(data)}\r\n\r\n".encode())
+    c.s.sendall(data + b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")  # one record
+    answers = c.f.read()
+    assert answers.startswith(b"HTTP/1.1 201 ") and b"HTTP/1.1 200 " in answers
+
+
 def test_old_versions_are_refused(secure):
     c = context(secure)
     c.minimum_version = c.maximum_version = ssl.TLSVersion.TLSv1_1
