@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -265,6 +266,7 @@ int ctl_cert(const struct ctl *ctl, int argc, char **argv)
         real = realpath(run.dir, NULL);
         if (real)
             run.dir = real;
+        flock(run.dir_fd, LOCK_EX); /* two first runs would make two CAs */
         good = certificate_of(&run);
         close(run.dir_fd);
     }
