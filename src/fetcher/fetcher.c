@@ -1,52 +1,372 @@
 /*
- * fetcher.c - the fetcher process: the only one that will ever see password hashes.
+ * fetcher.c - the fetcher process: the only one that talks to upstream registries.
  *
- * Started by the master. Owns its role socket's peers and nothing else.
+ * Started by the master when there are proxy repositories. Owns the board, running
+ * downloads and their files, upstream connections, tokens and passwords of proxies,
+ * and a read-only map of the index. A crash here is a pause: workers ask its successor
+ * again, which goes on from the partial files.
  */
 #include "fetcher/fetcher.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "ipc/serve.h"
+#include "fetcher/head.h"
+#include "fetcher/job.h"
+#include "fetcher/misses.h"
+#include "fetcher/tag.h"
+#include "oci/name.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+#include <uthash.h>
 
-#define PEERS_MAX 512
+#define PEERS_MAX      512
+#define POOL_THREADS   4
+#define CATALOG_QUEUE  8192
+#define SWEEP_EVERY_MS 3600000
+#define SWEEP_OLDER_MS 86400000
 
-static void fetcher_stop(bool drain, void *ctx)
+/* Who wants to hear when the board changes. */
+struct peer {
+    uint64_t id;
+    int event_fd;
+    bool ring;
+    UT_hash_handle hh;
+};
+
+struct sweep {
+    struct fetch *f;
+    struct loop_timer timer;
+    struct pool_job job;
+};
+
+struct proxy *fetch_proxy(struct fetch *f, const char *repo)
 {
-    (void)drain;
-    loop_stop(ctx);
+    const struct conf *conf = f->start->conf;
+    const struct conf_repo *r = conf_repo_by_name(conf, repo, strlen(repo));
+
+    return r && r->kind == CONF_PROXY && r->online ? f->proxies[r - conf->repos] : NULL;
+}
+
+int fetch_index_find(struct fetch *f, enum index_kind kind, const char *repo, const char *image,
+                     const char *ref, struct index_entry *entry_r)
+{
+    int err = f->index.header ? index_find(&f->index, kind, repo, image, ref, entry_r) : ERR_BUSY;
+
+    if (err != ERR_BUSY)
+        return err;
+    link_poll(f->catalog); /* a newer map lies in the socket */
+    return f->index.header ? index_find(&f->index, kind, repo, image, ref, entry_r) : ERR_BUSY;
+}
+
+void fetch_fail(struct fetch *f, struct serve_return to, int err, const struct fetch_failure *why)
+{
+    static const struct fetch_failure none = {.reason = ""};
+    struct msg_writer w = {0};
+
+    serve_reply_begin(&w, to);
+    msg_put_i32(&w, err);
+    fetch_failure_put(&w, why ? why : &none);
+    serve_reply(f->serve, to, &w, -1);
+}
+
+uint64_t fetch_now_s(void)
+{
+    return (uint64_t)time(NULL);
+}
+
+void failed_set(struct failed *failed_r, int err, uint32_t retry_after_s, const char *reason)
+{
+    failed_r->err = err;
+    failed_r->retry_after_s = retry_after_s;
+    snprintf(failed_r->reason, sizeof(failed_r->reason), "%s", reason ? reason : "");
+}
+
+static void ring_all(void *ctx)
+{
+    struct fetch *f = ctx;
+    struct peer *peer, *next;
+    uint64_t one = 1;
+
+    f->ringing = false;
+    HASH_ITER(hh, f->peers, peer, next) {
+        /* Full: it was rung and has not looked yet. */
+        if (peer->ring && write(peer->event_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+            log_warn("cannot ring a worker", "errno=%m");
+        peer->ring = false;
+    }
+}
+
+void fetch_ring(struct fetch *f, uint64_t id)
+{
+    struct peer *peer;
+
+    HASH_FIND(hh, f->peers, &id, sizeof(id), peer);
+    if (!peer)
+        return;
+    peer->ring = true;
+    if (!f->ringing)
+        loop_after_round(f->loop, ring_all, f);
+    f->ringing = true;
+}
+
+static void peer_hello(struct fetch *f, struct serve_return to)
+{
+    struct msg_writer w = {0};
+    struct peer *peer;
+
+    HASH_FIND(hh, f->peers, &to.peer, sizeof(to.peer), peer);
+    if (!peer) {
+        peer = mem_alloc(sizeof(*peer));
+        peer->id = to.peer;
+        peer->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (peer->event_fd < 0) {
+            free(peer);
+            fetch_fail(f, to, ERR_NO_FILES, NULL);
+            return;
+        }
+        HASH_ADD(hh, f->peers, id, sizeof(peer->id), peer);
+    }
+    serve_reply_begin(&w, to);
+    msg_put_i32(&w, 0);
+    serve_reply(f->serve, to, &w, peer->event_fd);
+}
+
+static void peer_gone(uint64_t id, void *ctx)
+{
+    struct fetch *f = ctx;
+    struct peer *peer;
+
+    HASH_FIND(hh, f->peers, &id, sizeof(id), peer);
+    if (!peer)
+        return;
+    HASH_DEL(f->peers, peer);
+    close(peer->event_fd);
+    free(peer);
+}
+
+static bool image_ok(const char *image)
+{
+    return name_image_ok(image, strlen(image));
+}
+
+static int on_blob(struct fetch *f, struct serve_return to, struct msg_reader *m)
+{
+    unsigned type = m->type;
+    uint64_t first = 0, last = 0;
+    struct push_target t;
+
+    push_target_get(m, &t);
+    if (type == MSG_FETCH_RANGE) {
+        first = msg_get_u64(m);
+        last = msg_get_u64(m);
+    }
+    if (msg_end(m) != 0 || !image_ok(t.image) || t.digest.alg == 0 || first > last ||
+        last >= INT64_MAX)
+        return ERR_PROTOCOL;
+    if (type == MSG_FETCH_BLOB)
+        job_ask(f, to, &t, false);
+    else if (type == MSG_FETCH_RANGE)
+        job_ask_range(f, to, &t, first, last);
+    else
+        head_ask(f, to, &t, false);
+    return 0;
+}
+
+static int on_manifest(struct fetch *f, struct serve_return to, struct msg_reader *m)
+{
+    const char *repo = msg_get_str(m, CONF_NAME_MAX);
+    const char *image = msg_get_str(m, NAME_IMAGE_MAX);
+    const char *ref = msg_get_str(m, DIGEST_TEXT_MAX);
+    struct digest digest;
+
+    if (msg_end(m) != 0 || !image_ok(image) ||
+        (!name_tag_ok(ref, strlen(ref)) && digest_parse(ref, &digest) != 0))
+        return ERR_PROTOCOL;
+    tag_ask(f, to, repo, image, ref);
+    return 0;
 }
 
 static int fetcher_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
                            void *ctx)
 {
-    struct msg_writer answer = {0};
+    struct fetch *f = ctx;
 
-    (void)m;
-    (void)ctx;
-    serve_reply_begin(&answer, to);
-    msg_put_i32(&answer, ERR_UNSUPPORTED);
-    serve_reply(serve, to, &answer, -1);
-    return 0;
+    (void)serve;
+    switch (m->type) {
+    case MSG_FETCH_HELLO:
+        if (msg_end(m) != 0)
+            return ERR_PROTOCOL;
+        peer_hello(f, to);
+        return 0;
+    case MSG_FETCH_BLOB:
+    case MSG_FETCH_RANGE:
+    case MSG_FETCH_HEAD:
+        return on_blob(f, to, m);
+    case MSG_FETCH_MANIFEST:
+        return on_manifest(f, to, m);
+    default:
+        fetch_fail(f, to, ERR_UNSUPPORTED, NULL);
+        return 0;
+    }
+}
+
+static void index_take(struct fetch *f, int fd)
+{
+    struct index_map map;
+
+    if (index_map_open(fd, &map) != 0) {
+        log_error("the catalog sent an index that cannot be used", NULL);
+    } else {
+        if (f->index.header)
+            index_map_close(&f->index);
+        f->index = map;
+    }
+    close(fd);
+}
+
+static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct fetch *f = (struct fetch *)((char *)ask - offsetof(struct fetch, hello));
+
+    if (err == 0 && msg_get_i32(reply) == 0 && fd >= 0)
+        index_take(f, fd);
+    else if (fd >= 0)
+        close(fd);
+}
+
+static void catalog_connected(struct link *link, void *ctx)
+{
+    struct fetch *f = ctx;
+
+    f->hello.done = hello_done;
+    link_ask_begin(link, &f->hello, MSG_HELLO);
+    link_ask_send_first(link, &f->hello);
+}
+
+static void catalog_message(struct link *link, struct msg_reader *message, int fd, void *ctx)
+{
+    (void)link;
+    if (message->type == MSG_INDEX_NEW && fd >= 0) {
+        index_take(ctx, fd);
+        return;
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+static void fetcher_stop(bool drain, void *ctx)
+{
+    struct fetch *f = ctx;
+
+    (void)drain; /* partial files are what a successor goes on with */
+    loop_stop(f->loop);
+}
+
+static void sweep_work(struct pool_job *job)
+{
+    struct sweep *s = (struct sweep *)((char *)job - offsetof(struct sweep, job));
+
+    for (size_t i = 0; i < s->f->start->conf->store_count; i++)
+        store_partials_sweep(&s->f->stores[i], SWEEP_OLDER_MS);
+}
+
+static void sweep_done(struct pool_job *job)
+{
+    struct sweep *s = (struct sweep *)((char *)job - offsetof(struct sweep, job));
+
+    loop_timer_set(s->f->loop, &s->timer, SWEEP_EVERY_MS);
+}
+
+static void sweep_fire(struct loop_timer *timer)
+{
+    struct sweep *s = (struct sweep *)((char *)timer - offsetof(struct sweep, timer));
+
+    s->job.work = sweep_work;
+    s->job.done = sweep_done;
+    pool_submit_slow(s->f->pool, &s->job);
+}
+
+static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
+{
+    struct proxy *p = mem_alloc(sizeof(*p));
+
+    p->f = f;
+    p->repo = repo;
+    p->conf = repo->proxy;
+    p->store = &f->stores[repo->store - f->start->conf->stores];
+    p->health = mem_alloc_array(p->conf->remote_count + 1, sizeof(*p->health));
+    p->rate_limit = p->rate_left = UINT64_MAX;
+    if (p->conf->bandwidth)
+        p->bucket = upstream_bucket_new(f->loop, p->conf->bandwidth);
+    return p;
+}
+
+static int fetcher_open(struct fetch *f)
+{
+    const struct conf *conf = f->start->conf;
+    struct link_setup link = {.loop = f->loop,
+                              .dir_fd = f->start->run_dir_fd,
+                              .name = ROLE_SOCKET_CATALOG,
+                              .queue_max = CATALOG_QUEUE,
+                              .on_connect = catalog_connected,
+                              .on_message = catalog_message,
+                              .ctx = f};
+
+    f->stores = mem_alloc_array(conf->store_count + 1, sizeof(*f->stores));
+    f->proxies = mem_alloc_array(conf->repo_count + 1, sizeof(struct proxy *));
+    for (size_t i = 0; i < conf->store_count; i++) {
+        int err = store_open(conf->stores[i].path, (uid_t)-1, (gid_t)-1, &f->stores[i]);
+
+        if (err != 0) {
+            log_error("cannot open a blob store", "store=%s err=%s", conf->stores[i].name,
+                      log_quote(err_text(err)));
+            return err;
+        }
+    }
+    for (size_t i = 0; i < conf->repo_count; i++)
+        if (conf->repos[i].kind == CONF_PROXY)
+            f->proxies[i] = proxy_new(f, &conf->repos[i]);
+    f->catalog = link_new(&link);
+    return pool_new(f->loop, POOL_THREADS, &f->pool);
 }
 
 int fetcher_main(const struct role_start *start)
 {
-    struct loop *loop;
-    struct serve *serve = NULL;
-    struct role_setup role = {.start = start, .on_stop = fetcher_stop};
-    struct serve_setup setup = {
-        .listen_fd = start->listen_fd, .peers_max = PEERS_MAX, .on_message = fetcher_message};
+    /* Left as it is at the end, like the worker's: the kernel cleans up faster. */
+    static struct fetch only;
+    static struct sweep sweep;
+    struct fetch *f = &only;
+    struct role_setup role = {.start = start, .on_stop = fetcher_stop, .ctx = f};
+    struct serve_setup setup = {.listen_fd = start->listen_fd,
+                                .peers_max = PEERS_MAX,
+                                .on_message = fetcher_message,
+                                .on_gone = peer_gone,
+                                .ctx = f};
 
     role_confine(start);
-    loop = loop_new();
-    role.loop = role.ctx = setup.loop = loop;
-    role_ready(role_begin(&role));
-    MUST(serve_new(&setup, &serve) == 0);
-    loop_run(loop);
-    serve_free(&serve);
-    loop_free(&loop);
+    f->start = start;
+    f->board = start->board;
+    f->loop = loop_new();
+    role.loop = setup.loop = f->loop;
+    f->role = role_begin(&role);
+    board_reset(f->board);
+    f->upstream = upstream_new(f->loop);
+    f->jobs = jobs_new();
+    f->misses = misses_new(f->loop);
+    if (fetcher_open(f) != 0)
+        return EXIT_FAILURE;
+    MUST(serve_new(&setup, &f->serve) == 0);
+    sweep.f = f;
+    sweep.timer.fire = sweep_fire;
+    loop_timer_set(f->loop, &sweep.timer, 1000);
+    role_ready(f->role);
+    loop_run(f->loop);
     return EXIT_SUCCESS;
 }

@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define OWNER_BYTES 16
+#define OWNER_BYTES         16
+#define PARTIAL_OWNER_BYTES 8
 
 static const char *hex_of(const struct digest *digest, char text[DIGEST_TEXT_MAX])
 {
@@ -60,6 +61,18 @@ char *layout_trash(const struct digest *digest, char out[LAYOUT_PATH_MAX])
 char *layout_quarantine(const struct digest *digest, char out[LAYOUT_PATH_MAX])
 {
     return flat("quarantine", digest, out);
+}
+
+char *layout_partial(const struct digest *digest, const char *repo, char out[LAYOUT_PATH_MAX])
+{
+    char text[DIGEST_TEXT_MAX], hex[2 * PARTIAL_OWNER_BYTES + 1];
+    struct digest hash;
+
+    digest_of(DIGEST_SHA256, repo, strlen(repo), &hash);
+    str_hex(hash.bytes, PARTIAL_OWNER_BYTES, hex);
+    MUST(snprintf(out, LAYOUT_PATH_MAX, "partial/%s-%s-%s", digest_alg_name(digest->alg),
+                  hex_of(digest, text), hex) < LAYOUT_PATH_MAX);
+    return out;
 }
 
 bool layout_upload(const char *id, const char *repo, const char *image, char out[LAYOUT_PATH_MAX])

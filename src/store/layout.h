@@ -7,6 +7,7 @@
  *   quarantine/<alg>-<hex>                     was a blob whose bytes had changed
  *   uploads/<32 hex id>-<32 hex owner>         an upload session's bytes so far
  *   uploads/<...>.sum                          what is known of their hash
+ *   partial/<alg>-<hex>-<16 hex of repository> a download's bytes so far
  *
  * <owner> is a hash of repository, user and image, so a session cannot be found
  * through another name or by another user. "repo" below: "REPO" or "REPO\nUSER".
@@ -29,6 +30,8 @@ char *layout_blob_dir(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
 char *layout_shard(uint8_t alg, unsigned shard, char out[LAYOUT_PATH_MAX]);
 char *layout_trash(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
 char *layout_quarantine(const struct digest *digest, char out[LAYOUT_PATH_MAX]);
+/* "partial/...": of the download of a blob for a proxy repository. */
+char *layout_partial(const struct digest *digest, const char *repo, char out[LAYOUT_PATH_MAX]);
 /* "uploads/<id>-<owner>"; false when id is not LAYOUT_ID_LEN lower-case hex digits. */
 bool layout_upload(const char *id, const char *repo, const char *image, char out[LAYOUT_PATH_MAX]);
 

@@ -55,6 +55,8 @@ int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
     if (err == 0)
         err = make_dir(fd, "trash", uid, gid);
     if (err == 0)
+        err = make_dir(fd, "partial", uid, gid);
+    if (err == 0)
         err = make_dir(fd, "quarantine", uid, gid);
     if (err == 0)
         err = make_dir(fd, "blobs", uid, gid);

@@ -79,6 +79,24 @@ must_check int store_blob_place(const struct store *store, int fd, const char *f
 must_check int store_blob_write(const struct store *store, const struct digest *digest,
                                 const void *data, size_t len);
 
+/* store_partial.c: files of downloads by the fetcher. */
+/* Opens or makes the file of a download, locked against others that write it while it is open;
+ * size_r: what an interrupted one left. BUSY: somebody else writes it. Blocks. */
+must_check int store_partial_open(const struct store *store, const char *repo,
+                                  const struct digest *digest, int *fd_r, uint64_t *size_r);
+/* A file without a name, in the same file system. */
+must_check int store_partial_unnamed(const struct store *store, int *fd_r);
+/* Blocks the space of [0, len) without growing the file; NO_SPACE also when less than keep_free
+ * bytes would stay free. Blocks. */
+must_check int store_partial_reserve(const struct store *store, int fd, uint64_t len,
+                                     uint64_t keep_free);
+/* Gives it its place among the blobs, durably. Blocks. */
+must_check int store_partial_place(const struct store *store, int fd, const char *repo,
+                                   const struct digest *digest);
+void store_partial_unlink(const struct store *store, const char *repo, const struct digest *digest);
+/* Removes files that nobody wrote to for that long. Blocks. */
+void store_partials_sweep(const struct store *store, uint64_t older_than_ms);
+
 /* Counts upload sessions and their bytes, and removes those not written to for expiry_ms. */
 must_check int store_uploads_survey(const struct store *store, uint64_t expiry_ms,
                                     uint64_t *count_r, uint64_t *bytes_r);

@@ -1,0 +1,296 @@
+/*
+ * job_get.c - bytes of a download: from the upstream, in order, into its file.
+ *
+ * The fetcher. What comes is collected while the pool writes what came before, at
+ * most twice FILL_MAX a job; then curl is paused. An upstream that breaks off or falls
+ * silent is asked again from where it stopped, the next remote first. A crash here
+ * leaves the partial file.
+ */
+#include "fetcher/job.h"
+
+#include "base/log.h"
+#include "base/must.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FILL_MAX     (256u << 10)
+#define ATTEMPTS_MAX 8
+#define RETRY_MIN_MS 200
+#define RETRY_MAX_MS 5000
+
+static void job_attempt(struct job *job);
+static void job_ended(struct job *job);
+
+static void job_write(struct job *job)
+{
+    if (!job->part.busy && job->fill.len > 0)
+        part_write(&job->part, &job->fill);
+}
+
+static void job_resume(struct job *job)
+{
+    if (!job->paused)
+        return;
+    job->paused = false;
+    remote_resume(&job->request);
+}
+
+/* "bytes 5-9/10" -> where it begins and how long the blob is (UINT64_MAX: "*"). */
+static int content_range(const char *text, uint64_t *first_r, uint64_t *total_r)
+{
+    const char *dash, *slash;
+    uint64_t last;
+
+    if (!text || strncmp(text, "bytes ", 6) != 0)
+        return ERR_INVALID;
+    text += 6;
+    dash = strchr(text, '-');
+    slash = dash ? strchr(dash, '/') : NULL;
+    if (!slash || str_parse_u64(text, (size_t)(dash - text), first_r) != 0 ||
+        str_parse_u64(dash + 1, (size_t)(slash - dash - 1), &last) != 0 || last < *first_r)
+        return ERR_INVALID;
+    *total_r = UINT64_MAX;
+    if (strcmp(slash + 1, "*") == 0)
+        return 0;
+    if (str_parse_u64(slash + 1, strlen(slash + 1), total_r) != 0 || *total_r <= last)
+        return ERR_INVALID;
+    return 0;
+}
+
+/* Sets skip and totals from the head; false: it does not fit what was asked or known. */
+static bool head_fits(struct job *job, const struct upstream_head *head)
+{
+    uint64_t at = job->part.size + (job->part_only ? job->first : 0), first = 0, whole;
+
+    if (head->status == 206) {
+        if (content_range(head->content_range, &first, &whole) != 0 || first > at)
+            return false;
+    } else {
+        whole = head->content_encoding ? UINT64_MAX : head->length;
+    }
+    job->skip = at - first;
+    if (job->part_only) {
+        if (whole != UINT64_MAX)
+            job->blob_total = whole;
+        return job->blob_total == UINT64_MAX || job->last < job->blob_total;
+    }
+    if (whole == UINT64_MAX)
+        return true;
+    if (job->total == UINT64_MAX && job->part.size <= whole)
+        job->total = whole;
+    return job->total == whole;
+}
+
+static enum upstream_take on_head(struct remote_request *r, const struct upstream_head *head)
+{
+    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
+    bool first = !job->begun;
+    uint64_t max = job->proxy->repo->max_blob;
+
+    if (!head_fits(job, head)) {
+        failed_set(&job->end_why, ERR_PROTOCOL, 0, "the upstream's length or range does not fit");
+        job->end_err = ERR_PROTOCOL;
+        return UPSTREAM_ABORT;
+    }
+    if (max && job->total != UINT64_MAX && !job->part_only && job->total > max) {
+        failed_set(&job->end_why, ERR_TOO_BIG, 0, "the blob is larger than max_blob allows");
+        job->end_err = ERR_TOO_BIG;
+        return UPSTREAM_ABORT;
+    }
+    job->begun = true;
+    if (head->etag && head->etag[0] == '"' && strlen(head->etag) < sizeof(job->etag) - 1)
+        snprintf(job->etag, sizeof(job->etag), "%s", head->etag);
+    if (!first || job->total == UINT64_MAX) {
+        job_publish(job, BOARD_STREAM);
+        return UPSTREAM_TAKEN;
+    }
+    job->checking_space = true;
+    part_reserve(&job->part, job->total);
+    job->paused = true;
+    return UPSTREAM_PAUSE;
+}
+
+static enum upstream_take on_body(struct remote_request *r, const void *data, size_t len)
+{
+    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
+    uint64_t max = job->proxy->repo->max_blob, got = job->part.size + job->part.out.len;
+    size_t drop = job->skip < len ? (size_t)job->skip : len;
+
+    if (job->checking_space || job->fill.len + len > FILL_MAX + drop) {
+        job->paused = true;
+        return UPSTREAM_PAUSE;
+    }
+    job->skip -= drop;
+    data = (const char *)data + drop;
+    len -= drop;
+    if (job->total != UINT64_MAX && got + job->fill.len + len >= job->total) {
+        len = (size_t)(job->total - got - job->fill.len);
+        job->enough = true;
+    }
+    if (max && !job->part_only && got + job->fill.len + len > max) {
+        failed_set(&job->end_why, ERR_TOO_BIG, 0, "the blob is larger than max_blob allows");
+        job->end_err = ERR_TOO_BIG;
+        return UPSTREAM_ABORT;
+    }
+    str_append(&job->fill, data, len);
+    job_write(job);
+    /* A range of an upstream that sends everything. */
+    return job->enough && job->part_only ? UPSTREAM_ABORT : UPSTREAM_TAKEN;
+}
+
+static void on_done(struct remote_request *r, int err, const struct upstream_head *head,
+                    const struct fetch_failure *why)
+{
+    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
+
+    (void)head;
+    job->running = false;
+    job->ended = true;
+    if (job->end_err == 0) {
+        job->end_err = job->enough && job->part_only ? 0 : err;
+        failed_set(&job->end_why, job->end_err, why->retry_after_s, why->reason);
+    }
+    job_ended(job);
+}
+
+static void retry_fire(struct loop_timer *timer)
+{
+    job_attempt((struct job *)((char *)timer - offsetof(struct job, retry)));
+}
+
+static void job_retry(struct job *job)
+{
+    uint64_t delay;
+
+    if (job->part.size > job->progress)
+        job->attempts = 0;
+    if (++job->attempts > ATTEMPTS_MAX) {
+        job_fail(job, job->end_why.err, job->end_why.retry_after_s, job->end_why.reason, false);
+        return;
+    }
+    delay = (uint64_t)RETRY_MIN_MS << (job->attempts - 1);
+    if (delay > RETRY_MAX_MS)
+        delay = RETRY_MAX_MS;
+    log_warn("a download was cut off: it goes on", "repository=%s have=%llu attempt=%u reason=%s",
+             job->proxy->repo->name, (unsigned long long)job->part.size, job->attempts,
+             log_quote(job->end_why.reason));
+    job->resumes++;
+    job->proxy->resumes++;
+    job->request.first = (job->request.used + 1) % job->proxy->conf->remote_count;
+    job_publish(job, BOARD_STALLED);
+    loop_timer_set(job->f->loop, &job->retry, delay);
+}
+
+/* The attempt is over; once what came is in the file, the job goes on. */
+static void job_ended(struct job *job)
+{
+    int err = job->end_err;
+
+    if (!job->ended || job->part.busy)
+        return;
+    if (job->fill.len > 0) {
+        job_write(job);
+        return;
+    }
+    job->ended = false;
+    if (err == 0 && job->check_only) {
+        job->total = job->part.size;
+        job_verify(job);
+        return;
+    }
+    if (err == 0 && job->total == UINT64_MAX)
+        job->total = job->part.size; /* only its end told */
+    if (job->part.size == job->total && (err == 0 || job->enough || !job->part_only)) {
+        job_verify(job);
+        return;
+    }
+    if (err == 0)
+        failed_set(&job->end_why, ERR_CLOSED, 0, "the upstream sent less than it promised");
+    err = job->end_why.err;
+    if (err == ERR_TOO_BIG || !job->begun)
+        /* What does not fit the upstream's word is of no use to the next ask either. */
+        job_fail(job, err, job->end_why.retry_after_s, job->end_why.reason,
+                 err == ERR_TOO_BIG || err == ERR_PROTOCOL);
+    else
+        job_retry(job);
+}
+
+static void part_step(struct part *part, int err)
+{
+    struct job *job = (struct job *)((char *)part - offsetof(struct job, part));
+
+    if (job->state >= BOARD_VERIFY) {
+        job_placed(job, err);
+        return;
+    }
+    if (err != 0) {
+        job_fail(job, err == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_IO, 0,
+                 err == ERR_NO_SPACE ? "there is not enough space for it in the blob store"
+                                     : "its file cannot be written",
+                 true);
+        return;
+    }
+    if (!job->request.on_done) { /* the file is open */
+        job_attempt(job);
+        return;
+    }
+    if (job->checking_space) {
+        job->checking_space = false;
+        job_publish(job, BOARD_STREAM);
+        job_ready(job);
+    } else {
+        job_publish(job, job->running ? BOARD_STREAM : job->state);
+        /* A range is the client's as it comes; its length was known before. */
+    }
+    job_write(job);
+    job_resume(job);
+    job_ended(job);
+}
+
+static void job_attempt(struct job *job)
+{
+    struct remote_request *r = &job->request;
+    uint64_t at = job->part.size + (job->part_only ? job->first : 0);
+    char text[DIGEST_TEXT_MAX];
+    size_t n = 0;
+
+    snprintf(job->path, sizeof(job->path), "blobs/%s", digest_text(&job->digest, text));
+    r->image = TAILQ_FIRST(&job->images)->name;
+    r->path = job->path;
+    memset(r->extra, 0, sizeof(r->extra));
+    job->check_only = !job->part_only && !job->begun && job->part.size > 0 && part_good(&job->part);
+    r->head = job->check_only;
+    if (!job->check_only && (at > 0 || job->part_only)) {
+        if (job->part_only)
+            snprintf(job->range, sizeof(job->range), "Range: bytes=%" PRIu64 "-%" PRIu64, at,
+                     job->last);
+        else
+            snprintf(job->range, sizeof(job->range), "Range: bytes=%" PRIu64 "-", at);
+        r->extra[n++] = job->range;
+        /* Of another remote it means nothing. */
+        if (job->etag[0] && job->proxy->conf->remote_count == 1) {
+            snprintf(job->if_range, sizeof(job->if_range), "If-Range: %s", job->etag);
+            r->extra[n++] = job->if_range;
+        }
+    }
+    r->on_head = job->check_only ? NULL : on_head;
+    r->on_body = on_body;
+    r->on_done = on_done;
+    job->progress = job->part.size;
+    job->skip = 0;
+    job->ended = job->enough = job->paused = false;
+    job->end_err = 0;
+    job->running = true;
+    if (job->state == BOARD_QUEUED)
+        job_publish(job, BOARD_CONNECT);
+    remote_start(r);
+}
+
+void job_get(struct job *job)
+{
+    job->part.done = part_step;
+    job->retry.fire = retry_fire;
+    part_open(&job->part);
+}

@@ -1,0 +1,463 @@
+/*
+ * remote.c - requests to remotes, with all that may come between question and answer.
+ *
+ * The fetcher. A remote that cannot be reached, times out, answers 5xx or 429 hands over
+ * to the next; any other answer is final. Redirects are followed by hand, and no
+ * credential ever follows one to another scheme, host or port. Owns nothing but the
+ * running exchange; a crash here is a request that the asker repeats.
+ */
+#include "fetcher/remote.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "fetcher/hint.h"
+#include "fetcher/url.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define FAILURES_DOWN     3
+#define DOWN_MAX_S        60
+#define RETRY_AFTER_MAX_S 86400
+
+const char remote_accept_manifests[] =
+    "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
+    "application/vnd.docker.distribution.manifest.list.v2+json, "
+    "application/vnd.docker.distribution.manifest.v2+json, */*";
+
+static void remote_try(struct remote_request *r);
+static void remote_send(struct remote_request *r);
+
+void remote_image(const struct proxy *p, const char *image, struct str *out)
+{
+    str_printf(out, "%s%s", p->conf->docker_hub && !strchr(image, '/') ? "library/" : "", image);
+}
+
+uint32_t remote_busy_s(const struct proxy *p)
+{
+    uint64_t now = loop_now_ms(p->f->loop);
+
+    return p->busy_until_ms > now ? (uint32_t)((p->busy_until_ms - now + 999) / 1000) : 0;
+}
+
+static struct loop *loop_of(const struct remote_request *r)
+{
+    return r->proxy->f->loop;
+}
+
+static void remote_clear(struct remote_request *r)
+{
+    if (r->waiting)
+        bearer_leave(&r->wait);
+    r->waiting = false;
+    loop_timer_cancel(loop_of(r), &r->later);
+    if (r->wire)
+        upstream_cancel(r->wire);
+    r->wire = NULL;
+    str_free(&r->url);
+    str_free(&r->first_url);
+    if (r->authorization.data)
+        explicit_bzero(r->authorization.data, r->authorization.len);
+    str_free(&r->authorization);
+    if (r->token)
+        explicit_bzero(r->token, strlen(r->token));
+    free(r->token);
+    r->token = NULL;
+}
+
+static void remote_finish(struct remote_request *r, int err, const struct upstream_head *head,
+                          uint32_t retry_after_s, const char *reason)
+{
+    static const struct upstream_head none = {.length = UINT64_MAX};
+    struct fetch_failure why = {.retry_after_s = retry_after_s, .reason = reason};
+
+    if (err != 0 && err != ERR_NOT_FOUND)
+        r->proxy->errors++;
+    remote_clear(r);
+    r->begun = false;
+    r->on_done(r, err, head ? head : &none, &why);
+}
+
+/* This remote cannot answer: the next may. */
+static void remote_next(struct remote_request *r, int err, uint32_t retry_after_s,
+                        const char *reason)
+{
+    const struct conf_remote *remote = &r->proxy->conf->remotes[r->used];
+    struct str text = {0};
+
+    str_printf(&text, "%s: %s", r->one_hop_only ? "the index" : remote->host, reason);
+    /* What a remote really said counts more than that another is down. */
+    if (r->last.err == 0 || r->last.err == ERR_UNAVAILABLE)
+        failed_set(&r->last, err, retry_after_s, text.data);
+    str_free(&text);
+    r->tried++;
+    remote_try(r);
+}
+
+static void health_failed(struct remote_request *r)
+{
+    struct remote_health *h = &r->proxy->health[r->used];
+    unsigned over;
+
+    if (++h->failures < FAILURES_DOWN)
+        return;
+    over = h->failures - FAILURES_DOWN;
+    h->down_until_ms = loop_now_ms(loop_of(r)) + 1000u * (over > 5 ? DOWN_MAX_S : 1u << over);
+    if (over == 0)
+        log_warn("a remote is down: it is left alone for a while", "repository=%s remote=%s",
+                 r->proxy->repo->name, log_quote(r->proxy->conf->remotes[r->used].url));
+}
+
+static void health_good(struct remote_request *r)
+{
+    struct remote_health *h = &r->proxy->health[r->used];
+
+    if (h->failures >= FAILURES_DOWN)
+        log_notice("a remote is up again", "repository=%s remote=%s", r->proxy->repo->name,
+                   log_quote(r->proxy->conf->remotes[r->used].url));
+    h->failures = 0;
+    h->down_until_ms = 0;
+}
+
+/* Seconds, or a date (RFC 9110 section 10.2.3). */
+static uint32_t retry_after(const char *text)
+{
+    uint64_t s = 0;
+    struct tm tm = {0};
+    time_t now = time(NULL), at;
+
+    if (!text)
+        return 0;
+    if (str_parse_u64(text, strlen(text), &s) != 0) {
+        if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
+            return 0;
+        at = timegm(&tm);
+        s = at > now ? (uint64_t)(at - now) : 0;
+    }
+    return s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (uint32_t)s;
+}
+
+/* "100;w=21600" */
+static void rate_take(struct proxy *p, const struct upstream_head *head)
+{
+    uint64_t n;
+
+    if (head->rate_limit &&
+        str_parse_u64(head->rate_limit, strcspn(head->rate_limit, ";"), &n) == 0)
+        p->rate_limit = n;
+    if (head->rate_remaining &&
+        str_parse_u64(head->rate_remaining, strcspn(head->rate_remaining, ";"), &n) == 0)
+        p->rate_left = n;
+}
+
+static bool final_status(int status)
+{
+    return status == 200 || status == 206 || status == 304;
+}
+
+static enum upstream_take wire_head(void *ctx, const struct upstream_head *head)
+{
+    struct remote_request *r = ctx;
+
+    if (!final_status(head->status))
+        return UPSTREAM_TAKEN;
+    r->begun = true;
+    return r->on_head ? r->on_head(r, head) : UPSTREAM_TAKEN;
+}
+
+static enum upstream_take wire_body(void *ctx, const void *data, size_t len)
+{
+    struct remote_request *r = ctx;
+
+    r->proxy->bytes += len;
+    if (!r->begun)
+        return UPSTREAM_TAKEN; /* of an error page: nobody reads it */
+    return r->on_body ? r->on_body(r, data, len) : UPSTREAM_TAKEN;
+}
+
+static void remote_redirect(struct remote_request *r, const struct upstream_head *head)
+{
+    struct url from, to;
+    struct str next = {0};
+
+    if (++r->redirects > REMOTE_REDIRECTS_MAX) {
+        remote_finish(r, ERR_PROTOCOL, head, 0, "the upstream redirects without end");
+        return;
+    }
+    if (!head->location || url_resolve(r->url.data, head->location, &next) != 0 ||
+        url_parse(r->url.data, &from) != 0 || url_parse(next.data, &to) != 0) {
+        str_free(&next);
+        remote_finish(r, ERR_PROTOCOL, head, 0, "the upstream redirects to no usable URL");
+        return;
+    }
+    if (from.tls && !to.tls) {
+        str_free(&next);
+        remote_finish(r, ERR_PROTOCOL, head, 0, "the upstream redirects from https to http");
+        return;
+    }
+    if (!url_same_origin(&from, &to)) {
+        r->foreign = true; /* and so it stays: a way back is not the remote's own word */
+        r->asked_token = false;
+        free(r->token);
+        r->token = NULL;
+    }
+    str_free(&r->url);
+    r->url = next;
+    remote_send(r);
+}
+
+static void token_done(struct bearer_wait *wait, int err, const char *token, uint32_t retry_after_s,
+                       const char *why)
+{
+    struct remote_request *r =
+        (struct remote_request *)((char *)wait - offsetof(struct remote_request, wait));
+
+    r->waiting = false;
+    if (err == 0) {
+        free(r->token);
+        r->token = mem_strdup(token);
+        remote_send(r);
+    } else if (err == ERR_UNAVAILABLE || err == ERR_TIMEOUT || err == ERR_BUSY) {
+        remote_next(r, err, retry_after_s, why);
+    } else {
+        remote_finish(r, err, NULL, retry_after_s, why);
+    }
+}
+
+static void remote_token(struct remote_request *r, const struct challenge *c)
+{
+    const char *token = bearer_peek(r->proxy, c, !r->foreign);
+
+    if (token) {
+        r->token = mem_strdup(token);
+        remote_send(r);
+        return;
+    }
+    r->wait.done = token_done;
+    r->waiting = true;
+    bearer_get(r->proxy, r->url.data, c, !r->foreign, &r->wait);
+}
+
+static void remote_unauthorized(struct remote_request *r, const struct upstream_head *head)
+{
+    struct mem_arena *arena;
+    struct challenge c;
+
+    if (r->token) {
+        bearer_drop(r->proxy, r->token);
+        free(r->token);
+        r->token = NULL;
+    }
+    if (r->asked_token) {
+        remote_finish(r, ERR_DENIED, head, 0, "the upstream does not accept the credentials");
+        return;
+    }
+    r->asked_token = true;
+    arena = mem_arena_new();
+    if (challenge_choose(arena, head->challenges, head->challenge_count, &c) != 0) {
+        remote_finish(r, ERR_DENIED, head, 0, "the upstream wants credentials of an unknown kind");
+    } else if (c.bearer) {
+        if (!r->foreign && r->image)
+            hint_set(r->proxy, r->used, r->image, &c);
+        remote_token(r, &c);
+    } else if (r->foreign || r->basic || !bearer_password(r->proxy)) {
+        remote_finish(r, ERR_DENIED, head, 0,
+                      "the upstream wants credentials that it was not given");
+    } else {
+        r->proxy->health[r->used].basic = true;
+        remote_send(r);
+    }
+    mem_arena_free(&arena);
+}
+
+static void remote_refused(struct remote_request *r, const struct upstream_head *head)
+{
+    char text[128];
+    uint32_t wait = retry_after(head->retry_after);
+
+    snprintf(text, sizeof(text), "it answered %d", head->status);
+    switch (head->status) {
+    case 404:
+    case 410:
+        remote_finish(r, ERR_NOT_FOUND, head, 0, "the upstream does not have it");
+        return;
+    case 401:
+        remote_unauthorized(r, head);
+        return;
+    case 403:
+        remote_finish(r, ERR_DENIED, head, 0, "the upstream does not permit it");
+        return;
+    case 429:
+        if (!r->foreign)
+            r->proxy->busy_until_ms = loop_now_ms(loop_of(r)) + 1000u * (uint64_t)(wait ? wait : 1);
+        remote_next(r, ERR_BUSY, wait ? wait : 1, "too many requests: it answered 429");
+        return;
+    default:
+        if (head->status >= 500)
+            remote_next(r, ERR_UNAVAILABLE, wait, text);
+        else
+            remote_finish(r, ERR_PROTOCOL, head, 0, text);
+    }
+}
+
+static bool is_redirect(int status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+static void wire_done(void *ctx, int err, const struct upstream_head *head, const char *why)
+{
+    struct remote_request *r = ctx;
+
+    r->wire = NULL;
+    if (head->status != 0 && !r->foreign && !r->one_hop_only) {
+        health_good(r);
+        rate_take(r->proxy, head);
+    }
+    if (err == 0 && final_status(head->status)) {
+        if (!r->begun && r->on_head)
+            r->on_head(r, head);
+        remote_finish(r, 0, head, 0, "");
+    } else if (r->begun) {
+        remote_finish(r, err, head, 0, why); /* how to go on is the asker's business */
+    } else if (err == 0 && is_redirect(head->status)) {
+        remote_redirect(r, head);
+    } else if (err == 0 || (err == ERR_CLOSED && head->status >= 400)) {
+        remote_refused(r, head);
+    } else if (err == ERR_DENIED) {
+        remote_finish(r, err, head, 0, why);
+    } else {
+        if (err == ERR_UNAVAILABLE && !r->foreign && !r->one_hop_only)
+            health_failed(r);
+        remote_next(r, err, 0, why);
+    }
+}
+
+static void remote_send(struct remote_request *r)
+{
+    struct proxy *p = r->proxy;
+    struct upstream_ask ask = {.url = r->url.data,
+                               .head = r->head,
+                               .proxy = p->conf,
+                               .bucket = p->bucket,
+                               .on_head = wire_head,
+                               .on_body = wire_body,
+                               .on_done = wire_done,
+                               .ctx = r};
+    size_t n = 0;
+
+    for (size_t i = 0; i < REMOTE_EXTRA_MAX && r->extra[i]; i++)
+        ask.headers[n++] = r->extra[i];
+    ask.any_address =
+        p->conf->allow_private || p->conf->http_proxy[0] || (!r->foreign && !r->one_hop_only);
+    r->basic = false;
+    if (r->token) {
+        str_reset(&r->authorization);
+        str_printf(&r->authorization, "Authorization: Bearer %s", r->token);
+        ask.headers[n++] = r->authorization.data;
+    } else if (!r->foreign && p->health[r->used].basic && !r->one_hop_only) {
+        ask.password = bearer_password(p);
+        ask.username = ask.password ? p->conf->username : NULL;
+        r->basic = ask.username != NULL;
+    }
+    p->requests++;
+    r->wire = upstream_start(p->f->upstream, &ask);
+}
+
+/* A token that is there, or that will be asked for, saves the request without one. */
+static void remote_begin(struct remote_request *r)
+{
+    struct challenge c;
+
+    if (!r->one_hop_only && r->image && hint_get(r->proxy, r->used, r->image, &c)) {
+        remote_token(r, &c);
+        return;
+    }
+    remote_send(r);
+}
+
+static void remote_url(struct remote_request *r)
+{
+    const struct conf_remote *remote = &r->proxy->conf->remotes[r->used];
+
+    str_reset(&r->url);
+    if (r->one_hop_only) {
+        str_puts(&r->url, r->path);
+        return;
+    }
+    str_printf(&r->url, "%s://%s:%u%s", remote->tls ? "https" : "http", remote->host, remote->port,
+               remote->prefix);
+    if (r->path[0] == '/') {
+        str_puts(&r->url, r->path);
+        return;
+    }
+    str_puts(&r->url, "/v2/");
+    remote_image(r->proxy, r->image, &r->url);
+    str_printf(&r->url, "/%s", r->path);
+}
+
+static void remote_try(struct remote_request *r)
+{
+    struct proxy *p = r->proxy;
+    size_t count = r->one_hop_only ? 1 : p->conf->remote_count;
+    uint64_t now = loop_now_ms(loop_of(r));
+
+    for (; r->tried < count; r->tried++) {
+        r->used = (r->first + r->tried) % count;
+        if (r->one_hop_only || p->health[r->used].down_until_ms <= now)
+            break;
+        if (r->last.err == 0)
+            failed_set(&r->last, ERR_UNAVAILABLE,
+                       (uint32_t)((p->health[r->used].down_until_ms - now + 999) / 1000),
+                       "the remote is down: it could not be reached several times");
+    }
+    if (r->tried >= count) {
+        struct failed last = r->last;
+
+        remote_finish(r, last.err ? last.err : ERR_UNAVAILABLE, NULL, last.retry_after_s,
+                      last.reason);
+        return;
+    }
+    r->redirects = 0;
+    r->foreign = r->asked_token = false;
+    free(r->token);
+    r->token = NULL;
+    remote_url(r);
+    remote_begin(r);
+}
+
+/* From the loop, so that an answer never comes from inside remote_start. */
+static void remote_later(struct loop_timer *timer)
+{
+    struct remote_request *r =
+        (struct remote_request *)((char *)timer - offsetof(struct remote_request, later));
+    uint32_t busy = remote_busy_s(r->proxy);
+
+    if (busy && !r->one_hop_only)
+        remote_finish(r, ERR_BUSY, NULL, busy, "the upstream said: too many requests");
+    else
+        remote_try(r);
+}
+
+void remote_start(struct remote_request *r)
+{
+    r->tried = 0;
+    r->begun = false;
+    r->last = (struct failed){0};
+    r->later.fire = remote_later;
+    loop_timer_set(loop_of(r), &r->later, 0);
+}
+
+void remote_cancel(struct remote_request *r)
+{
+    if (r->proxy)
+        remote_clear(r);
+}
+
+void remote_resume(struct remote_request *r)
+{
+    if (r->wire)
+        upstream_resume(r->wire);
+}

@@ -1,0 +1,54 @@
+/*
+ * remote.h - one logical request to a proxy's remotes: which remote, credentials,
+ * redirects, health, limits. Protocol notes 3.1 and 3.2.
+ */
+#ifndef ENTREPOT_FETCHER_REMOTE_H
+#define ENTREPOT_FETCHER_REMOTE_H
+
+#include "fetcher/bearer.h"
+
+#define REMOTE_REDIRECTS_MAX 5
+#define REMOTE_EXTRA_MAX     3
+
+/* Embedded in its owner, which fills the upper part (the rest zero) and keeps it until on_done. */
+struct remote_request {
+    struct proxy *proxy;
+    bool head;
+    const char *image; /* as clients name it; NULL: not about one (catalog) */
+    const char *path;  /* "manifests/latest" below the image, or "/v2/_catalog"; or a whole URL */
+    const char *extra[REMOTE_EXTRA_MAX]; /* more headers */
+    size_t first;                        /* which remote is asked first */
+    bool one_hop_only;                   /* the path is a URL with no remote behind it (searches) */
+    /* 200, 206 and 304 only. May be NULL. */
+    enum upstream_take (*on_head)(struct remote_request *r, const struct upstream_head *head);
+    enum upstream_take (*on_body)(struct remote_request *r, const void *data, size_t len);
+    /* Once, from the loop, unless cancelled. err 0: complete; head as it came. NOT_FOUND: a
+     * remote says that it does not exist. See msg_fetch.h for the others. */
+    void (*on_done)(struct remote_request *r, int err, const struct upstream_head *head,
+                    const struct fetch_failure *why);
+
+    /* remote.c's own; `used` may be read: the remote that answered */
+    size_t used, tried;
+    struct upstream_request *wire;
+    struct bearer_wait wait;
+    struct str url, authorization, first_url;
+    char *token;
+    unsigned redirects;
+    bool asked_token, foreign, begun, waiting, basic;
+    struct failed last; /* of the remotes that could not answer */
+    struct loop_timer later;
+};
+
+void remote_start(struct remote_request *r);
+/* No callback comes any more; harmless when it is over. */
+void remote_cancel(struct remote_request *r);
+void remote_resume(struct remote_request *r);
+
+/* The name the remote knows: library/NAME on Docker Hub. Appends. */
+void remote_image(const struct proxy *p, const char *image, struct str *out);
+/* Seconds until a 429 is over; 0: now. */
+uint32_t remote_busy_s(const struct proxy *p);
+/* Accept with every kind of manifest, whatever the client asked for. */
+extern const char remote_accept_manifests[];
+
+#endif

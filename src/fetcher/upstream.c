@@ -1,0 +1,571 @@
+/*
+ * upstream.c - libcurl's multi-socket interface on our loop.
+ *
+ * The fetcher. Owns curl's handles and, through them, the connections to upstreams.
+ * curl must not be called back from inside its callbacks; so requests begin and
+ * cancelled ones end after the running round. A crash here cuts the downloads, which
+ * the next fetcher resumes.
+ */
+#include "fetcher/upstream.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "fetcher/address.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#define CONNECTIONS_KEPT 64
+#define HOST_CONNECTIONS 32
+#define CHALLENGES_MAX   8
+
+enum header {
+    CONTENT_TYPE,
+    CONTENT_ENCODING,
+    CONTENT_RANGE,
+    DIGEST,
+    ETAG,
+    LOCATION,
+    LINK,
+    RETRY_AFTER,
+    RATE_LIMIT,
+    RATE_REMAINING,
+    RATE_SOURCE,
+    HEADER_COUNT
+};
+
+static const char *const header_names[HEADER_COUNT] = {"content-type",
+                                                       "content-encoding",
+                                                       "content-range",
+                                                       "docker-content-digest",
+                                                       "etag",
+                                                       "location",
+                                                       "link",
+                                                       "retry-after",
+                                                       "ratelimit-limit",
+                                                       "ratelimit-remaining",
+                                                       "docker-ratelimit-source"};
+
+struct watch {
+    struct upstream *u;
+    struct loop_fd fd;
+};
+
+struct upstream_bucket {
+    struct loop *loop;
+    uint64_t rate, tokens, last_ms;
+    struct loop_timer timer;
+    TAILQ_HEAD(, upstream_request) waiting;
+};
+
+struct upstream_request {
+    struct upstream *u;
+    struct upstream_ask ask;
+    CURL *easy;
+    struct curl_slist *list;
+    struct upstream_head head;
+    char *values[HEADER_COUNT];
+    char *challenges[CHALLENGES_MAX];
+    size_t head_bytes;
+    struct loop_timer stall;
+    char error[CURL_ERROR_SIZE];
+    bool added, cancelled, head_told, paused, refused_address, stalled, in_bucket, finished;
+    TAILQ_ENTRY(upstream_request) entry; /* of starting or ending */
+    TAILQ_ENTRY(upstream_request) bucket_entry;
+};
+
+struct upstream {
+    struct loop *loop;
+    CURLM *multi;
+    struct loop_timer timer;
+    TAILQ_HEAD(, upstream_request) starting, ending;
+    bool scheduled;
+};
+
+const char *upstream_library(void)
+{
+    return curl_version();
+}
+
+static void request_free(struct upstream_request *r)
+{
+    struct upstream *u = r->u;
+
+    if (r->in_bucket)
+        TAILQ_REMOVE(&r->ask.bucket->waiting, r, bucket_entry);
+    loop_timer_cancel(u->loop, &r->stall);
+    if (r->added)
+        curl_multi_remove_handle(u->multi, r->easy);
+    curl_easy_cleanup(r->easy);
+    curl_slist_free_all(r->list);
+    for (size_t i = 0; i < HEADER_COUNT; i++)
+        free(r->values[i]);
+    for (size_t i = 0; i < CHALLENGES_MAX; i++)
+        free(r->challenges[i]);
+    loop_free_later(u->loop, r);
+}
+
+static int error_of(const struct upstream_request *r, CURLcode code)
+{
+    if (r->refused_address)
+        return ERR_DENIED;
+    switch (code) {
+    case CURLE_OK:
+        return 0;
+    case CURLE_OPERATION_TIMEDOUT:
+        return r->head.status ? ERR_TIMEOUT : ERR_UNAVAILABLE; /* curl's own: connecting */
+    case CURLE_COULDNT_RESOLVE_HOST:
+    case CURLE_COULDNT_RESOLVE_PROXY:
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+        return ERR_UNAVAILABLE;
+    case CURLE_PARTIAL_FILE:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+    case CURLE_GOT_NOTHING:
+    case CURLE_HTTP2:
+    case CURLE_HTTP2_STREAM:
+        return ERR_CLOSED;
+    case CURLE_FILESIZE_EXCEEDED:
+        return ERR_TOO_BIG;
+    default:
+        return ERR_PROTOCOL;
+    }
+}
+
+static void request_done(struct upstream_request *r, int err, const char *why)
+{
+    if (r->cancelled || r->finished)
+        return;
+    r->finished = true;
+    r->ask.on_done(r->ask.ctx, err, &r->head, why);
+    request_free(r);
+}
+
+static void upstream_collect(struct upstream *u)
+{
+    CURLMsg *m;
+    int left;
+
+    while ((m = curl_multi_info_read(u->multi, &left)) != NULL) {
+        struct upstream_request *r = NULL;
+        CURLcode code = m->data.result;
+        int err;
+
+        if (m->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
+        if (r->cancelled)
+            continue;
+        err = error_of(r, code);
+        request_done(r, err,
+                     r->refused_address ? "the address is private and allow_private is off"
+                     : r->error[0]      ? r->error
+                                        : curl_easy_strerror(code));
+    }
+}
+
+static void upstream_act(struct upstream *u, curl_socket_t fd, int what)
+{
+    int running;
+
+    curl_multi_socket_action(u->multi, fd, what, &running);
+    upstream_collect(u);
+}
+
+static void watch_ready(struct loop_fd *fd, uint32_t events)
+{
+    struct watch *w = (struct watch *)((char *)fd - offsetof(struct watch, fd));
+    int what = 0;
+
+    if (events & (EPOLLIN | EPOLLHUP))
+        what |= CURL_CSELECT_IN;
+    if (events & EPOLLOUT)
+        what |= CURL_CSELECT_OUT;
+    if (events & EPOLLERR)
+        what |= CURL_CSELECT_ERR;
+    upstream_act(w->u, fd->fd, what);
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *socket_ctx)
+{
+    struct upstream *u = ctx;
+    struct watch *w = socket_ctx;
+    uint32_t events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (w) {
+            loop_fd_remove(u->loop, &w->fd);
+            loop_free_later(u->loop, w);
+            curl_multi_assign(u->multi, fd, NULL);
+        }
+        return 0;
+    }
+    if (w) {
+        loop_fd_events(u->loop, &w->fd, events);
+        return 0;
+    }
+    w = mem_alloc(sizeof(*w));
+    w->u = u;
+    w->fd.fd = fd;
+    w->fd.ready = watch_ready;
+    if (loop_fd_add(u->loop, &w->fd, events) != 0) {
+        free(w);
+        return -1;
+    }
+    curl_multi_assign(u->multi, fd, w);
+    return 0;
+}
+
+static int on_timer(CURLM *multi, long ms, void *ctx)
+{
+    struct upstream *u = ctx;
+
+    (void)multi;
+    if (ms < 0)
+        loop_timer_cancel(u->loop, &u->timer);
+    else
+        loop_timer_set(u->loop, &u->timer, (uint64_t)ms);
+    return 0;
+}
+
+static void timer_fire(struct loop_timer *timer)
+{
+    struct upstream *u = (struct upstream *)((char *)timer - offsetof(struct upstream, timer));
+
+    upstream_act(u, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct upstream_request *r = ctx;
+
+    (void)purpose;
+    if (!r->ask.any_address && !address_public(&address->addr)) {
+        r->refused_address = true;
+        return CURL_SOCKET_BAD;
+    }
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+static void stall_fire(struct loop_timer *timer)
+{
+    struct upstream_request *r =
+        (struct upstream_request *)((char *)timer - offsetof(struct upstream_request, stall));
+
+    if (r->paused || r->in_bucket) {
+        loop_timer_set(r->u->loop, timer, r->ask.proxy->stall_timeout_ms);
+        return;
+    }
+    r->stalled = true;
+    request_done(r, ERR_TIMEOUT,
+                 r->head.status ? "no byte came for the stall timeout"
+                                : "no answer within the stall timeout");
+}
+
+static void request_alive(struct upstream_request *r)
+{
+    loop_timer_set(r->u->loop, &r->stall, r->ask.proxy->stall_timeout_ms);
+}
+
+static void header_take(struct upstream_request *r, const char *line, size_t len)
+{
+    const char *colon = memchr(line, ':', len);
+    const char *value, *end = line + len;
+    size_t name_len;
+
+    if (!colon)
+        return;
+    name_len = (size_t)(colon - line);
+    for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
+        ;
+    while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
+        end--;
+    if (memchr(value, 0, (size_t)(end - value)))
+        return;
+    if (name_len == 16 && strncasecmp(line, "www-authenticate", 16) == 0) {
+        if (r->head.challenge_count < CHALLENGES_MAX)
+            r->challenges[r->head.challenge_count++] = mem_strndup(value, (size_t)(end - value));
+        return;
+    }
+    for (size_t i = 0; i < HEADER_COUNT; i++) {
+        if (strlen(header_names[i]) != name_len ||
+            strncasecmp(line, header_names[i], name_len) != 0 || r->values[i])
+            continue;
+        r->values[i] = mem_strndup(value, (size_t)(end - value));
+    }
+}
+
+/* A new head begins: what came was an interim one, or of the HTTP proxy's CONNECT. */
+static void head_reset(struct upstream_request *r)
+{
+    for (size_t i = 0; i < HEADER_COUNT; i++) {
+        free(r->values[i]);
+        r->values[i] = NULL;
+    }
+    for (size_t i = 0; i < CHALLENGES_MAX; i++) {
+        free(r->challenges[i]);
+        r->challenges[i] = NULL;
+    }
+    r->head.challenge_count = 0;
+}
+
+static void head_fill(struct upstream_request *r)
+{
+    curl_off_t length = -1;
+    long status = 0;
+
+    curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(r->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    r->head.status = (int)status;
+    r->head.length = length < 0 ? UINT64_MAX : (uint64_t)length;
+    r->head.content_type = r->values[CONTENT_TYPE];
+    r->head.content_encoding = r->values[CONTENT_ENCODING];
+    r->head.content_range = r->values[CONTENT_RANGE];
+    r->head.digest = r->values[DIGEST];
+    r->head.etag = r->values[ETAG];
+    r->head.location = r->values[LOCATION];
+    r->head.link = r->values[LINK];
+    r->head.retry_after = r->values[RETRY_AFTER];
+    r->head.rate_limit = r->values[RATE_LIMIT];
+    r->head.rate_remaining = r->values[RATE_REMAINING];
+    r->head.rate_source = r->values[RATE_SOURCE];
+    r->head.challenges = (const char *const *)r->challenges;
+}
+
+static size_t on_header(char *line, size_t size, size_t count, void *ctx)
+{
+    struct upstream_request *r = ctx;
+    size_t len = size * count;
+
+    if (r->cancelled || r->finished)
+        return 0;
+    request_alive(r);
+    r->head_bytes += len;
+    if (r->head_bytes > UPSTREAM_HEAD_MAX) {
+        snprintf(r->error, sizeof(r->error), "the response's head is too long");
+        return 0;
+    }
+    if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
+        head_reset(r);
+    else if (len > 2)
+        header_take(r, line, len);
+    if (len <= 2)
+        head_fill(r);
+    return len;
+}
+
+static bool bucket_take(struct upstream_request *r, size_t len)
+{
+    struct upstream_bucket *b = r->ask.bucket;
+    uint64_t now = loop_now_ms(b->loop), add = (now - b->last_ms) * b->rate / 1000;
+
+    if (add > 0) {
+        b->tokens = b->tokens + add > b->rate / 4 + 65536 ? b->rate / 4 + 65536 : b->tokens + add;
+        b->last_ms = now;
+    }
+    if (b->tokens >= len || (b->tokens > 0 && len > b->rate)) {
+        b->tokens -= b->tokens < len ? b->tokens : len;
+        return true;
+    }
+    r->in_bucket = true;
+    TAILQ_INSERT_TAIL(&b->waiting, r, bucket_entry);
+    if (b->timer.slot == 0)
+        loop_timer_set(b->loop, &b->timer, 10);
+    return false;
+}
+
+static void bucket_fire(struct loop_timer *timer)
+{
+    struct upstream_bucket *b =
+        (struct upstream_bucket *)((char *)timer - offsetof(struct upstream_bucket, timer));
+    struct upstream_request *r;
+    TAILQ_HEAD(, upstream_request) all;
+
+    TAILQ_INIT(&all);
+    TAILQ_CONCAT(&all, &b->waiting, bucket_entry);
+    while ((r = TAILQ_FIRST(&all)) != NULL) {
+        TAILQ_REMOVE(&all, r, bucket_entry);
+        r->in_bucket = false;
+        request_alive(r);
+        curl_easy_pause(r->easy, CURLPAUSE_CONT);
+    }
+}
+
+struct upstream_bucket *upstream_bucket_new(struct loop *loop, uint64_t bytes_per_s)
+{
+    struct upstream_bucket *b = mem_alloc(sizeof(*b));
+
+    b->loop = loop;
+    b->rate = bytes_per_s;
+    b->last_ms = loop_now_ms(loop);
+    b->timer.fire = bucket_fire;
+    TAILQ_INIT(&b->waiting);
+    return b;
+}
+
+static size_t on_write(char *data, size_t size, size_t count, void *ctx)
+{
+    struct upstream_request *r = ctx;
+    size_t len = size * count;
+    enum upstream_take take = UPSTREAM_TAKEN;
+
+    if (r->cancelled || r->finished)
+        return 0;
+    request_alive(r);
+    if (!r->head_told) {
+        head_fill(r);
+        if (r->ask.on_head)
+            take = r->ask.on_head(r->ask.ctx, &r->head);
+        r->head_told = true;
+    }
+    if (take == UPSTREAM_TAKEN && r->ask.bucket && !bucket_take(r, len))
+        return CURL_WRITEFUNC_PAUSE;
+    if (take == UPSTREAM_TAKEN)
+        take = r->ask.on_body ? r->ask.on_body(r->ask.ctx, data, len) : UPSTREAM_TAKEN;
+    if (take == UPSTREAM_ABORT)
+        return 0;
+    r->paused = take == UPSTREAM_PAUSE;
+    return r->paused ? CURL_WRITEFUNC_PAUSE : len;
+}
+
+/* Requests that have no body told their head nowhere: the end does. */
+static void upstream_after(void *ctx)
+{
+    struct upstream *u = ctx;
+    struct upstream_request *r;
+
+    u->scheduled = false;
+    while ((r = TAILQ_FIRST(&u->ending)) != NULL) {
+        TAILQ_REMOVE(&u->ending, r, entry);
+        request_free(r);
+    }
+    while ((r = TAILQ_FIRST(&u->starting)) != NULL) {
+        TAILQ_REMOVE(&u->starting, r, entry);
+        r->added = true;
+        MUST(curl_multi_add_handle(u->multi, r->easy) == CURLM_OK);
+    }
+}
+
+static void upstream_schedule(struct upstream *u)
+{
+    if (!u->scheduled)
+        loop_after_round(u->loop, upstream_after, u);
+    u->scheduled = true;
+}
+
+static void options_connection(struct upstream_request *r)
+{
+    const struct conf_proxy *p = r->ask.proxy;
+    CURL *e = r->easy;
+
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(e, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);
+    curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(e, CURLOPT_PIPEWAIT, 1L);
+    curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, p->tls_verify ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, p->tls_verify ? 2L : 0L);
+    if (p->ca_file[0])
+        curl_easy_setopt(e, CURLOPT_CAINFO, p->ca_file);
+    curl_easy_setopt(e, CURLOPT_PROXY, p->http_proxy); /* "": none, whatever the environment says */
+    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, r);
+    curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 131072L);
+}
+
+struct upstream_request *upstream_start(struct upstream *u, const struct upstream_ask *ask)
+{
+    struct upstream_request *r = mem_alloc(sizeof(*r));
+    CURL *e = curl_easy_init();
+
+    MUST(e);
+    r->u = u;
+    r->ask = *ask;
+    r->easy = e;
+    r->head.length = UINT64_MAX;
+    r->stall.fire = stall_fire;
+    for (size_t i = 0; i < UPSTREAM_HEADERS_MAX && ask->headers[i]; i++)
+        r->list = curl_slist_append(r->list, ask->headers[i]);
+    curl_easy_setopt(e, CURLOPT_PRIVATE, r);
+    curl_easy_setopt(e, CURLOPT_ERRORBUFFER, r->error);
+    curl_easy_setopt(e, CURLOPT_URL, ask->url);
+    curl_easy_setopt(e, CURLOPT_NOBODY, ask->head ? 1L : 0L);
+    curl_easy_setopt(e, CURLOPT_HTTPHEADER, r->list);
+    curl_easy_setopt(e, CURLOPT_USERAGENT, "entrepot");
+    /* Set, so that curl decodes what comes encoded all the same. */
+    curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, "identity");
+    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, on_header);
+    curl_easy_setopt(e, CURLOPT_HEADERDATA, r);
+    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, on_write);
+    curl_easy_setopt(e, CURLOPT_WRITEDATA, r);
+    if (ask->username) {
+        curl_easy_setopt(e, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        curl_easy_setopt(e, CURLOPT_USERNAME, ask->username);
+        curl_easy_setopt(e, CURLOPT_PASSWORD, ask->password);
+    }
+    options_connection(r);
+    TAILQ_INSERT_TAIL(&u->starting, r, entry);
+    loop_timer_set(u->loop, &r->stall,
+                   ask->proxy->connect_timeout_ms + ask->proxy->stall_timeout_ms);
+    upstream_schedule(u);
+    return r;
+}
+
+void upstream_cancel(struct upstream_request *r)
+{
+    if (r->cancelled || r->finished)
+        return;
+    r->cancelled = true;
+    loop_timer_cancel(r->u->loop, &r->stall);
+    if (!r->added)
+        TAILQ_REMOVE(&r->u->starting, r, entry);
+    TAILQ_INSERT_TAIL(&r->u->ending, r, entry);
+    upstream_schedule(r->u);
+}
+
+void upstream_resume(struct upstream_request *r)
+{
+    if (!r->paused || r->cancelled || r->finished)
+        return;
+    r->paused = false;
+    request_alive(r);
+    curl_easy_pause(r->easy, CURLPAUSE_CONT);
+}
+
+struct upstream *upstream_new(struct loop *loop)
+{
+    struct upstream *u = mem_alloc(sizeof(*u));
+
+    MUST(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
+    MUST(curl_version_info(CURLVERSION_NOW)->features & CURL_VERSION_ASYNCHDNS);
+    u->loop = loop;
+    u->timer.fire = timer_fire;
+    TAILQ_INIT(&u->starting);
+    TAILQ_INIT(&u->ending);
+    u->multi = curl_multi_init();
+    MUST(u->multi);
+    curl_multi_setopt(u->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(u->multi, CURLMOPT_SOCKETDATA, u);
+    curl_multi_setopt(u->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+    curl_multi_setopt(u->multi, CURLMOPT_TIMERDATA, u);
+    curl_multi_setopt(u->multi, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_KEPT);
+    curl_multi_setopt(u->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)HOST_CONNECTIONS);
+    return u;
+}

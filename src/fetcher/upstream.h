@@ -1,0 +1,69 @@
+/*
+ * upstream.h - one HTTP exchange with an upstream, on the event loop. The only user
+ * of libcurl.
+ *
+ * No redirect is followed and no credential is kept here: remote.h does both by hand.
+ */
+#ifndef ENTREPOT_FETCHER_UPSTREAM_H
+#define ENTREPOT_FETCHER_UPSTREAM_H
+
+#include "base/loop.h"
+#include "base/str.h"
+#include "conf/conf.h"
+
+#define UPSTREAM_HEADERS_MAX 8
+/* Of a response's head, in all. */
+#define UPSTREAM_HEAD_MAX 65536
+
+struct upstream;
+
+/* Response headers that matter here; NULL when absent. Live until on_done has returned. */
+struct upstream_head {
+    int status;
+    uint64_t length; /* Content-Length; UINT64_MAX: not told */
+    const char *content_type, *content_encoding, *content_range, *digest, *etag, *location, *link,
+        *retry_after, *rate_limit, *rate_remaining, *rate_source;
+    const char *const *challenges; /* of WWW-Authenticate, a line each */
+    size_t challenge_count;
+};
+
+enum upstream_take { UPSTREAM_TAKEN, UPSTREAM_PAUSE, UPSTREAM_ABORT };
+
+/* All downloads of a proxy together: bytes a second. */
+struct upstream_bucket;
+
+struct upstream_request;
+
+struct upstream_ask {
+    const char *url;
+    bool head;
+    const char *headers[UPSTREAM_HEADERS_MAX]; /* "Name: value"; NULL ends */
+    const char *username, *password;           /* Basic; NULL: none. Copied */
+    const struct conf_proxy *proxy;            /* TLS, timeouts, HTTP proxy */
+    struct upstream_bucket *bucket;            /* NULL: no limit */
+    bool any_address;                          /* else only public ones are connected to */
+    /* Once, before any of the body; NULL: not interested. */
+    enum upstream_take (*on_head)(void *ctx, const struct upstream_head *head);
+    /* PAUSE takes nothing: the same bytes come again after upstream_resume. */
+    enum upstream_take (*on_body)(void *ctx, const void *data, size_t len);
+    /* Exactly once, from the loop, unless cancelled. err 0: complete, head in *head. Else
+     * UNAVAILABLE (could not connect, name, TLS), TIMEOUT, CLOSED (cut off), DENIED (address
+     * not allowed), TOO_BIG (head), PROTOCOL; `why` for people. head->status is 0 when
+     * none came. */
+    void (*on_done)(void *ctx, int err, const struct upstream_head *head, const char *why);
+    void *ctx;
+};
+
+struct upstream *upstream_new(struct loop *loop);
+/* Begins; callbacks come later, never from inside. */
+struct upstream_request *upstream_start(struct upstream *u, const struct upstream_ask *ask);
+/* No callback comes any more. Also from inside callbacks. */
+void upstream_cancel(struct upstream_request *r);
+/* After PAUSE. Not from inside callbacks of this request. */
+void upstream_resume(struct upstream_request *r);
+
+struct upstream_bucket *upstream_bucket_new(struct loop *loop, uint64_t bytes_per_s);
+/* Name and features of the library, for the log. */
+const char *upstream_library(void);
+
+#endif
