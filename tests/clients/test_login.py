@@ -61,7 +61,7 @@ def test_docker(engine, daemon, hello, workshop):
         engine.docker("tag", "login:1", image)
     assert engine.docker("push", name, check=False).returncode != 0
     wrong = engine.docker("login", "-u", "alice", "-p", "wrong", host, check=False)
-    assert wrong.returncode != 0 and "401" in wrong.stdout and "Login Succeeded" not in wrong.stdout
+    assert wrong.returncode != 0 and "unauthorized" in wrong.stdout.lower() and "Login Succeeded" not in wrong.stdout
     assert engine.docker("push", name, check=False).returncode != 0
     assert "Login Succeeded" in engine.docker("login", "-u", "alice", "-p", USERS["alice"], host).stdout
     try:
@@ -140,7 +140,7 @@ def test_containerd(containerd, daemon, layout):
 
     def works(verb, image, *user):
         return containerd.ctr("images", verb, "--plain-http", *user, image, check=False).returncode == 0
-    assert not works("pull", source, *wrong)
+    assert works("pull", source, *wrong) == daemon.open  # it offers a password to whoever asks for one
     assert works("pull", source) == daemon.open
     assert works("pull", source, *right)
     containerd.ctr("images", "tag", source, target)
