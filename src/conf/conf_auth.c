@@ -30,14 +30,14 @@ static unsigned right_by_name(const char *word)
     return strcmp(word, "delete") == 0 ? CONF_MAY_DELETE : 0;
 }
 
-/* {} and {""} are the empty set. */
+/* {} is the empty set, and not the default. */
 static unsigned rights_of(struct conf_build *b, const struct conf_section *s, enum conf_key_id key)
 {
     const struct conf_setting *setting = &s->settings[key];
     unsigned rights = 0;
 
-    if (setting->count == 0)
-        return right_by_name(conf_text(s, key));
+    if (setting->line == 0)
+        return right_by_name(conf_keys[key].text);
     for (size_t i = 0; i < setting->count; i++) {
         unsigned right = right_by_name(setting->values[i]);
 

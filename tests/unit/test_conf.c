@@ -467,6 +467,12 @@ static void test_rights(void **state)
     assert_int_equal(conf_rights(c, "a", &c->repos[0], "x"), CONF_MAY_ALL); /* no roles */
     assert_true(conf_connector_forced(c, &c->connectors[0]));
     conf_free(&c);
+    assert_int_equal(load(GOOD "auth { htpasswd = /x\nanonymous_may = {}\n"
+                               "force_basic_auth = false }\n",
+                          &c),
+                     0);
+    assert_int_equal(c->auth.anonymous_may, 0);
+    conf_free(&c);
     assert_int_equal(load(GOOD AUTH "hosted open { force_basic_auth = false }\n"
                                     "connector \"127.0.0.1:2\" { }\n"
                                     "role d { users = {a}\nimages = {\"r:team/**\"}\n"
