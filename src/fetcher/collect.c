@@ -25,6 +25,15 @@ static enum upstream_take collect_body(struct remote_request *r, const void *dat
     return UPSTREAM_TAKEN;
 }
 
+/* Cut off in its middle: once more, from the next remote when there is one. */
+static void collect_again(struct collect *c)
+{
+    c->request.first = c->request.used + 1;
+    c->again = true;
+    str_reset(&c->body);
+    remote_start(&c->request);
+}
+
 static void collect_done(struct remote_request *r, int err, const struct upstream_head *head,
                          const struct fetch_failure *why)
 {
@@ -33,6 +42,8 @@ static void collect_done(struct remote_request *r, int err, const struct upstrea
 
     if (c->too_big)
         c->done(c, ERR_TOO_BIG, head, &big);
+    else if (err == ERR_CLOSED && !c->again)
+        collect_again(c);
     else
         c->done(c, err, head, why);
 }
@@ -40,7 +51,8 @@ static void collect_done(struct remote_request *r, int err, const struct upstrea
 void collect_start(struct collect *c)
 {
     str_reset(&c->body);
-    c->too_big = false;
+    c->too_big = c->again = false;
+    c->request.first = 0;
     c->request.on_head = collect_head;
     c->request.on_body = collect_body;
     c->request.on_done = collect_done;

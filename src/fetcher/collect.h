@@ -13,7 +13,7 @@ struct collect {
     void (*done)(struct collect *c, int err, const struct upstream_head *head,
                  const struct fetch_failure *why);
     struct str body;
-    bool too_big;
+    bool too_big, again;
 };
 
 void collect_start(struct collect *c);

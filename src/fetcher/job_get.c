@@ -277,6 +277,7 @@ static void job_attempt(struct job *job)
     }
     r->on_head = job->check_only ? NULL : on_head;
     r->on_body = on_body;
+    r->resumes = true;
     r->on_done = on_done;
     job->progress = job->part.size;
     job->skip = 0;

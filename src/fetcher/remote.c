@@ -316,6 +316,8 @@ static void wire_done(void *ctx, int err, const struct upstream_head *head, cons
         health_good(r);
         rate_take(r->proxy, head);
     }
+    if (r->resumes && !r->begun && err != 0 && final_status(head->status))
+        wire_head(r, head);
     if (err == 0 && final_status(head->status)) {
         if (!r->begun && r->on_head)
             r->on_head(r, head);

@@ -18,6 +18,7 @@ struct remote_request {
     const char *path;  /* "manifests/latest" below the image, or "/v2/_catalog"; or a whole URL */
     const char *extra[REMOTE_EXTRA_MAX]; /* more headers */
     size_t first;                        /* which remote is asked first */
+    bool resumes;                        /* what breaks off before its first byte has begun, too */
     bool one_hop_only;                   /* the path is a URL with no remote behind it (searches) */
     /* 200, 206 and 304 only. May be NULL. */
     enum upstream_take (*on_head)(struct remote_request *r, const struct upstream_head *head);
