@@ -158,6 +158,20 @@ def test_rights_of_roles(forced):
     assert of(forced, "alice").delete("manifests/1").status_code == 202
 
 
+def test_a_tag_looked_at_without_a_word_is_challenged(open_):
+    """containerd asks for the tag first and cannot repeat the PUT that follows."""
+    of(open_, "alice").push_image("looked-at")
+    for tag in ("looked-at", "absent"):
+        answer = of(open_).head(f"manifests/{tag}")
+        assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer ")
+    r = of(open_)
+    r.http.headers.update(bearer(token(open_, None, "repository:team/app:pull")["token"]))
+    assert r.head("manifests/looked-at").status_code == 200 and r.head("manifests/absent").status_code == 404
+    assert of(open_).head("manifests/looked-at", headers=basic("", "")).status_code == 200
+    d = r.head("manifests/looked-at").headers["Docker-Content-Digest"]
+    assert of(open_).head(f"manifests/{d}").status_code == 200
+
+
 def test_head_without_rights_has_no_body(forced):
     r = of(forced).head("manifests/1")
     assert r.status_code == 401 and r.content == b"" and "WWW-Authenticate" in r.headers
