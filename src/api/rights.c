@@ -128,6 +128,17 @@ static bool admit_catalog(struct api_call *call)
     return call->user->catalog || refuse(call, CHALLENGE_INSUFFICIENT_SCOPE);
 }
 
+/* containerd 1.6 asks HEAD for the tag before it pushes, and cannot repeat the
+ * body of the PUT that is refused then: where the anonymous may read and not
+ * write, this is the request that tells it to bring its credentials. A client
+ * without any comes back with a token for the anonymous. */
+static bool before_a_push(struct api_call *call, const struct conf_repo *repo, const char *image)
+{
+    return call->r->method == HTTP_HEAD && call->route.kind == ROUTE_MANIFEST &&
+           !strchr(call->route.ref, ':') && !http_header_get(call->r, "Authorization") &&
+           !(by_conf(call, repo, image) & RIGHT_PUSH) && !challenge_basic(call);
+}
+
 bool rights_admit(struct api_call *call)
 {
     const struct conf_repo *repo = call->route.repo;
@@ -147,5 +158,7 @@ bool rights_admit(struct api_call *call)
                        rights_client_name(call));
         return false;
     }
+    if (before_a_push(call, repo, image))
+        return refuse(call, CHALLENGE_ANONYMOUS);
     return by_scope(call, repo, image, rights) || refuse(call, CHALLENGE_INSUFFICIENT_SCOPE);
 }

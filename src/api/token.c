@@ -266,7 +266,8 @@ void api_token(struct api_call *call)
         return;
     }
     credentials_parse(http_header_get(call->r, "Authorization"), call->r->arena, &op->credentials);
-    if (op->credentials.kind == CREDENTIALS_BEARER)
+    if (op->credentials.kind == CREDENTIALS_BEARER ||
+        http_header_count(call->r, "Authorization") > 1)
         op->credentials.kind = CREDENTIALS_BAD; /* a token does not beget another */
     login_password(call, &op->credentials, token_ask);
 }

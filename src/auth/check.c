@@ -24,7 +24,8 @@ struct check {
     struct mem_arena *arena;
     struct auth_question q; /* strings in the arena */
     char *hash;             /* of the user, or a dummy */
-    bool known, token, slow, good;
+    bool known, token, good;
+    enum auth_lane lane;
 };
 
 static uint64_t clock_s(const struct auth *a)
@@ -34,8 +35,7 @@ static uint64_t clock_s(const struct auth *a)
 
 static void check_free(struct check *c)
 {
-    if (c->slow)
-        c->a->slow--;
+    c->a->in_lane[c->lane]--;
     explicit_bzero((char *)(uintptr_t)c->q.password, strlen(c->q.password));
     mem_arena_free(&c->arena);
     loop_free_later(c->a->loop, c);
@@ -132,7 +132,7 @@ static void check_done(struct pool_job *job)
         return;
     }
     failed(a, &c->q);
-    if (c->slow) {
+    if (c->lane != AUTH_FAST) {
         loop_timer_set(a->loop, &c->late, AUTH_SLOW_MS);
         return;
     }
@@ -157,10 +157,13 @@ static void check_robot(struct auth *a, struct serve_return to, const struct aut
     answer_good(a, to, q, token, principal, digest_text(&robot->digest, secret));
 }
 
-static bool question_slowed(struct auth *a, const struct auth_question *q)
+static enum auth_lane lane_of(struct auth *a, const struct auth_question *q)
 {
-    return throttle_slowed(a->start->throttle, THROTTLE_ADDRESS, q->peer, clock_s(a)) ||
-           throttle_slowed(a->start->throttle, THROTTLE_USER, q->user, clock_s(a));
+    if (throttle_slowed(a->start->throttle, THROTTLE_ADDRESS, q->peer, clock_s(a)))
+        return AUTH_SLOW_ADDRESS;
+    if (throttle_slowed(a->start->throttle, THROTTLE_USER, q->user, clock_s(a)))
+        return AUTH_SLOW_USER;
+    return AUTH_FAST;
 }
 
 static void check_begin(struct auth *a, struct serve_return to, const struct auth_question *q,
@@ -181,12 +184,11 @@ static void check_begin(struct auth *a, struct serve_return to, const struct aut
     c->hash = mem_arena_strdup(arena, hash);
     c->known = known;
     c->token = token;
-    c->slow = question_slowed(a, q);
+    c->lane = lane_of(a, q);
     c->job.work = check_work;
     c->job.done = check_done;
     c->late.fire = check_late;
-    if (c->slow)
-        a->slow++;
+    a->in_lane[c->lane]++;
     a->checking++;
     pool_submit(a->pool, &c->job);
 }
@@ -196,6 +198,7 @@ static void check_user(struct auth *a, struct serve_return to, const struct auth
 {
     const struct htpasswd_user *user = htpasswd_find(a->users, q->user);
     const char *hash = user ? user->hash : htpasswd_dummy();
+    enum auth_lane lane = lane_of(a, q);
     uint8_t mac[SIGN_MAC_BYTES];
 
     verdict_of(a, q, hash, mac);
@@ -203,7 +206,7 @@ static void check_user(struct auth *a, struct serve_return to, const struct auth
         answer_good(a, to, q, token, user->name, user->hash);
     else if (a->checking >= AUTH_QUEUE_MAX)
         auth_answer_err(a, to, ERR_BUSY);
-    else if (question_slowed(a, q) && a->slow >= AUTH_SLOW_MAX)
+    else if (lane != AUTH_FAST && a->in_lane[lane] >= AUTH_SLOW_MAX)
         auth_answer_err(a, to, ERR_QUOTA);
     else
         check_begin(a, to, q, token, hash, user != NULL);

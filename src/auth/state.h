@@ -19,12 +19,15 @@
 /* Passwords being checked or waiting for it; more is BUSY. At 50 ms each and two
  * threads the last one waits under two seconds. */
 #define AUTH_QUEUE_MAX 64
-/* Of those whose address or user has failed too often: this many at once, each
- * failure told after this long. */
+/* Of those whose address has failed too often this many at once, and as many of
+ * those whose user alone has: who guesses a user's password from one place does
+ * not take the user's own turn from another. Each failure is told after this long. */
 #define AUTH_SLOW_MAX 4
 #define AUTH_SLOW_MS  1000
 /* Places for good verdicts, by a keyed hash of user, password and password hash. */
 #define AUTH_VERDICTS 4096
+
+enum auth_lane { AUTH_FAST, AUTH_SLOW_ADDRESS, AUTH_SLOW_USER, AUTH_LANES };
 
 struct auth_file {
     dev_t device;
@@ -49,7 +52,7 @@ struct auth {
     uint64_t epoch;
     struct sign_mac *mac;
     uint8_t (*verdicts)[SIGN_MAC_BYTES];
-    unsigned checking, slow;
+    unsigned checking, in_lane[AUTH_LANES];
     struct loop_timer look; /* whether the file has changed */
 };
 

@@ -158,6 +158,20 @@ def test_rights_of_roles(forced):
     assert of(forced, "alice").delete("manifests/1").status_code == 202
 
 
+def test_a_tag_looked_at_without_a_word_is_challenged(open_):
+    """containerd asks for the tag first and cannot repeat the PUT that follows."""
+    of(open_, "alice").push_image("looked-at")
+    for tag in ("looked-at", "absent"):
+        answer = of(open_).head(f"manifests/{tag}")
+        assert answer.status_code == 401 and answer.headers["WWW-Authenticate"].startswith("Bearer ")
+    r = of(open_)
+    r.http.headers.update(bearer(token(open_, None, "repository:team/app:pull")["token"]))
+    assert r.head("manifests/looked-at").status_code == 200 and r.head("manifests/absent").status_code == 404
+    assert of(open_).head("manifests/looked-at", headers=basic("", "")).status_code == 200
+    d = r.head("manifests/looked-at").headers["Docker-Content-Digest"]
+    assert of(open_).head(f"manifests/{d}").status_code == 200
+
+
 def test_head_without_rights_has_no_body(forced):
     r = of(forced).head("manifests/1")
     assert r.status_code == 401 and r.content == b"" and "WWW-Authenticate" in r.headers
@@ -336,3 +350,50 @@ def test_nobody_reads_secrets_in_the_logs(forced, open_):
         text = daemon.log_text() + daemon.access_log_text()
         for secret in (*(p for p in USERS.values() if len(p) > 4), base64.b64encode(b"alice:secret-a").decode(), "eyJ"):
             assert secret not in text
+
+
+def test_over_https_the_realm_is_https(start):
+    import subprocess
+    from harness.tools import need
+    need("openssl")
+    tls = BEARER.replace("repository = docker-local }}", 'repository = docker-local\n    tls_certificate = "{dir}/c.crt"\n'
+                         '    tls_key = "{dir}/c.key"\n}}', 1)
+    d = start(run=False, text=tls)
+    write_users(d.dir / "htpasswd", USERS)
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+                    str(d.dir / "c.key"), "-out", str(d.dir / "c.crt"), "-days", "2", "-subj", "/CN=localhost", "-addext",
+                    "subjectAltName=IP:127.0.0.1"], check=True, stderr=subprocess.DEVNULL)
+    d.start()
+    r = Registry(d.url.replace("http://", "https://"))
+    _, p = challenge(r.request("GET", "/v2/", verify=str(d.dir / "c.crt")))
+    assert p["realm"] == f"https://{d.registry}/v2/token"
+    reply = r.request("GET", p["realm"], headers=basic("alice", USERS["alice"]), verify=str(d.dir / "c.crt"))
+    assert r.request("GET", "/v2/", headers=bearer(reply.json()["token"]), verify=str(d.dir / "c.crt")).status_code == 200
+
+
+def test_a_repository_called_basic_does_not_name_a_scheme(start):
+    d = start(run=False, text=BEARER.replace("hosted closed", "hosted basic-things"))
+    write_users(d.dir / "htpasswd", USERS)
+    d.start()
+    r = Registry(d.url).request("GET", "/repository/basic-things/v2/x/y/tags/list")
+    assert r.status_code == 401 and "basic" not in r.headers["WWW-Authenticate"].lower()
+    _, p = challenge(r)
+    assert Registry(d.url).request("GET", p["realm"], headers=basic("root", "all")).status_code == 200
+
+
+def test_names_where_the_first_component_chooses(start):
+    """Scopes are what the client calls an image; tokens hold what it is."""
+    d = start(run=False, text=BEARER.replace("{{ repository = docker-local }}", "{{ }}"))
+    write_users(d.dir / "htpasswd", USERS)
+    d.start()
+    r = Registry(d.url, "docker-local/team/app")
+    _, p = challenge(r.post("blobs/uploads/"))
+    assert p["scope"] == "repository:docker-local/team/app:pull,push"
+    t = token(d, "alice", p["scope"])["token"]
+    assert r.post("blobs/uploads/", headers=bearer(t)).status_code == 202
+    source = of(d, "root", "closed/secret/x").push_blob(b"across")
+    for user, status in (("alice", 202), ("root", 201)):
+        mounted = of(d, user, "docker-local/team/app").post(f"blobs/uploads/?mount={source}&from=closed/secret/x")
+        assert mounted.status_code == status
+    assert of(d, "alice", "nothing/x").get("tags/list").status_code == 404
+    assert of(d, None, "nothing/x").get("tags/list").status_code == 401
