@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include "auth/auth.h"
+#include "auth/htpasswd.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
@@ -94,6 +95,16 @@ static int run_detached(struct conf *conf)
     return master_run(conf, roles, ready[1]);
 }
 
+/* A test may look at the users' file; the daemon leaves it to AUTH. */
+static int users_check(const struct conf *conf, struct str *mistakes)
+{
+    struct htpasswd *users = NULL;
+    int err = conf->auth.on ? htpasswd_load(conf->auth.htpasswd, &users, mistakes) : 0;
+
+    htpasswd_free(&users);
+    return err;
+}
+
 int main(int argc, char **argv)
 {
     const char *file = DEFAULT_CONF;
@@ -136,8 +147,11 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     if (test) {
-        if (certificates_read(conf, &certificates, &mistakes) != 0) {
-            fputs(mistakes.data ? mistakes.data : "entrepotd: cannot load certificates\n", stderr);
+        if (users_check(conf, &mistakes) != 0 ||
+            certificates_read(conf, &certificates, &mistakes) != 0) {
+            fputs(mistakes.data ? mistakes.data
+                                : "entrepotd: cannot load what the configuration names\n",
+                  stderr);
             str_free(&mistakes);
             conf_free(&conf);
             return EXIT_FAILURE;

@@ -5,7 +5,11 @@
  */
 #include "api/api.h"
 
+#include "api/audit.h"
+#include "api/challenge.h"
 #include "api/hot.h"
+#include "api/login.h"
+#include "api/rights.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -19,8 +23,10 @@ static void call_finish(struct http_request *r)
 {
     struct api_call *call = r->handler_data;
 
+    audit_request(call);
     if (call->finish)
         call->finish(call);
+    login_release(call);
     if (call->fd >= 0)
         close(call->fd);
     if (call->object)
@@ -55,6 +61,8 @@ static void log_about(struct api_call *call)
         str_puts(&fields, " ref=");
         log_append_value(&fields, call->route.ref);
     }
+    if (call->user && call->user->known)
+        str_printf(&fields, " user=%s", call->user->name);
     call->r->log_fields = mem_arena_strndup(call->r->arena, fields.data, fields.len);
 }
 
@@ -105,6 +113,9 @@ static void dispatch(struct api_call *call)
     case ROUTE_CATALOG:
         handle_list(call, api_catalog);
         break;
+    case ROUTE_TOKEN:
+        api_token(call);
+        break;
     case ROUTE_TAGS:
         handle_list(call, api_tags);
         break;
@@ -138,6 +149,12 @@ static bool writes_allowed(struct api_call *call)
         (uploads || call->r->method != HTTP_DELETE)) {
         call->group = repo;
         call->route.repo = repo->group->push_to;
+        if (!api_may(call, call->route.repo, call->route.image, RIGHT_PUSH)) {
+            problem_answer(call->r, PROBLEM_DENIED,
+                           "no right to push %s into %s, where group %s keeps what is pushed",
+                           call->route.image, call->route.repo->name, repo->name);
+            return false;
+        }
         if (call->route.repo->online)
             return true;
         problem_answer(call->r, PROBLEM_UNAVAILABLE,
@@ -164,29 +181,60 @@ static bool writes_allowed(struct api_call *call)
     return false;
 }
 
-void api_handle(struct api *api, struct http_request *r)
+static void go_on(struct api_call *call)
 {
-    struct api_call *call = call_new(api, r);
-    enum problem problem;
-    const char *text;
-
-    http_header_put(r, "Docker-Distribution-Api-Version", "registry/2.0");
-    if (api->conf->docker_v1_api && strncmp(r->path, "/v1/", 4) == 0) {
-        api_v1(call);
-        return;
-    }
-    if (!route_find(api->conf, r, &call->route, &problem, &text)) {
-        problem_answer(r, problem, text ? "%s" : NULL, text);
-        return;
-    }
     log_about(call);
+    if (call->route.ns)
+        http_header_add(call->r, "OCI-Namespace", "%s", call->route.ns);
+    if (call->api->logins && call->route.kind != ROUTE_TOKEN && !rights_admit(call))
+        return;
     if (call->route.repo && !call->route.repo->online) {
-        problem_answer(r, PROBLEM_UNAVAILABLE, "repository %s is offline", call->route.repo->name);
+        problem_answer(call->r, PROBLEM_UNAVAILABLE, "repository %s is offline",
+                       call->route.repo->name);
         return;
     }
     if (!writes_allowed(call))
         return;
     dispatch(call);
+}
+
+/* Where nothing is: which repositories there are is not told to everybody. */
+static void lead_nowhere(struct api_call *call)
+{
+    const char *text = call->op;
+
+    if (call->user && !call->user->known && call->nowhere == PROBLEM_NAME_UNKNOWN)
+        challenge_answer(call, CHALLENGE_ANONYMOUS);
+    else
+        problem_answer(call->r, call->nowhere, text ? "%s" : NULL, text);
+}
+
+void api_handle(struct api *api, struct http_request *r)
+{
+    struct api_call *call = call_new(api, r);
+    const char *text;
+    bool found;
+
+    http_header_put(r, "Docker-Distribution-Api-Version", "registry/2.0");
+    if (api->conf->docker_v1_api && strncmp(r->path, "/v1/", 4) == 0) {
+        if (api->logins)
+            login_begin(call, api_v1);
+        else
+            api_v1(call);
+        return;
+    }
+    found = route_find(api->conf, r, &call->route, &call->nowhere, &text);
+    if (!found) {
+        /* Whatever was recognised on the way: it is no route. */
+        call->route = (struct route){.kind = ROUTE_PING, .base = "/v2/"};
+        call->op = (void *)(uintptr_t)text;
+    }
+    if (api->logins && !(found && call->route.kind == ROUTE_TOKEN))
+        login_begin(call, found ? go_on : lead_nowhere);
+    else if (found)
+        go_on(call);
+    else
+        lead_nowhere(call);
 }
 
 void api_bad_request(struct http_request *r, int status, const char *reason)

@@ -21,6 +21,9 @@
 
 struct api_hashes;
 struct pipes;
+struct api_user;
+struct login;
+struct logins;
 struct hot;
 struct hot_object;
 struct follows;
@@ -40,6 +43,7 @@ struct api {
     struct api_hashes *hashes; /* running hashes of upload sessions */
     struct hot *hot;           /* small objects and open files */
     struct pipes *pipes;       /* of bodies on their way to the disk */
+    struct logins *logins;     /* NULL: the configuration has none */
 };
 
 struct api_call {
@@ -47,6 +51,9 @@ struct api_call {
     struct http_request *r;
     struct route route;
     const struct conf_repo *group; /* a push that came through this one; else NULL */
+    enum problem nowhere;          /* what is wrong with the path when it is no route */
+    const struct api_user *user;   /* who asks; NULL without logins */
+    struct login *login;           /* under way; NULL otherwise */
     struct ask ask;
     struct pool_job job;
     int fd;                                /* closed at the end; -1: none */
@@ -75,6 +82,7 @@ void api_referrers(struct api_call *call);
 /* What is left of Docker's V1 API, below /v1/ (v1.c), and its search (v1_search.c). */
 void api_v1(struct api_call *call);
 void api_v1_search(struct api_call *call);
+void api_token(struct api_call *call);
 
 /* Shared by them. */
 const struct store *api_store(const struct api_call *call);

@@ -5,6 +5,7 @@
  */
 #include "api/lists.h"
 
+#include "api/rights.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -14,7 +15,9 @@
 /* Asked pages are at most this long; without `n` all comes that fits one answer of the catalog. */
 #define PAGE_MAX      1000
 #define REFERRERS_MAX 1000
-#define TEXT_MAX      (MSG_MAX / 2)
+/* A catalog without `n` is not filled up beyond what one answer may have. */
+#define ANSWER_FULL (4u << 20)
+#define TEXT_MAX    (MSG_MAX / 2)
 
 /* Link: <...?last=X&n=K>; rel="next". Clients cut at the first ';': everything is encoded. */
 void list_add_link(struct api_call *call, const char *what, const char *last)
@@ -131,23 +134,86 @@ void api_tags(struct api_call *call)
     api_ask(call, tags_done);
 }
 
+/* A listed name is IMAGE within a repository, REPOSITORY/IMAGE over all. */
+static bool may_see(struct api_call *call, const char *name)
+{
+    const struct conf_repo *repo = call->route.repo;
+    const char *slash;
+
+    if (!repo) {
+        slash = strchr(name, '/');
+        repo = slash ? conf_repo_by_name(call->api->conf, name, (size_t)(slash - name)) : NULL;
+        name = slash ? slash + 1 : name;
+    }
+    return repo && api_may(call, repo, name, RIGHT_PULL);
+}
+
+static void catalog_done(struct ask *ask, int err, struct msg_reader *reply, int fd);
+
+static void catalog_ask(struct api_call *call)
+{
+    const struct list *l = call->op;
+    struct push_list q = {.repo = call->route.repo ? call->route.repo->name : "",
+                          .image = "",
+                          .last = l->last,
+                          .limit = l->n};
+
+    push_list_put(api_ask_begin(call, MSG_IMAGE_LIST), &q);
+    api_ask(call, catalog_done);
+}
+
+/* Names the caller may not read are left out, and the page filled up from behind
+ * them: not even a link's `last` tells one. */
+static int append_seen(struct api_call *call, struct msg_reader *reply, bool *more_r)
+{
+    struct list *l = call->op;
+    const char *name = "";
+    uint32_t count;
+
+    *more_r = msg_get_u8(reply);
+    count = msg_get_u32(reply);
+    for (uint32_t i = 0; i < count && !reply->bad && l->shown < l->n; i++) {
+        name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
+        if (reply->bad || !may_see(call, name))
+            continue;
+        if (l->shown++ > 0)
+            str_putc(&call->body, ',');
+        json_append_string(&call->body, name);
+        l->last_shown = mem_arena_strdup(call->r->arena, name);
+    }
+    if (reply->bad)
+        return ERR_PROTOCOL;
+    *more_r = *more_r || reply->at < reply->len;
+    l->last = mem_arena_strdup(call->r->arena, name);
+    return 0;
+}
+
 static void catalog_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct api_call *call = api_call_of_ask(ask);
+    struct list *l = call->op;
+    bool more = false;
 
     err = api_reply_err(err, reply, fd);
+    if (err == 0)
+        err = append_seen(call, reply, &more);
     if (err != 0) {
         problem_answer(call->r, problem_from_err(err), NULL);
         return;
     }
-    str_puts(&call->body, "{\"repositories\":[");
-    answer_names(call, reply, "_catalog");
+    if (more && *l->last && l->shown < l->n && call->body.len < ANSWER_FULL) {
+        catalog_ask(call);
+        return;
+    }
+    str_puts(&call->body, "]}");
+    if (more && *l->last_shown && l->n > 0)
+        list_add_link(call, "_catalog", l->last_shown);
+    api_answer_json(call, "application/json");
 }
 
 void api_catalog(struct api_call *call)
 {
     struct list *l = list_new(call, LIST_ABSENT, PAGE_MAX);
-    struct push_list q = {.repo = call->route.repo ? call->route.repo->name : "", .image = ""};
 
     if (!l)
         return;
@@ -159,10 +225,9 @@ void api_catalog(struct api_call *call)
         list_merge_images(call);
         return;
     }
-    q.last = l->last;
-    q.limit = l->n;
-    push_list_put(api_ask_begin(call, MSG_IMAGE_LIST), &q);
-    api_ask(call, catalog_done);
+    l->last_shown = "";
+    str_puts(&call->body, "{\"repositories\":[");
+    catalog_ask(call);
 }
 
 static void append_annotations(struct str *body, const struct manifest *m)

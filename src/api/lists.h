@@ -14,6 +14,8 @@ struct list {
     uint32_t n;
     bool n_given;
     const char *last;
+    uint32_t shown;                  /* catalog: so far */
+    const char *last_shown;          /* catalog */
     struct push_referrers referrers; /* referrers only */
 };
 

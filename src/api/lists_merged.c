@@ -9,6 +9,7 @@
  */
 #include "api/lists.h"
 
+#include "api/rights.h"
 #include "api/upstream.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -68,7 +69,10 @@ static void take_names(struct api_call *call, struct msg_reader *reply)
     count = msg_get_u32(reply);
     for (uint32_t i = 0; i < count && !reply->bad; i++) {
         const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
-        struct merge_entry *entry = reply->bad ? NULL : entry_add(m);
+        bool seen =
+            !reply->bad && (m->kind == FETCH_LIST_TAGS ||
+                            api_may(call, m->members.repos[m->members.at], name, RIGHT_PULL));
+        struct merge_entry *entry = seen ? entry_add(m) : NULL;
 
         if (entry)
             entry->name = mem_arena_strdup(call->r->arena, name);

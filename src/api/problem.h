@@ -29,6 +29,8 @@
     X(PAGINATION, "PAGINATION_NUMBER_INVALID", 400, "n must be a decimal number")                  \
     X(PARAMETER, "UNSUPPORTED", 400, "malformed parameter")                                        \
     X(RANGE, "RANGE_INVALID", 416, "range lies outside the content")                               \
+    X(UNAUTHORIZED, "UNAUTHORIZED", 401, "authentication required")                                \
+    X(TOO_MANY_LOGINS, "TOOMANYREQUESTS", 429, "too many failed logins, try again later")          \
     X(DENIED, "DENIED", 403, "not permitted")                                                      \
     X(UNSUPPORTED, "UNSUPPORTED", 405, "the operation is unsupported")                             \
     X(TOO_MANY_UPLOADS, "TOOMANYREQUESTS", 429, "too many open uploads")                           \

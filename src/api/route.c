@@ -10,6 +10,7 @@
 #include "oci/name.h"
 
 #include <string.h>
+#include <strings.h>
 
 struct segments {
     char *last, *second, *third;       /* "" when absent */
@@ -143,6 +144,59 @@ static bool take_repository(const struct conf *conf, struct http_request *r, str
     return true;
 }
 
+static bool answers_for(const struct conf_repo *repo, const char *ns)
+{
+    if (repo->kind != CONF_PROXY)
+        return false;
+    for (size_t i = 0; i < repo->proxy->namespace_count; i++)
+        if (strcasecmp(repo->proxy->namespaces[i], ns) == 0)
+            return true;
+    return repo->proxy->docker_hub &&
+           (strcmp(ns, "docker.io") == 0 || strcmp(ns, "index.docker.io") == 0 ||
+            strcmp(ns, "registry-1.docker.io") == 0);
+}
+
+/* The proxy for that namespace among `repo` and its members. */
+static const struct conf_repo *proxy_within(const struct conf_repo *repo, const char *ns)
+{
+    const struct conf_repo *found = answers_for(repo, ns) ? repo : NULL;
+
+    for (size_t i = 0; repo->kind == CONF_GROUP && i < repo->group->member_count && !found; i++)
+        found = proxy_within(repo->group->members[i], ns);
+    return found;
+}
+
+/* Mirrors are told whose names they are asked for (protocol notes 1.11). It chooses among what
+ * is configured here and nothing else; a mirror of one registry must not answer for another. */
+static bool take_namespace(const struct conf *conf, struct http_request *r, struct route *route,
+                           enum problem *problem_r, const char **text_r)
+{
+    const struct conf_repo *found = NULL;
+    const char *ns;
+
+    if ((r->method != HTTP_GET && r->method != HTTP_HEAD) ||
+        (route->repo && route->repo->kind == CONF_HOSTED))
+        return true;
+    if (http_query_get(r, "ns", 0, &ns) != 0)
+        return fail(problem_r, text_r, PROBLEM_PARAMETER, "parameter ns is not properly encoded");
+    if (!ns || !*ns || strcasecmp(ns, r->authority) == 0 || strcasecmp(ns, r->host) == 0)
+        return true;
+    if (route->repo)
+        found = proxy_within(route->repo, ns);
+    for (size_t i = 0; !route->repo && i < conf->repo_count && !found; i++)
+        found = proxy_within(&conf->repos[i], ns);
+    if (!found)
+        return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN,
+                    "no proxy here answers for this namespace; see `namespaces`");
+    route->repo = found;
+    for (size_t i = 0; i < found->proxy->namespace_count; i++)
+        if (strcasecmp(found->proxy->namespaces[i], ns) == 0)
+            route->ns = found->proxy->namespaces[i];
+    if (!route->ns)
+        route->ns = "docker.io";
+    return true;
+}
+
 bool route_find(const struct conf *conf, struct http_request *r, struct route *route_r,
                 enum problem *problem_r, const char **text_r)
 {
@@ -167,11 +221,17 @@ bool route_find(const struct conf *conf, struct http_request *r, struct route *r
         route_r->kind = ROUTE_DISCOVER;
         return true;
     }
+    if (conf->auth.on && strcmp(rest, "token") == 0) {
+        route_r->kind = ROUTE_TOKEN;
+        return true;
+    }
     image = match(rest, route_r);
     if (!image)
         return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN, "no such path");
     if (!name_image_ok(image, strlen(image)))
         return fail(problem_r, text_r, PROBLEM_NAME_INVALID, NULL);
+    if (!take_namespace(conf, r, route_r, problem_r, text_r))
+        return false;
     if (!route_r->repo && !take_repository(conf, r, route_r, &image, problem_r, text_r))
         return false;
     route_r->image = image;

@@ -12,6 +12,7 @@ enum route_kind {
     ROUTE_PING,     /* /v2/ */
     ROUTE_CATALOG,  /* _catalog */
     ROUTE_DISCOVER, /* _oci/ext/discover */
+    ROUTE_TOKEN,    /* token: only with logins */
     ROUTE_BLOB,     /* N/blobs/D: ref is the digest */
     ROUTE_UPLOADS,  /* N/blobs/uploads/ */
     ROUTE_UPLOAD,   /* N/blobs/uploads/ID: ref is the id */
@@ -25,6 +26,7 @@ struct route {
     const struct conf_repo *repo; /* NULL: none named (ping, catalog over all) */
     const char *image;            /* valid name; NULL for ping, catalog, discover */
     const char *ref;              /* not yet checked */
+    const char *ns;               /* ?ns= that chose the repository; NULL: none did */
     const char *base; /* what Locations begin with: "/v2/", "/v2/NAME/", "/repository/NAME/v2/" */
 };
 

@@ -9,7 +9,9 @@
 #include "api/upstream.h"
 
 #include "api/hashes.h"
+#include "api/login.h"
 #include "api/pipe.h"
+#include "api/rights.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -30,10 +32,21 @@ static void upload_finish_call(struct api_call *call)
         pipe_leave(&u->pipe, NULL, NULL);
 }
 
+static const char *upload_owner(const struct api_call *call)
+{
+    const char *repo = call->route.repo->name;
+
+    if (!call->user || !call->user->known)
+        return repo;
+    /* No repository has a line feed in its name. */
+    return mem_arena_printf(call->r->arena, "%s\n%s", repo, call->user->name);
+}
+
 static struct upload *upload_new(struct api_call *call)
 {
     struct upload *u = mem_arena_alloc(call->r->arena, sizeof(*u));
 
+    u->owner = upload_owner(call);
     u->expected_end = UINT64_MAX;
     call->op = u;
     call->finish = upload_finish_call;
@@ -92,8 +105,7 @@ static bool session_create(struct api_call *call)
     }
     if (!upload_admit(call, call->r->has_length ? call->r->length : 0))
         return false;
-    err = store_upload_create(api_store(call), call->route.repo->name, call->route.image, u->id,
-                              &call->fd);
+    err = store_upload_create(api_store(call), u->owner, call->route.image, u->id, &call->fd);
     if (err != 0) {
         call->fd = -1;
         log_error("cannot create an upload session", "store=%s err=%s req=%s",
@@ -187,15 +199,17 @@ static void mount_from(struct api_call *call, const char *from, struct mount_try
     const char *slash;
 
     t->from = from ? from : "";
-    if (*t->from && strcmp(call->route.base, "/v2/") != 0 &&
-        strncmp(call->route.base, "/v2/", 4) == 0) {
+    if (!*t->from) {
+        /* Any image would do, also one this caller must not know of. */
+        t->members.count = api_may_read_all(call) ? 1 : 0;
+        return;
+    }
+    if (strcmp(call->route.base, "/v2/") != 0 && strncmp(call->route.base, "/v2/", 4) == 0) {
         slash = strchr(from, '/');
         repo = slash ? conf_repo_by_name(call->api->conf, from, (size_t)(slash - from)) : NULL;
         t->from = slash ? slash + 1 : from;
     }
-    if (!*t->from)
-        t->members.count = 1; /* one question: anywhere */
-    else if (repo)
+    if (repo) /* members that this caller may read; none: the answer is the same as for absent */
         members_find(call, repo, t->from, &t->members);
 }
 
@@ -251,8 +265,8 @@ static bool session_open(struct api_call *call, bool lock)
 
     if (strlen(call->route.ref) == LAYOUT_ID_LEN)
         memcpy(u->id, call->route.ref, LAYOUT_ID_LEN);
-    err = store_upload_open(api_store(call), call->route.repo->name, call->route.image, u->id, lock,
-                            &call->fd, &u->size);
+    err = store_upload_open(api_store(call), u->owner, call->route.image, u->id, lock, &call->fd,
+                            &u->size);
     u->start = u->size;
     if (err == 0)
         return true;
@@ -387,7 +401,7 @@ static void session_cancel(struct api_call *call)
     if (!session_open(call, false))
         return;
     u = call->op;
-    err = store_upload_unlink(api_store(call), call->route.repo->name, call->route.image, u->id);
+    err = store_upload_unlink(api_store(call), u->owner, call->route.image, u->id);
     if (err != 0 && err != ERR_NOT_FOUND)
         problem_answer(call->r, problem_from_err(err), NULL);
     else

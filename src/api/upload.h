@@ -10,8 +10,9 @@
 
 struct upload {
     char id[LAYOUT_ID_LEN + 1];
-    uint64_t start; /* bytes that were there before this request */
-    uint64_t size;  /* bytes now */
+    const char *owner; /* the repository, and the user who began the session: "REPO\nUSER" */
+    uint64_t start;    /* bytes that were there before this request */
+    uint64_t size;     /* bytes now */
     uint64_t
         expected_end; /* from Content-Range: size there must be after the body; UINT64_MAX: any */
     uint64_t checked; /* size at which space was last looked at */

@@ -76,7 +76,7 @@ static void session_drop(struct api_call *call)
 {
     struct upload *u = call->op;
 
-    if (store_upload_unlink(api_store(call), repo_name(call), call->route.image, u->id) != 0)
+    if (store_upload_unlink(api_store(call), u->owner, call->route.image, u->id) != 0)
         log_warn("cannot remove an upload session", "id=%s req=%s", u->id, call->r->id);
 }
 
@@ -84,8 +84,7 @@ static void session_drop(struct api_call *call)
 struct session {
     struct api *api;
     const struct store *store;
-    const char *repo;
-    char *image;
+    char *owner, *image;
     char id[LAYOUT_ID_LEN + 1];
 };
 
@@ -97,11 +96,12 @@ static void session_remember(void *ctx, uint64_t size, struct digest_ctx **hash)
 
     if (*hash && size > 0) {
         digest_ctx_peek(*hash, &so_far);
-        if (store_upload_sum_save(s->store, s->repo, s->image, s->id, size, &so_far) != 0)
+        if (store_upload_sum_save(s->store, s->owner, s->image, s->id, size, &so_far) != 0)
             log_debug("cannot save the hash of an upload: it will be read again", "id=%s", s->id);
         api_hashes_keep(s->api->hashes, s->id, size, *hash);
         *hash = NULL;
     }
+    free(s->owner);
     free(s->image);
     free(s);
 }
@@ -114,7 +114,7 @@ static void session_leave(struct api_call *call)
 
     s->api = call->api;
     s->store = api_store(call);
-    s->repo = repo_name(call); /* of the configuration, which lives as long as we */
+    s->owner = mem_strdup(u->owner);
     s->image = mem_strdup(call->route.image);
     memcpy(s->id, u->id, sizeof(s->id));
     pipe_leave(&u->pipe, session_remember, s);
@@ -182,15 +182,15 @@ static int finish(struct api_call *call)
     if (u->wanted.alg == DIGEST_SHA256 && pipe_hash(u->pipe))
         digest_ctx_peek(pipe_hash(u->pipe), &found);
     else if (u->wanted.alg != DIGEST_SHA256 ||
-             store_upload_sum_load(api_store(call), repo_name(call), call->route.image, u->id,
-                                   u->size, &found) != 0)
+             store_upload_sum_load(api_store(call), u->owner, call->route.image, u->id, u->size,
+                                   &found) != 0)
         err = digest_of_file(u->wanted.alg, pipe_fd(u->pipe), u->size, &found);
     if (err != 0)
         return err;
     if (!digest_equal(&found, &u->wanted))
         return ERR_MISMATCH;
-    return store_upload_finish(api_store(call), pipe_fd(u->pipe), repo_name(call),
-                               call->route.image, u->id, &u->wanted);
+    return store_upload_finish(api_store(call), pipe_fd(u->pipe), u->owner, call->route.image,
+                               u->id, &u->wanted);
 }
 
 static void job_work(struct pool_job *job)

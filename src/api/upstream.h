@@ -19,7 +19,8 @@ struct members {
     struct fetch_failure why; /* in the arena */
 };
 
-/* Offline members of a group are left out, proxies where a pattern of `reserve` matches. */
+/* Offline members are left out, those of which the caller may not read the image, and proxies
+ * where a pattern of `reserve` matches. */
 void members_find(struct api_call *call, const struct conf_repo *repo, const char *image,
                   struct members *members_r);
 /* A member failed: notes it. False: the request fails with it (upstream_answer), the next

@@ -7,6 +7,9 @@
  */
 #include "api/api.h"
 
+#include "api/challenge.h"
+#include "api/login.h"
+
 #include <string.h>
 
 #define V1_VERSION "0.6.0"
@@ -41,6 +44,8 @@ static void users(struct api_call *call)
 {
     if (call->r->method == HTTP_POST)
         answer_text(call, 401, "\"accounts are not created here; log in with one that exists\"");
+    else if (reads(call->r) && call->user && !call->user->known)
+        challenge_answer(call, CHALLENGE_ANONYMOUS);
     else if (reads(call->r))
         answer_text(call, 200, "\"OK\"");
     else

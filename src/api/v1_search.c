@@ -9,17 +9,22 @@
  */
 #include "api/api.h"
 
+#include "api/rights.h"
+#include "api/upstream.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "oci/name.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <uthash.h>
 
-#define N_ABSENT      25
-#define N_MAX         100
-#define PAGE_MAX      1000000
-#define QUESTIONS_MAX 256 /* to the catalog: about a million names */
+#define INDEX_TEXT_MAX 4096
+#define N_ABSENT       25
+#define N_MAX          100
+#define PAGE_MAX       1000000
+#define QUESTIONS_MAX  256 /* to the catalog: about a million names */
 
 struct search {
     const char *query; /* as asked */
@@ -29,16 +34,25 @@ struct search {
     unsigned questions;
     const struct conf_repo **repos; /* to go through */
     size_t repo_count, repo;
-    bool named;      /* names begin with the repository's */
-    struct str last; /* image of the present repository looked at last; "" when empty */
+    bool named;          /* names begin with the repository's */
+    struct str last;     /* image of the present repository looked at last; "" when empty */
+    struct shown *shown; /* all so far; NULL where names cannot come twice */
+    bool several;        /* they can */
 };
 
-/* Each searches the present repository and ends with search_next(). Kinds
- * without one have nothing that can be found. */
-static void search_hosted(struct api_call *call);
+/* A name that was shown: members of a group may have the same. */
+struct shown {
+    UT_hash_handle hh;
+    char name[];
+};
+
+/* Each searches the present repository and ends with search_next(). Groups are
+ * their members (take_repos). */
+static void search_kept(struct api_call *call);
+static void search_index(struct api_call *call);
 static void (*const searchers[])(struct api_call *call) = {
-    [CONF_HOSTED] = search_hosted,
-    [CONF_PROXY] = NULL,
+    [CONF_HOSTED] = search_kept,
+    [CONF_PROXY] = search_index, /* and then what is kept */
     [CONF_GROUP] = NULL,
 };
 
@@ -46,27 +60,59 @@ static void search_finish(struct api_call *call)
 {
     struct search *s = call->op;
 
+    struct shown *shown, *next;
+
+    HASH_ITER(hh, s->shown, shown, next) {
+        HASH_DEL(s->shown, shown);
+        free(shown);
+    }
     str_free(&s->last);
 }
 
+/* Was it shown before? From now on it was. */
+static bool shown_before(struct search *s, const char *name)
+{
+    size_t len = strlen(name);
+    struct shown *shown;
+
+    if (!s->several)
+        return false;
+    HASH_FIND(hh, s->shown, name, len, shown);
+    if (shown)
+        return true;
+    shown = mem_alloc(sizeof(*shown) + len + 1);
+    memcpy(shown->name, name, len + 1);
+    HASH_ADD(hh, s->shown, name, len, shown);
+    return false;
+}
+
+struct search_hit {
+    const char *image; /* its name in the repository */
+    const char *name;  /* what clients write behind HOST/ */
+    const char *description;
+    uint64_t stars;
+    bool official;
+};
+
 /* Every result passes through here: whoever may not read an image is not told
- * of it, neither by name nor by count. `image` is its name in the repository,
- * `shown` what clients write behind HOST/. */
-static void search_add(struct api_call *call, const struct conf_repo *repo, const char *image,
-                       const char *shown)
+ * of it, neither by name nor by count. */
+static void search_add(struct api_call *call, const struct conf_repo *repo,
+                       const struct search_hit *hit)
 {
     struct search *s = call->op;
     uint64_t first = (uint64_t)(s->page - 1) * s->n, place = s->found;
 
-    (void)repo;
-    (void)image;
+    if (!api_may(call, repo, hit->image, RIGHT_PULL) || shown_before(s, hit->name))
+        return;
     s->found++;
     if (place < first || place >= first + s->n)
         return;
     str_puts(&call->body, place > first ? ",{\"name\":" : "{\"name\":");
-    json_append_string(&call->body, shown);
-    str_puts(&call->body, ",\"description\":\"\",\"star_count\":0,\"is_official\":false,"
-                          "\"is_automated\":false}");
+    json_append_string(&call->body, hit->name);
+    str_puts(&call->body, ",\"description\":");
+    json_append_string(&call->body, hit->description ? hit->description : "");
+    str_printf(&call->body, ",\"star_count\":%llu,\"is_official\":%s,\"is_automated\":false}",
+               (unsigned long long)hit->stars, hit->official ? "true" : "false");
 }
 
 static void search_answer(struct api_call *call)
@@ -104,7 +150,55 @@ static void search_next(struct api_call *call)
     search_run(call);
 }
 
-static void hosted_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+static void index_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+    struct search *s = call->op;
+    const struct conf_repo *repo = s->repos[s->repo];
+    struct fetch_failure why;
+    uint32_t count;
+
+    err = upstream_reply_err(err, reply, fd, &why);
+    if (err != 0) { /* what is here is found all the same */
+        log_info("an index cannot be searched", "repo=%s err=%s why=%s req=%s", repo->name,
+                 log_quote(err_text(err)), log_quote(why.reason), call->r->id);
+        search_kept(call);
+        return;
+    }
+    count = msg_get_u32(reply);
+    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+        struct search_hit hit = {.image = msg_get_str(reply, NAME_IMAGE_MAX),
+                                 .description = msg_get_str(reply, INDEX_TEXT_MAX),
+                                 .stars = msg_get_u64(reply),
+                                 .official = msg_get_u8(reply)};
+
+        if (reply->bad || !name_image_ok(hit.image, strlen(hit.image)))
+            continue;
+        hit.name =
+            s->named ? mem_arena_printf(call->r->arena, "%s/%s", repo->name, hit.image) : hit.image;
+        search_add(call, repo, &hit);
+    }
+    search_kept(call);
+}
+
+static void search_index(struct api_call *call)
+{
+    struct search *s = call->op;
+    const struct conf_repo *repo = s->repos[s->repo];
+    struct msg_writer *w;
+
+    if (strcmp(repo->proxy->index, "none") == 0 || !*s->term) {
+        search_kept(call);
+        return;
+    }
+    w = upstream_ask_begin(call, MSG_FETCH_SEARCH);
+    msg_put_str(w, repo->name);
+    msg_put_str(w, s->term);
+    msg_put_u32(w, N_MAX);
+    upstream_ask(call, index_done);
+}
+
+static void kept_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct api_call *call = api_call_of_ask(ask);
     struct search *s = call->op;
@@ -129,7 +223,7 @@ static void hosted_done(struct ask *ask, int err, struct msg_reader *reply, int 
             problem_answer(call->r, PROBLEM_INTERNAL, NULL);
             return;
         }
-        search_add(call, repo, name + shown, name);
+        search_add(call, repo, &(struct search_hit){.image = name + shown, .name = name});
     }
     if (msg_end(reply) != 0) {
         problem_answer(call->r, PROBLEM_INTERNAL, NULL);
@@ -138,12 +232,12 @@ static void hosted_done(struct ask *ask, int err, struct msg_reader *reply, int 
     str_reset(&s->last);
     str_puts(&s->last, last);
     if (more && *last && s->questions < QUESTIONS_MAX)
-        search_hosted(call);
+        search_kept(call);
     else
         search_next(call);
 }
 
-static void search_hosted(struct api_call *call)
+static void search_kept(struct api_call *call)
 {
     struct search *s = call->op;
     const struct conf_repo *repo = s->repos[s->repo];
@@ -155,7 +249,7 @@ static void search_hosted(struct api_call *call)
 
     s->questions++;
     push_search_put(api_ask_begin(call, MSG_IMAGE_SEARCH), &q);
-    api_ask(call, hosted_done);
+    api_ask(call, kept_done);
 }
 
 /* "a-b/" stands before "a/": repositories in the order of what is shown. */
@@ -182,12 +276,20 @@ static bool take_repos(struct api_call *call, struct search *s)
         problem_answer(call->r, PROBLEM_UNAVAILABLE, "repository %s is offline", only->name);
         return false;
     }
-    if (only)
-        s->repos[s->repo_count++] = only;
-    for (size_t i = 0; !only && i < conf->repo_count; i++)
+    if (only) {
+        struct members members;
+
+        members_find(call, only, NULL, &members);
+        s->repos = members.repos;
+        s->repo_count = members.count;
+        s->several = members.count > 1 || only->kind == CONF_PROXY;
+        return true;
+    }
+    s->several = true;
+    for (size_t i = 0; i < conf->repo_count; i++)
         if (conf->repos[i].online)
             s->repos[s->repo_count++] = &conf->repos[i];
-    s->named = !only;
+    s->named = true;
     qsort(s->repos, s->repo_count, sizeof(s->repos[0]), compare_shown);
     return true;
 }

@@ -1,17 +1,152 @@
 /*
- * auth.c - the auth process: the only one that will ever see password hashes.
+ * auth.c - the auth process: its start, its questions, its news.
  *
- * Started by the master. Owns its role socket's peers and nothing else.
+ * Started by the master. Alone holds password hashes, robot tokens and the key
+ * that signs; only processes of the daemon's account reach its socket. A crash
+ * here leaves questions that its successor answers, and clients whose verdict a
+ * worker remembers do not notice.
  */
 #include "auth/auth.h"
 
+#include "auth/state.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "ipc/serve.h"
+#include "base/siphash.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define PEERS_MAX 512
+#define LOOK_MS   1000
+/* Threads for bcrypt: they are few on purpose, it must not take the machine. */
+#define THREADS_MAX 4
+
+uint64_t auth_stamp(const struct auth *a, const char *secret)
+{
+    uint64_t hash[2];
+
+    siphash_128(a->stamp_key, secret, strlen(secret), hash);
+    return hash[0];
+}
+
+static void state_put(const struct auth *a, struct msg_writer *w)
+{
+    struct auth_state state = {.epoch = a->epoch};
+
+    memcpy(state.public_key, a->public_key, sizeof(state.public_key));
+    auth_state_put(w, &state);
+}
+
+void auth_changed(struct auth *a)
+{
+    struct msg_writer w = {0};
+    struct str all = {0};
+
+    for (size_t i = 0; a->users && i < a->users->count; i++)
+        str_printf(&all, "%s:%s\n", a->users->users[i].name, a->users->users[i].hash);
+    robots_text(&a->robots, &all);
+    str_puts(&all, "."); /* never empty */
+    a->epoch = auth_stamp(a, all.data);
+    explicit_bzero(all.data, all.len);
+    str_free(&all);
+    if (!a->serve)
+        return;
+    msg_begin(&w, MSG_AUTH_STATE, 0);
+    state_put(a, &w);
+    serve_broadcast(a->serve, &w, -1);
+}
+
+void auth_answer_err(struct auth *a, struct serve_return to, int err)
+{
+    struct msg_writer answer = {0};
+
+    serve_reply_begin(&answer, to);
+    msg_put_i32(&answer, err);
+    serve_reply(a->serve, to, &answer, -1);
+}
+
+static int auth_hello(struct auth *a, struct serve_return to, struct msg_reader *m)
+{
+    struct msg_writer answer = {0};
+    int err = msg_end(m);
+
+    if (err != 0)
+        return err;
+    serve_reply_begin(&answer, to);
+    msg_put_i32(&answer, 0);
+    state_put(a, &answer);
+    serve_reply(a->serve, to, &answer, -1);
+    return 0;
+}
+
+static int auth_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
+                        void *ctx)
+{
+    struct auth *a = ctx;
+
+    (void)serve;
+    if (!a->start->conf->auth.on) {
+        auth_answer_err(a, to, ERR_UNSUPPORTED);
+        return 0;
+    }
+    switch (m->type) {
+    case MSG_AUTH_HELLO:
+        return auth_hello(a, to, m);
+    case MSG_AUTH_LOGIN:
+    case MSG_AUTH_TOKEN:
+    case MSG_AUTH_CHECK:
+        return auth_check_message(a, to, m);
+    case MSG_ROBOT_CREATE:
+        return auth_robot_create(a, to, m);
+    case MSG_ROBOT_REVOKE:
+        return auth_robot_revoke(a, to, m);
+    case MSG_ROBOT_LIST:
+        return auth_robot_list(a, to, m);
+    default:
+        return ERR_PROTOCOL;
+    }
+}
+
+static void auth_look(struct loop_timer *timer)
+{
+    struct auth *a = (struct auth *)((char *)timer - offsetof(struct auth, look));
+
+    auth_users_look(a);
+    loop_timer_set(a->loop, &a->look, LOOK_MS);
+}
+
+static int auth_open(struct auth *a)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    int err;
+
+    if (!a->start->conf->auth.on)
+        return 0;
+    err = auth_keys_open(a);
+    if (err != 0)
+        return err;
+    /* One at least, half the machine at most. */
+    err = pool_new(a->loop,
+                   cpus < 4                 ? 1
+                   : cpus / 2 < THREADS_MAX ? (size_t)cpus / 2
+                                            : THREADS_MAX,
+                   &a->pool);
+    if (err != 0)
+        return err;
+    a->mac = sign_mac_new();
+    a->verdicts = mem_alloc_array(AUTH_VERDICTS, sizeof(*a->verdicts));
+    if (!*htpasswd_dummy())
+        return ERR_UNSUPPORTED;
+    if (auth_robots_open(a) != 0)
+        log_warn("going on without robot tokens", NULL);
+    auth_users_look(a);
+    auth_changed(a);
+    a->look.fire = auth_look;
+    loop_timer_set(a->loop, &a->look, LOOK_MS);
+    return 0;
+}
 
 static void auth_stop(bool drain, void *ctx)
 {
@@ -19,34 +154,28 @@ static void auth_stop(bool drain, void *ctx)
     loop_stop(ctx);
 }
 
-static int auth_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
-                        void *ctx)
-{
-    struct msg_writer answer = {0};
-
-    (void)m;
-    (void)ctx;
-    serve_reply_begin(&answer, to);
-    msg_put_i32(&answer, ERR_UNSUPPORTED);
-    serve_reply(serve, to, &answer, -1);
-    return 0;
-}
-
 int auth_main(const struct role_start *start)
 {
-    struct loop *loop;
-    struct serve *serve = NULL;
+    /* Left as it is at the end, as a worker's: questions may wait for threads. */
+    static struct auth only;
+    struct auth *a = &only;
     struct role_setup role = {.start = start, .on_stop = auth_stop};
-    struct serve_setup setup = {
-        .listen_fd = start->listen_fd, .peers_max = PEERS_MAX, .on_message = auth_message};
+    struct serve_setup setup = {.listen_fd = start->listen_fd,
+                                .peers_max = PEERS_MAX,
+                                .on_message = auth_message,
+                                .ctx = a};
+    struct role *self;
 
     role_confine(start);
-    loop = loop_new();
-    role.loop = role.ctx = setup.loop = loop;
-    role_ready(role_begin(&role));
-    MUST(serve_new(&setup, &serve) == 0);
-    loop_run(loop);
-    serve_free(&serve);
-    loop_free(&loop);
+    a->start = start;
+    a->loop = loop_new();
+    role.loop = role.ctx = setup.loop = a->loop;
+    self = role_begin(&role);
+    if (auth_open(a) != 0)
+        return EXIT_FAILURE;
+    MUST(serve_new(&setup, &a->serve) == 0);
+    role_ready(self);
+    loop_run(a->loop);
+    serve_free(&a->serve);
     return EXIT_SUCCESS;
 }

@@ -1,7 +1,7 @@
 /*
- * auth.h - the auth process. It holds its place among the roles: no key of the
- * configuration asks for logins yet, so everybody may do everything a
- * repository's policy allows, and every question is answered with "unsupported".
+ * auth.h - the auth process: the only one that reads password hashes, keeps robot
+ * tokens and signs. It answers LOGIN, TOKEN and CHECK of workers and ROBOT_* of
+ * entrepotctl (src/ipc/msg_auth.h), and tells workers when users have changed.
  */
 #ifndef ENTREPOT_AUTH_AUTH_H
 #define ENTREPOT_AUTH_AUTH_H

@@ -156,7 +156,7 @@ void file_writeback_start(int fd, uint64_t offset, uint64_t len)
     (void)!sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
 }
 
-int file_replace(int dir_fd, const char *name, const void *data, size_t len, mode_t mode)
+int file_replace_at(int dir_fd, const char *name, const void *data, size_t len, mode_t mode)
 {
     char random[17], temporary[64];
     int fd, err = 0;
@@ -217,4 +217,47 @@ void file_random_hex(size_t bytes, char *out)
     MUST(bytes <= RANDOM_MAX);
     file_random(random, bytes);
     str_hex(random, bytes, out);
+}
+
+static int file_sync_directory_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory =
+        slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = fd < 0 || fsync(fd) != 0 ? err_from_errno(errno) : 0;
+
+    if (fd >= 0)
+        close(fd);
+    free(directory);
+    return err;
+}
+
+int file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t uid, gid_t gid)
+{
+    struct str temp = {0};
+    char random[17];
+    int fd, err = 0;
+
+    file_random_hex(8, random);
+    str_printf(&temp, "%s.%s", path, random);
+    fd = open(temp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        err = err_from_errno(errno);
+        str_free(&temp);
+        return err;
+    }
+    err = file_write_full(fd, data, len);
+    if (err == 0 && (((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) != 0) ||
+                     fchmod(fd, mode) != 0 || fsync(fd) != 0))
+        err = err_from_errno(errno);
+    close(fd);
+    if (err == 0 && rename(temp.data, path) != 0)
+        err = err_from_errno(errno);
+    if (err != 0)
+        unlink(temp.data);
+    else
+        err = file_sync_directory_of(path);
+    str_free(&temp);
+    return err;
 }

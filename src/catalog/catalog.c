@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/evict.h"
 #include "catalog/gc.h"
 #include "catalog/ops.h"
 #include "catalog/scrub.h"
@@ -50,6 +51,7 @@ static const struct question questions[] = {
     {MSG_REFERRER_LIST, op_referrer_list, false, false},
     {MSG_REPO_STATS, op_repo_stats, false, false},
     {MSG_GC_RUN, gc_op_run, false, false},
+    {MSG_EVICT, evict_op, false, false},
     {MSG_GC_STATUS, gc_op_status, false, false},
     {MSG_SCRUB_RUN, scrub_op_run, false, false},
     {MSG_SCRUB_STATUS, scrub_op_status, false, false},
@@ -199,6 +201,7 @@ static void catalog_close(struct catalog *c)
     pool_free(&c->pool); /* waits for the running sync and answers it */
     serve_free(&c->serve);
     gc_free(&c->gc);
+    evict_free(&c->evict);
     scrub_free(&c->scrub);
     turn_free(&c->turn);
     if (c->index.header)
@@ -236,11 +239,13 @@ int catalog_main(const struct role_start *start)
     MUST(serve_new(&serve, &c->serve) == 0);
     c->turn = turn_new(c);
     c->gc = gc_new(c);
+    c->evict = evict_new(c);
     c->scrub = scrub_new(c);
     if (catalog_open(c) != 0)
         return EXIT_FAILURE;
     loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);
     gc_start(c->gc);
+    evict_start(c->evict);
     scrub_start(c->scrub);
     role_ready(c->role);
     loop_run(c->loop);

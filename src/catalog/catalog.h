@@ -14,6 +14,7 @@
 #include "shm/recent.h"
 #include "store/store_fs.h"
 
+struct evict;
 struct gc;
 struct scrub;
 struct turn;
@@ -39,6 +40,7 @@ struct catalog {
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;
     struct gc *gc;
+    struct evict *evict;
     struct scrub *scrub;
     uint64_t damaged_count[INDEX_STORES_MAX]; /* keys D */
     struct loop_timer reopen, survey;

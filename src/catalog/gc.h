@@ -47,6 +47,10 @@ struct sweep {
 
 /* Looks at up to SWEEP_SLICE entries and collects the changes of the turn. */
 void sweep_slice(struct sweep *sweep);
+/* Takes an image's link of a blob away although manifests name it, and the bytes with the last
+ * one. False: somebody has asked for it since sweep->deadline_s, or it is not there. */
+bool sweep_evict(struct sweep *sweep, size_t repo_place, const char *image,
+                 const struct digest *digest);
 /* Those changes are durable: the files go to the trash. Returns how many bytes. */
 uint64_t sweep_files(struct sweep *sweep);
 /* True when no record of the store's blobs names the digest. */

@@ -53,6 +53,9 @@ must_check int op_blob_link(struct catalog *c, size_t repo_place, const struct p
 /* NOT_FOUND, DAMAGED. The record's strings point into `value`, the caller's to free. */
 must_check int op_tag_load(struct catalog *c, const struct push_target *t, const char *tag,
                            struct str *value, struct record_tag *record_r);
+/* Takes a manifest with its tags and back-references away. NOT_FOUND. */
+must_check int op_manifest_remove(struct catalog *c, size_t repo_place,
+                                  const struct push_target *t);
 /* Takes a tag away that points to `digest`. */
 void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_target *t,
                    const char *tag, const struct digest *digest);

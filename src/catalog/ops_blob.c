@@ -7,6 +7,7 @@
 #include "catalog/ops.h"
 
 #include "base/log.h"
+#include "catalog/evict.h"
 #include "catalog/keys.h"
 #include "catalog/scrub.h"
 #include "oci/name.h"
@@ -186,6 +187,8 @@ int op_blob_link(struct catalog *c, size_t repo_place, const struct push_target 
         turn_count(c->turn, repo_place)->blobs++;
         turn_count(c->turn, repo_place)->bytes += (int64_t)t->size;
         op_suspect(c, t->repo, t->image, &t->digest); /* until a manifest names it */
+        if (c->conf->repos[repo_place].kind == CONF_PROXY)
+            evict_added(c->evict, repo_place, t->size);
         err = 0;
     }
     if (err == 0)

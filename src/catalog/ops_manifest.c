@@ -7,6 +7,7 @@
 #include "catalog/ops.h"
 
 #include "base/log.h"
+#include "catalog/evict.h"
 #include "catalog/keys.h"
 #include "catalog/scrub.h"
 #include "oci/name.h"
@@ -255,8 +256,10 @@ static int manifest_apply(struct catalog *c, size_t place, const struct push_man
     for (uint32_t i = 0; i < p->tag_count; i++)
         turn_publish(c->turn, INDEX_TAG, t->repo, t->image, p->tags[i], t->size,
                      p->manifest.media_type, &t->digest);
-    if (c->conf->repos[place].kind == CONF_PROXY)
+    if (c->conf->repos[place].kind == CONF_PROXY) {
         hints_publish(c, p);
+        evict_added(c->evict, place, t->size);
+    }
     return 0;
 }
 
@@ -342,7 +345,7 @@ static int tags_remove(struct catalog *c, size_t place, const struct push_target
     return err != 0 ? err : walk_err;
 }
 
-static int manifest_remove(struct catalog *c, size_t place, const struct push_target *t)
+int op_manifest_remove(struct catalog *c, size_t place, const struct push_target *t)
 {
     struct record_manifest record;
     struct str value = {0};
@@ -386,7 +389,7 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
     int err = op_target_get_for_delete(c, question, &t, &place);
 
     if (err == 0)
-        err = manifest_remove(c, place, &t);
+        err = op_manifest_remove(c, place, &t);
     msg_put_i32(answer, err);
 }
 

@@ -48,7 +48,8 @@ static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
 
     if (time <= s->deadline_s)
         time = s->deadline_s + 1; /* not in this sweep */
-    db_delete(s->c->db, x->key.data, x->key.len);
+    if (x->key.len > 0)           /* else it comes from no queue: sweep_evict */
+        db_delete(s->c->db, x->key.data, x->key.len);
     key_begin(&k, 'Q');
     key_time(&k, time);
     key_str(&k, x->repo);
@@ -168,6 +169,29 @@ static void sweep_one(struct sweep *s, struct suspect *x)
         sweep_bytes(s, x);
     if (s->kept == kept)
         db_delete(c->db, x->key.data, x->key.len);
+}
+
+bool sweep_evict(struct sweep *s, size_t repo_place, const char *image, const struct digest *digest)
+{
+    struct catalog *c = s->c;
+    struct suspect x = {.repo = c->conf->repos[repo_place].name,
+                        .image = image,
+                        .digest = *digest,
+                        .repo_place = repo_place};
+    struct record_blob record;
+    struct str value = {0};
+    bool gone = false;
+    struct key link;
+
+    key_image(&link, 'L', x.repo, x.image);
+    key_digest(&link, &x.digest);
+    if (s->file_count < SWEEP_SLICE && db_get(c->db, link.data, link.len, &value) == 0 &&
+        record_blob_decode(value.data, value.len, &record) == 0)
+        gone = unlink_blob(s, &x, &link, record.size);
+    if (gone)
+        sweep_bytes(s, &x);
+    str_free(&value);
+    return gone;
 }
 
 static int suspect_read(struct mem_arena *arena, const char *key, size_t len, struct suspect *x_r)

@@ -86,6 +86,40 @@ struct conf_repo {
     bool index_children_strict;
     struct conf_proxy *proxy; /* CONF_PROXY only, else NULL */
     struct conf_group *group; /* CONF_GROUP only, else NULL */
+    bool force_basic_auth;    /* nothing for the anonymous here */
+};
+
+/* What somebody may do with an image; a set of them is their sum. */
+enum conf_right {
+    CONF_MAY_PULL = 1,
+    CONF_MAY_PUSH = 2,
+    CONF_MAY_DELETE = 4,
+    CONF_MAY_ALL = CONF_MAY_PULL | CONF_MAY_PUSH | CONF_MAY_DELETE
+};
+
+/* Users' names: 1 to this many letters, digits and any of "._@+-", not beginning with '-'. */
+#define CONF_USER_MAX 64
+
+struct conf_auth {
+    bool on; /* there is a section; otherwise everybody may do everything */
+    char *htpasswd;
+    unsigned anonymous_may; /* where force_basic_auth is off */
+    uint64_t token_ttl_ms;
+};
+
+/* REPOSITORY:IMAGE; in both `*` stands for anything within a component and `**`
+ * for anything at all. */
+struct conf_pattern {
+    char *repo, *image;
+};
+
+struct conf_role {
+    char *name;
+    char **users; /* "*": everybody who has logged in */
+    size_t user_count;
+    struct conf_pattern *images;
+    size_t image_count;
+    unsigned may;
 };
 
 /* PEM files; both "" where there is none. */
@@ -151,6 +185,9 @@ struct conf {
     bool has_proxies;
     struct conf_connector *connectors;
     size_t connector_count;
+    struct conf_auth auth;
+    struct conf_role *roles;
+    size_t role_count;
 };
 
 /* Parses and checks `path`. Every mistake is appended to `mistakes` as a line
@@ -165,6 +202,23 @@ const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *n
 
 /* May a tag of this repository that exists be made to point elsewhere? */
 bool conf_tag_may_move(const struct conf_repo *repo, const char *tag);
+
+bool conf_user_ok(const char *name);
+bool conf_pattern_matches(const char *pattern, const char *text);
+/* What a user (NULL: the anonymous) may do with an image now; a sum of enum
+ * conf_right. Without any role, whoever has logged in may do everything. */
+unsigned conf_rights(const struct conf *conf, const char *user, const struct conf_repo *repo,
+                     const char *image);
+/* What clients without a login may do on every repository of the connector. */
+unsigned conf_connector_open(const struct conf *conf, const struct conf_connector *connector);
+/* Do all repositories of the connector force basic authentication? */
+bool conf_connector_forced(const struct conf *conf, const struct conf_connector *connector);
+/* "pull,push" into out. */
+#define CONF_RIGHTS_TEXT_MAX 24
+char *conf_rights_text(unsigned rights, char out[CONF_RIGHTS_TEXT_MAX]);
+/* Appends a line for each role, and for the anonymous, whose rights differ. */
+void conf_rights_differences(const struct conf *old_conf, const struct conf *new_conf,
+                             struct str *out);
 
 /* Appends a line for each key that differs between the two and only takes effect with a
  * restart (user, data_dir, run_dir, a store's path). */

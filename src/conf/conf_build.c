@@ -243,6 +243,7 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
         build_limits(&b);
         build_stores(&b);
         conf_build_repos(&b);
+        conf_build_auth(&b);
         conf_build_connectors(&b);
         conf_refuse_later(root, &m);
     }

@@ -118,6 +118,23 @@ static void build_remotes(struct conf_build *b, const struct conf_section *s,
                          setting->values[i]);
 }
 
+/* Without a list: the remote's own name. */
+static void default_namespace(struct conf_build *b, struct conf_proxy *proxy)
+{
+    const struct conf_remote *remote = &proxy->remotes[0];
+
+    if (proxy->namespace_count > 0 || proxy->remote_count == 0 || !remote->host)
+        return;
+    proxy->namespaces = mem_arena_alloc(b->arena, sizeof(*proxy->namespaces));
+    proxy->namespace_count = 1;
+    if (proxy->docker_hub)
+        proxy->namespaces[0] = mem_arena_strdup(b->arena, "docker.io");
+    else if (remote->port == (remote->tls ? 443 : 80))
+        proxy->namespaces[0] = mem_arena_strdup(b->arena, remote->host);
+    else
+        proxy->namespaces[0] = mem_arena_printf(b->arena, "%s:%u", remote->host, remote->port);
+}
+
 static bool is_docker_hub(const struct conf_proxy *proxy)
 {
     const char *host =
@@ -161,6 +178,12 @@ static void build_proxy(struct conf_build *b, const struct conf_section *s, stru
     proxy->docker_hub = hub == 1 || (hub == 0 && is_docker_hub(proxy));
     proxy->namespaces =
         texts_of(b, &s->settings[CONF_KEY_PROXY_namespaces], &proxy->namespace_count);
+    for (size_t i = 0; i < proxy->namespace_count; i++)
+        if (strspn(proxy->namespaces[i], CONF_LETTERS_DIGITS "._-:[]") !=
+            strlen(proxy->namespaces[i]))
+            conf_mistake(b->m, s->settings[CONF_KEY_PROXY_namespaces].line,
+                         "namespaces: \"%s\" is not HOST or HOST:PORT", proxy->namespaces[i]);
+    default_namespace(b, proxy);
     proxy->username = mem_arena_strdup(b->arena, conf_text(s, CONF_KEY_PROXY_username));
     proxy->password_file = conf_path(s, CONF_KEY_PROXY_password_file, b->arena, b->m);
     proxy->ca_file = conf_path(s, CONF_KEY_PROXY_ca_file, b->arena, b->m);

@@ -74,6 +74,7 @@ enum conf_kind {
     X(HOSTED, max_blob, SIZE, "0", true, NULL)                                                     \
     X(HOSTED, untagged_after, TIME, "0", true, NULL)                                               \
     X(HOSTED, index_children, CHOICE, "strict", true, "strict lax")                                \
+    X(HOSTED, force_basic_auth, CHOICE, "auto", true, "auto true false")                           \
     X(PROXY, blobstore, NAME, "", true, NULL)                                                      \
     X(PROXY, online, BOOL, "true", true, NULL)                                                     \
     X(PROXY, remotes, LIST, "", true, NULL)                                                        \
@@ -94,10 +95,12 @@ enum conf_kind {
     X(PROXY, rate_reserve, COUNT, "10", true, NULL)                                                \
     X(PROXY, connect_timeout, TIME, "10s", true, NULL)                                             \
     X(PROXY, stall_timeout, TIME, "30s", true, NULL)                                               \
+    X(PROXY, force_basic_auth, CHOICE, "auto", true, "auto true false")                            \
     X(GROUP, members, LIST, "", true, NULL)                                                        \
     X(GROUP, push_to, NAME, "", true, NULL)                                                        \
     X(GROUP, on_member_error, CHOICE, "fail", true, "fail skip")                                   \
     X(GROUP, reserve, LIST, "", true, NULL)                                                        \
+    X(GROUP, force_basic_auth, CHOICE, "auto", true, "auto true false")                            \
     X(CONNECTOR, repository, NAME, "", true, NULL)                                                 \
     X(CONNECTOR, tls_certificate, PATH, "", true, NULL)                                            \
     X(CONNECTOR, tls_key, PATH, "", true, NULL)                                                    \

@@ -88,6 +88,9 @@ void conf_build_repos(struct conf_build *b);
 /* conf_connector.c; repositories must be there. */
 void conf_build_connectors(struct conf_build *b);
 
+/* conf_auth.c; repositories must be there. */
+void conf_build_auth(struct conf_build *b);
+
 /* conf_later.c: features of later versions, refused loudly. */
 void conf_refuse_later(const struct conf_section *root, struct conf_mistakes *m);
 

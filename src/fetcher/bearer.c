@@ -272,7 +272,8 @@ static void bearer_ask(struct bearer *b, const struct challenge *c, bool credent
     str_percent_encode(&url, c->service);
     scope_append(&url, c->scope);
     ask.url = url.data;
-    ask.any_address = p->conf->allow_private || p->conf->http_proxy[0] || is_remote(p, b->url);
+    ask.any_address = p->conf->allow_private || p->remote_private || p->conf->http_proxy[0] ||
+                      is_remote(p, b->url);
     if (credentials && credentials_belong(p, b->url)) {
         ask.username = p->conf->username;
         ask.password = bearer_password(p);

@@ -253,6 +253,8 @@ static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockad
     struct upstream_request *r = ctx;
 
     (void)purpose;
+    if (r->ask.was_private && !address_public(&address->addr))
+        *r->ask.was_private = true;
     if (!r->ask.any_address && !address_public(&address->addr)) {
         r->refused_address = true;
         return CURL_SOCKET_BAD;

@@ -42,6 +42,7 @@ struct upstream_ask {
     const struct conf_proxy *proxy;            /* TLS, timeouts, HTTP proxy */
     struct upstream_bucket *bucket;            /* NULL: no limit */
     bool any_address;                          /* else only public ones are connected to */
+    bool *was_private;                         /* set when the address was not public; or NULL */
     /* Once, before any of the body; NULL: not interested. */
     enum upstream_take (*on_head)(void *ctx, const struct upstream_head *head);
     /* PAUSE takes nothing: the same bytes come again after upstream_resume. */

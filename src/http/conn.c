@@ -174,19 +174,6 @@ static void request_name(struct http_server *server, char id[33])
     str_hex(&number, sizeof(number), id + 16);
 }
 
-/* Looked for at the first request: the handshake is over then. */
-static const char *client_name(struct http_conn *c)
-{
-    char name[IO_CLIENT_NAME_MAX + 1];
-
-    if (!c->served && c->listener->tls) {
-        io_client_name(&c->io, name);
-        if (*name)
-            c->client_name = mem_strdup(name);
-    }
-    return c->client_name ? c->client_name : "";
-}
-
 static void request_begin(struct http_conn *c)
 {
     struct http_server *server = c->server;
@@ -206,7 +193,7 @@ static void request_begin(struct http_conn *c)
     r->host = r->method_text = r->target = r->path = "-";
     request_name(server, r->id);
     str_reserve(&r->head, HEAD_USUAL);
-    r->client_name = client_name(c);
+    r->client_name = conn_client_name(c);
     c->active = true;
     c->served = true;
     c->stream_lost = c->starved = false;

@@ -151,6 +151,8 @@ enum conn_step response_step(struct http_conn *c);
 /* conn_proxy.c: reads the head of the PROXY protocol, then the first request's
  * turn comes. */
 enum conn_step conn_proxy_step(struct http_conn *c);
+/* Who has shown a certificate; "" nobody. */
+const char *conn_client_name(struct http_conn *c);
 
 /* warm.c */
 /* True when a piece of a file is not in memory and a thread has gone to read it:

@@ -1,5 +1,6 @@
 /*
- * conn_proxy.c - a connection whose first bytes are the PROXY protocol's.
+ * conn_proxy.c - who is at the other end: what the PROXY protocol's head tells before
+ * anything else, and a client's certificate.
  *
  * Runs in workers. Reads never behind the head: what follows belongs to TLS or to
  * HTTP, which begin as if nothing had been before. A crash here costs the worker's
@@ -7,6 +8,7 @@
  */
 #include "http/proxy_protocol.h"
 
+#include "base/mem.h"
 #include "http/conn.h"
 #include "http/io.h"
 
@@ -53,4 +55,17 @@ enum conn_step conn_proxy_step(struct http_conn *c)
     else
         conn_refuse(c, 400, "this port expects the PROXY protocol from the proxy in front of it");
     return STEP_STATE;
+}
+
+/* Looked for at the first request: the handshake is over then. */
+const char *conn_client_name(struct http_conn *c)
+{
+    char name[IO_CLIENT_NAME_MAX + 1];
+
+    if (!c->served && c->listener->tls) {
+        io_client_name(&c->io, name);
+        if (*name)
+            c->client_name = mem_strdup(name);
+    }
+    return c->client_name ? c->client_name : "";
 }

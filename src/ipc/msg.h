@@ -53,11 +53,24 @@
     X(FETCH_SEARCH, 60000)                                                                         \
     X(FETCH_STATUS, 5000) /* running jobs */                                                       \
     X(PROXY_STATUS, 5000) /* budgets, tokens, health of the proxies */                             \
+    X(WARM, 5000)         /* ctl: fetch an image ahead of need */                                  \
+    X(WARM_STATUS, 5000)                                                                           \
     /* fetcher -> catalog */                                                                       \
     X(PROXY_LINK, 20000)                                                                           \
     X(TAG_TOUCH, 20000)                                                                            \
     X(TAG_GONE, 20000)                                                                             \
     X(EVICT, 20000) /* ctl -> catalog: what a proxy cached of an image goes */                     \
+    /* worker -> auth */                                                                           \
+    X(AUTH_HELLO, 5000) /* -> struct auth_state */                                                 \
+    X(AUTH_LOGIN, 10000)                                                                           \
+    X(AUTH_TOKEN, 10000)                                                                           \
+    X(AUTH_CHECK, 5000) /* does this user's token still count? */                                  \
+    /* ctl -> auth */                                                                              \
+    X(ROBOT_CREATE, 10000)                                                                         \
+    X(ROBOT_REVOKE, 10000)                                                                         \
+    X(ROBOT_LIST, 10000)                                                                           \
+    /* auth -> worker, unasked */                                                                  \
+    X(AUTH_STATE, 0)                                                                               \
     /* catalog -> worker, unasked */                                                               \
     X(INDEX_NEW, 0)                                                                                \
     /* child -> master, on the control channel */                                                  \

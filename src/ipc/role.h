@@ -32,6 +32,7 @@ struct tls_pairs;
 struct tls_tickets;
 struct recent;
 struct board;
+struct throttle;
 
 struct role_start {
     const char *name;        /* "worker" */
@@ -50,6 +51,7 @@ struct role_start {
     void *tally;                          /* region of all slots */
     struct recent *recent;                /* shared: what was asked for lately */
     struct board *board;                  /* shared: progress of downloads */
+    struct throttle *throttle;            /* auth: failed logins lately */
     uid_t uid;                            /* to become; -1: stay */
     gid_t gid;
 };

@@ -12,6 +12,7 @@
 #include "shm/board.h"
 #include "shm/recent.h"
 #include "shm/tally.h"
+#include "shm/throttle.h"
 
 #include <stdbool.h>
 #include <sys/types.h>
@@ -78,6 +79,7 @@ struct master {
     void *tally;
     struct recent *recent;
     struct board *board;
+    struct throttle *throttle;
     int started_fd; /* told when we serve (daemonised start); -1: nobody waits */
     time_t started;
     struct loop_timer kill_timer;

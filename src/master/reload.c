@@ -82,11 +82,26 @@ static int reload_room(struct master *m, const struct conf *conf)
     return ERR_BUSY;
 }
 
+/* A line of the audit trail for each change of rights. */
+static void log_rights(struct str *lines)
+{
+    char *next;
+
+    for (char *line = lines->data; line && *line; line = next) {
+        size_t end = strcspn(line, "\n");
+
+        next = line + end + (line[end] != 0);
+        line[end] = 0;
+        log_notice("audit", "%s", line);
+    }
+    str_free(lines);
+}
+
 void reload_begin(struct master *m)
 {
     struct conf *conf = NULL;
     struct tls_pairs *certificates = NULL;
-    struct str why = {0};
+    struct str why = {0}, rights = {0};
     int *fds = NULL;
 
     if (m->phase != MASTER_SERVING) {
@@ -107,6 +122,8 @@ void reload_begin(struct master *m)
     if (log_open(conf->log) != 0)
         log_error("cannot open the new log; writing to the old one", "log=%s",
                   log_quote(conf->log));
+    conf_rights_differences(m->conf, conf, &rights);
+    log_rights(&rights);
     reload_close_listeners(m, conf, fds);
     free(m->connector_fds);
     m->connector_fds = fds;

@@ -83,12 +83,35 @@ static int resources_log_file(struct master *m, const char *path)
     return err;
 }
 
+/* What is in the file is AUTH's to read; that there is none is told at once. */
+static int resources_auth(struct master *m, const struct conf *conf)
+{
+    char *path;
+    int err;
+
+    if (!conf->auth.on)
+        return 0;
+    if (access(conf->auth.htpasswd, F_OK) != 0) {
+        log_error("the file of users is missing; make it with entrepotctl user add",
+                  "htpasswd=%s errno=%s", log_quote(conf->auth.htpasswd),
+                  log_quote(strerror(errno)));
+        return ERR_NOT_FOUND;
+    }
+    path = mem_alloc(strlen(conf->data_dir) + sizeof("/auth"));
+    stpcpy(stpcpy(path, conf->data_dir), "/auth");
+    err = resources_directory(m, path, 0700);
+    free(path);
+    return err;
+}
+
 int resources_prepare(struct master *m, const struct conf *conf)
 {
     int err = resources_account(m, conf);
 
     if (err == 0)
         err = resources_directory(m, conf->data_dir, 0750);
+    if (err == 0)
+        err = resources_auth(m, conf);
     if (err == 0)
         err = resources_log_file(m, conf->log);
     if (err == 0)
@@ -271,6 +294,8 @@ int resources_claim(struct master *m)
         err = recent_new(&m->recent);
     if (err == 0)
         err = board_new(&m->board);
+    if (err == 0)
+        err = throttle_new(&m->throttle);
     if (err == 0)
         err = resources_pid_file(m);
     return err;

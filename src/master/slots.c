@@ -87,6 +87,7 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .tally = m->tally,
         .recent = m->recent,
         .board = m->board,
+        .throttle = slot->role == MASTER_AUTH ? m->throttle : NULL,
         .uid = m->uid,
         .gid = m->gid,
     };

@@ -9,8 +9,8 @@
  *   uploads/<...>.sum                          what is known of their hash
  *   partial/<alg>-<hex>-<16 hex of repository> a download's bytes so far
  *
- * <owner> is a hash of repository and image, so a session cannot be found
- * through another name.
+ * <owner> is a hash of repository, user and image, so a session cannot be found
+ * through another name or by another user. "repo" below: "REPO" or "REPO\nUSER".
  */
 #ifndef ENTREPOT_STORE_LAYOUT_H
 #define ENTREPOT_STORE_LAYOUT_H

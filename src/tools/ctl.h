@@ -8,9 +8,13 @@
 #include "ipc/msg_push.h"
 
 #include <stdbool.h>
+#include <sys/types.h>
+
+struct conf;
 
 struct ctl {
-    const char *run_dir; /* of the daemon to talk to */
+    const char *run_dir;   /* of the daemon to talk to */
+    const char *conf_file; /* for what works without one */
     bool json;
 };
 
@@ -23,6 +27,14 @@ int ctl_gc(const struct ctl *ctl, int argc, char **argv);
 int ctl_scrub(const struct ctl *ctl, int argc, char **argv);
 /* Needs no daemon. */
 int ctl_cert(const struct ctl *ctl, int argc, char **argv);
+int ctl_user(const struct ctl *ctl, int argc, char **argv);
+int ctl_token(const struct ctl *ctl, int argc, char **argv);
+int ctl_check_access(const struct ctl *ctl, int argc, char **argv);
+
+/* ctl_conf.c: the configuration; prints its mistakes. */
+bool ctl_conf(const struct ctl *ctl, struct conf **conf_r);
+/* The group of the daemon's account, if it has one of its own. */
+void ctl_account_group(const struct conf *conf, gid_t *gid_r);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Prints the reason on failure. */

@@ -56,13 +56,16 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
     }
     err = msg_send(fd, question, -1);
     msg_writer_free(question);
-    if (err == 0)
+    /* News for workers may come before the answer. */
+    for (*reply_r = (struct msg_reader){0}; err == 0 && reply_r->type != MSG_REPLY;) {
         err = ask_wait(fd, in, &pass_fd);
+        if (pass_fd >= 0)
+            close(pass_fd);
+        pass_fd = -1;
+        if (err == 0)
+            err = msg_reader_init(reply_r, in->data, in->len);
+    }
     close(fd);
-    if (pass_fd >= 0)
-        close(pass_fd);
-    if (err == 0)
-        err = msg_reader_init(reply_r, in->data, in->len);
     if (err != 0) {
         fprintf(stderr, "entrepotctl: no answer from the daemon: %s\n", err_text(err));
         return err;

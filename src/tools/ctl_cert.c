@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -101,7 +102,7 @@ static bool take(const struct cert_run *run, const char *file, struct str *out)
 
 static bool keep(const struct cert_run *run, const char *file, const struct str *data, mode_t mode)
 {
-    int err = file_replace(run->dir_fd, file, data->data, data->len, mode);
+    int err = file_replace_at(run->dir_fd, file, data->data, data->len, mode);
 
     return err == 0 || fail(run, file, err_text(err));
 }
@@ -265,6 +266,7 @@ int ctl_cert(const struct ctl *ctl, int argc, char **argv)
         real = realpath(run.dir, NULL);
         if (real)
             run.dir = real;
+        flock(run.dir_fd, LOCK_EX); /* two first runs would make two CAs */
         good = certificate_of(&run);
         close(run.dir_fd);
     }

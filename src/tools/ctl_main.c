@@ -21,10 +21,18 @@
 
 static const struct command {
     const char *name;
+    bool offline; /* works on files: needs no daemon */
     int (*run)(const struct ctl *ctl, int argc, char **argv);
 } commands[] = {
-    {"status", ctl_status}, {"repos", ctl_repos}, {"images", ctl_images},
-    {"tags", ctl_tags},     {"gc", ctl_gc},       {"scrub", ctl_scrub},
+    {"status", false, ctl_status},
+    {"repos", false, ctl_repos},
+    {"images", false, ctl_images},
+    {"tags", false, ctl_tags},
+    {"gc", false, ctl_gc},
+    {"scrub", false, ctl_scrub},
+    {"user", true, ctl_user},
+    {"token", false, ctl_token},
+    {"check-access", true, ctl_check_access},
 };
 
 static int usage(FILE *out, int status)
@@ -37,8 +45,14 @@ static int usage(FILE *out, int status)
                  "  gc [--status]            collect garbage now; what was collected\n"
                  "  scrub [--status]         read every blob now; what was found\n"
                  "  cert NAME...             a certificate for HTTPS, and its CA\n"
+                 "  user add|passwd|del NAME, user list\n"
+                 "                           users and their passwords\n"
+                 "  token create|revoke NAME, token list\n"
+                 "                           passwords for machines\n"
+                 "  check-access USER REPOSITORY:IMAGE\n"
+                 "                           what a user may do\n"
                  "  config check [FILE]      test a configuration\n"
-                 "  -c FILE     find the daemon by its configuration (default " DEFAULT_CONF ")\n"
+                 "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
                  "  -s RUN_DIR  find the daemon by its run directory\n"
                  "  --json      print JSON\n"
                  "  -V          print the version\n");
@@ -98,7 +112,7 @@ static int run(struct ctl *ctl, const char *file, bool file_given, int argc, cha
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
-        if (!find_run_dir(ctl, file, file_given, &conf))
+        if (!commands[i].offline && !find_run_dir(ctl, file, file_given, &conf))
             return EXIT_FAILURE;
         status = commands[i].run(ctl, argc - 1, argv + 1);
         conf_free(&conf);
@@ -144,5 +158,6 @@ int main(int argc, char **argv)
     if (optind >= argc)
         return usage(stderr, EXIT_FAILURE);
     log_identity("ctl", 0);
+    ctl.conf_file = file;
     return run(&ctl, file, file_given, argc - optind, argv + optind);
 }

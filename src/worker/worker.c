@@ -13,6 +13,7 @@
 #include "api/forwarded.h"
 #include "api/hashes.h"
 #include "api/hot.h"
+#include "api/login.h"
 #include "api/pipe.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -334,6 +335,8 @@ static int worker_open(struct worker *w)
     w->api.catalog = link_new(&link);
     if (conf->has_proxies)
         worker_open_fetcher(w);
+    if (conf->auth.on)
+        w->api.logins = login_new(&w->api, w->start->run_dir_fd);
     return 0;
 }
 

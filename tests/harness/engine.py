@@ -1,4 +1,5 @@
 """A Docker engine of the test's own: data root, socket, containerd and all."""
+import json
 import pathlib
 import shutil
 import subprocess
@@ -10,7 +11,7 @@ DOCKER = "/usr/bin/docker" if pathlib.Path("/usr/bin/docker").exists() else "doc
 
 
 class Engine:
-    def __init__(self):
+    def __init__(self, config=None):
         need("dockerd", "docker", "containerd", "runc")
         self.dir = own_directory("entrepot-engine-")
         self.socket = f"unix://{self.dir}/s"
@@ -20,7 +21,7 @@ class Engine:
             ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none", "--data-root", str(self.dir / "root"),
              "--exec-root", str(self.dir / "exec"), "-H", self.socket, "-p", str(self.dir / "pid"),
              "--config-file", str(self.dir / "daemon.json")],
-            stdout=self.log, stderr=self.log, preexec_fn=lambda: (self.dir / "daemon.json").write_text("{}"))
+            stdout=self.log, stderr=self.log, preexec_fn=lambda: (self.dir / "daemon.json").write_text(json.dumps(config or {})))
         wait_for(self.up, "the Docker engine is up", 60)
 
     def up(self):

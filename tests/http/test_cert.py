@@ -100,6 +100,13 @@ def test_a_second_server_shares_the_ca(tls):
     assert public_key(tls / "a.example.crt") != public_key(tls / "b.example.crt")
 
 
+def test_first_runs_at_the_same_time_make_one_ca(tls):
+    runs = [subprocess.Popen([ENTREPOTCTL, "cert", "--dir", str(tls), f"s{i}.example"], stdout=subprocess.DEVNULL) for i in range(8)]
+    assert [r.wait(60) for r in runs] == [0] * 8
+    for i in range(8):
+        openssl("verify", "-CAfile", tls / "ca.crt", tls / f"s{i}.example.crt")
+
+
 @pytest.mark.parametrize("lost", [("ca.crt", "a.example.crt", "a.example.key"), ("a.example.crt", "a.example.key"),
                                   ("a.example.crt",)])
 def test_an_interrupted_run_is_finished_by_the_next(tls, lost):

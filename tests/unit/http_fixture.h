@@ -146,6 +146,17 @@ static inline void fixture_file(struct http_request *r, struct fixture *f, uint6
     http_answer_segments(r, 200, s, 1);
 }
 
+/* How the request came, as far as we were told. */
+static inline void fixture_who(struct http_request *r)
+{
+    char client[NET_ADDR_TEXT_MAX];
+    char *text = mem_arena_printf(
+        r->arena, "%s %s", r->https ? "https" : "http",
+        net_addr_text((const struct sockaddr *)&r->client.ss, r->client.len, client));
+
+    http_answer_memory(r, 200, text, strlen(text));
+}
+
 static inline void fixture_request(struct http_request *r, void *ctx)
 {
     struct fixture *f = ctx;
@@ -180,6 +191,8 @@ static inline void fixture_request(struct http_request *r, void *ctx)
         f->held = r;
     } else if (strcmp(r->path, "/abort") == 0) {
         http_abort(r);
+    } else if (strcmp(r->path, "/who") == 0) {
+        fixture_who(r);
     } else if (strcmp(r->path, "/204") == 0) {
         http_answer_empty(r, 204);
     } else if (strcmp(r->path, "/length") == 0) {

@@ -26,6 +26,8 @@ static int load(const char *text, struct conf **conf_r)
     S(1) S(2) S(3) S(4) S(5) S(6) S(7) S(8) S(9) S(10) S(11) S(12) S(13) S(14) S(15) S(16)
 #define GOOD "hosted r { }\nconnector \"127.0.0.1:1\" { repository = r }\n"
 
+#define AUTH "auth { htpasswd = /x }\n"
+
 static void test_defaults(void **state)
 {
     struct conf *c;
@@ -163,9 +165,21 @@ static void test_mistakes(void **state)
         {GOOD "a{b{c{d{e{f{g{h{i{ }}}}}}}}}\n", ":3: i: sections within sections"},
         {"hosted r { }\n", "there is no connector"},
         {"connector \"127.0.0.1:1\" { }\n", "there is no repository"},
-        {GOOD "auth { htpasswd = /x }\n", ":3: auth: logins are not part"},
+        {GOOD "auth { }\n", ":3: auth: needs htpasswd"},
+        {GOOD "auth { htpasswd = /x\ntoken_ttl = 10s }\n", ":4: token_ttl: 10s is out of range"},
+        {GOOD "auth { htpasswd = /x\nanonymous_may = {read} }\n",
+         ":4: anonymous_may: read is none"},
+        {GOOD "auth { htpasswd = /x\nanonymous_may = {push} }\n", ":4: anonymous_may: no client"},
+        {GOOD AUTH "role d { users = {\"a b\"}\nimages = {\"r:x\"}\nmay = {pull} }\n",
+         ":4: users: \"a b\" is not"},
+        {GOOD AUTH "role d { users = {a}\nimages = {\"x\"}\nmay = {pull} }\n",
+         ":5: images: \"x\" is not a pattern"},
+        {GOOD AUTH "role d { users = {a}\nimages = {\"q:x\"}\nmay = {pull} }\n",
+         ":5: images: \"q:x\": there is no repository q"},
+        {GOOD AUTH "role d { users = {a} }\n", ":4: role d: needs users, images and may"},
+        {GOOD "hosted f { force_basic_auth = true }\n", ":3: force_basic_auth: there is nobody"},
         {GOOD "auth { token_ttl = soon }\n", ":3: token_ttl: soon is not a time"},
-        {GOOD "role d { users = {a} }\n", ":3: role \"d\""},
+        {GOOD "role d { users = {a} }\n", ":3: role \"d\": without logins"},
         {GOOD "admin \"127.0.0.1:1\" { }\n", ":3: connector \"127.0.0.1:1\""},
         {"hosted r { }\nadmin \"127.0.0.1:1\" { }\n", "there is no connector"},
         {GOOD "connector \"127.0.0.1:2\" { host h { repository = r\ntls_certificate = /x } }\n",
@@ -400,10 +414,95 @@ static int teardown(void **state)
     return 0;
 }
 
+static void test_patterns(void **state)
+{
+    static const struct {
+        const char *pattern, *text;
+        bool matches;
+    } cases[] = {
+        {"a", "a", true},
+        {"a", "b", false},
+        {"a", "", false},
+        {"*", "abc", true},
+        {"*", "a/b", false},
+        {"*", "", true},
+        {"**", "a/b/c", true},
+        {"team/*", "team/app", true},
+        {"team/*", "team/app/x", false},
+        {"team/**", "team/app/x", true},
+        {"team/**", "team", false},
+        {"team/**", "teams/app", false},
+        {"*/app", "team/app", true},
+        {"*/app", "a/b/app", false},
+        {"**/app", "a/b/app", true},
+        {"corp-*", "corp-x", true},
+        {"corp-*", "corp-x/y", false},
+        {"a*b*c", "aXbXbc", true},
+        {"a*b*c", "aXbXb", false},
+        {"**b*c", "b/bxc", true},
+        {"*a**z", "xa/a/z", true},
+        {"**/a*/z", "q/ab/c/ad/z", true},
+        {"**/a*/z", "q/ab/c/z", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (conf_pattern_matches(cases[i].pattern, cases[i].text) != cases[i].matches)
+            fail_msg("%s and %s", cases[i].pattern, cases[i].text);
+}
+
+static void test_rights(void **state)
+{
+    const struct conf_repo *r, *open;
+    struct conf *c;
+    char text[CONF_RIGHTS_TEXT_MAX];
+
+    (void)state;
+    assert_int_equal(load(GOOD, &c), 0);
+    assert_int_equal(conf_rights(c, NULL, &c->repos[0], "x"), CONF_MAY_ALL);
+    assert_false(conf_connector_forced(c, &c->connectors[0]));
+    conf_free(&c);
+    assert_int_equal(load(GOOD AUTH, &c), 0);
+    assert_int_equal(conf_rights(c, NULL, &c->repos[0], "x"), 0);
+    assert_int_equal(conf_rights(c, "a", &c->repos[0], "x"), CONF_MAY_ALL); /* no roles */
+    assert_true(conf_connector_forced(c, &c->connectors[0]));
+    conf_free(&c);
+    assert_int_equal(load(GOOD "auth { htpasswd = /x\nanonymous_may = {}\n"
+                               "force_basic_auth = false }\n",
+                          &c),
+                     0);
+    assert_int_equal(c->auth.anonymous_may, 0);
+    conf_free(&c);
+    assert_int_equal(load(GOOD AUTH "hosted open { force_basic_auth = false }\n"
+                                    "connector \"127.0.0.1:2\" { }\n"
+                                    "role d { users = {a}\nimages = {\"r:team/**\"}\n"
+                                    "may = {pull, push} }\n"
+                                    "role all { users = {\"*\"}\nimages = {\"*:any\"}\n"
+                                    "may = {delete} }\n",
+                          &c),
+                     0);
+    r = conf_repo_by_name(c, "r", 1);
+    open = conf_repo_by_name(c, "open", 4);
+    assert_int_equal(conf_rights(c, "a", r, "team/x"), CONF_MAY_PULL | CONF_MAY_PUSH);
+    assert_int_equal(conf_rights(c, "a", r, "x"), 0);
+    assert_int_equal(conf_rights(c, "b", r, "team/x"), 0);
+    assert_int_equal(conf_rights(c, "b", r, "any"), CONF_MAY_DELETE);
+    assert_int_equal(conf_rights(c, NULL, r, "any"), 0);
+    assert_int_equal(conf_rights(c, NULL, open, "x"), CONF_MAY_PULL);
+    assert_int_equal(conf_rights(c, "b", open, "any"), CONF_MAY_PULL | CONF_MAY_DELETE);
+    assert_true(conf_connector_forced(c, &c->connectors[0]));
+    assert_false(conf_connector_forced(c, &c->connectors[1])); /* reaches both */
+    assert_int_equal(conf_connector_open(c, &c->connectors[1]), 0);
+    assert_string_equal(conf_rights_text(CONF_MAY_ALL, text), "pull,push,delete");
+    conf_free(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_patterns),
+        cmocka_unit_test(test_rights),
         cmocka_unit_test(test_values),
         cmocka_unit_test(test_mistakes),
         cmocka_unit_test(test_all_mistakes),

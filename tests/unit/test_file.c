@@ -228,19 +228,19 @@ static void test_replace(void **state)
     (void)state;
     dir = open(directory, O_RDONLY | O_DIRECTORY);
     snprintf(path, sizeof(path), "%s/file", directory);
-    assert_int_equal(file_replace(dir, "file", "one", 3, 0644), 0);
+    assert_int_equal(file_replace_at(dir, "file", "one", 3, 0644), 0);
     assert_int_equal(symlinkat("file", dir, "link"), 0);
-    assert_int_equal(file_replace(dir, "link", "two", 3, 0600), 0);
+    assert_int_equal(file_replace_at(dir, "link", "two", 3, 0600), 0);
     assert_int_equal(fstatat(dir, "link", &st, AT_SYMLINK_NOFOLLOW), 0);
     assert_true(S_ISREG(st.st_mode) && (st.st_mode & 0777) == 0600);
     assert_int_equal(file_read_all(path, 10, &content), 0); /* not through the link */
     assert_string_equal(content.data, "one");
-    assert_int_equal(file_replace(dir, "file", "three", 5, 0644), 0);
+    assert_int_equal(file_replace_at(dir, "file", "three", 5, 0644), 0);
     str_reset(&content);
     assert_int_equal(file_read_all(path, 10, &content), 0);
     assert_string_equal(content.data, "three");
     assert_int_equal(mkdirat(dir, "busy", 0755), 0);
-    assert_int_not_equal(file_replace(dir, "busy", "x", 1, 0644), 0);
+    assert_int_not_equal(file_replace_at(dir, "busy", "x", 1, 0644), 0);
     listing = fdopendir(dir);
     for (struct dirent *e; (e = readdir(listing)) != NULL;)
         count += e->d_name[0] != '.' || e->d_name[1] == 'n';

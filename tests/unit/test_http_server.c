@@ -195,6 +195,33 @@ static void descriptors_run_out(void **state)
     ended(f);
 }
 
+/* A proxy that took TLS off says so in version 2 of its protocol. */
+static void what_a_proxy_tells(void **state)
+{
+    static const char head[] =
+        "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x14\xcb\0\x71\x09\x7f\0\0\x01\xc3\x50"
+        "\x01\xbb\x20\0\x05\x01\0\0\0\0";
+    struct net_prefix loopback;
+    struct fixture *f = fixture_start(fixture_limits());
+    int fd;
+
+    (void)state;
+    assert_int_equal(net_prefix_parse("127.0.0.0/8", &loopback), 0);
+    http_server_expect_proxy(f->server, 7, &loopback, 1);
+    fd = client_connect(f);
+    assert_true(client_send(fd, head, sizeof(head) - 1));
+    assert_true(client_say(fd, GET("/who")));
+    expect(fd, 200, "https 203.0.113.9:50000");
+    assert_true(client_say(fd, GET("/who")));
+    expect(fd, 200, "https 203.0.113.9:50000");
+    close(fd);
+    fd = client_connect(f);
+    assert_true(client_say(fd, "PROXY TCP4 203.0.113.9 127.0.0.1 1 2\r\n" GET("/who")));
+    expect(fd, 200, "http 203.0.113.9:1");
+    close(fd);
+    ended(f);
+}
+
 static void draining(void **state)
 {
     struct fixture *f = fixture_start(fixture_limits());
@@ -268,6 +295,7 @@ int main(void)
         cmocka_unit_test(readers_above_the_rate_live),
         cmocka_unit_test(connections_are_bounded),
         cmocka_unit_test(descriptors_run_out),
+        cmocka_unit_test(what_a_proxy_tells),
         cmocka_unit_test(draining),
         cmocka_unit_test(draining_with_nothing_to_do),
         cmocka_unit_test(freeing_ends_everything),

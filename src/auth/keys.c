@@ -1,0 +1,112 @@
+/*
+ * keys.c - what AUTH reads from the disk: its signing key and the users.
+ *
+ * Runs in AUTH. data_dir/auth/token.key holds 32 random bytes, so that tokens
+ * outlive the process and the host; it is made once. The users' file is looked
+ * at each second; while a new one has mistakes the old users stay.
+ */
+#include "auth/state.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int key_read(const char *path, struct str *bytes)
+{
+    int err = file_read_all(path, SIGN_PRIVATE_BYTES, bytes);
+
+    if (err == 0 && bytes->len != SIGN_PRIVATE_BYTES)
+        err = ERR_DAMAGED;
+    return err;
+}
+
+int auth_keys_open(struct auth *a)
+{
+    struct str path = {0}, bytes = {0};
+    struct digest derived;
+    int err;
+
+    str_printf(&path, "%s/auth/token.key", a->start->conf->data_dir);
+    err = key_read(path.data, &bytes);
+    if (err == ERR_NOT_FOUND) {
+        uint8_t fresh[SIGN_PRIVATE_BYTES];
+
+        file_random(fresh, sizeof(fresh));
+        str_append(&bytes, fresh, sizeof(fresh));
+        explicit_bzero(fresh, sizeof(fresh));
+        err = file_replace(path.data, bytes.data, bytes.len, 0600, (uid_t)-1, (gid_t)-1);
+    }
+    if (err == 0) {
+        a->key = sign_key_private((const uint8_t *)bytes.data);
+        sign_key_publish(a->key, a->public_key);
+        str_puts(&bytes, "stamps");
+        digest_of(DIGEST_SHA256, bytes.data, bytes.len, &derived);
+        memcpy(a->stamp_key, derived.bytes, sizeof(a->stamp_key));
+    } else {
+        log_error("cannot use the key that signs tokens; remove the file and a new one is made",
+                  "path=%s err=%s", log_quote(path.data), log_quote(err_text(err)));
+    }
+    if (bytes.data)
+        explicit_bzero(bytes.data, bytes.len);
+    str_free(&bytes);
+    str_free(&path);
+    return err;
+}
+
+/* The audit trail of who came, went or has another password. Both are sorted. */
+static void log_differences(const struct htpasswd *old_users, const struct htpasswd *new_users)
+{
+    size_t i = 0, j = 0;
+
+    while (i < old_users->count || j < new_users->count) {
+        const struct htpasswd_user *o = i < old_users->count ? &old_users->users[i] : NULL;
+        const struct htpasswd_user *n = j < new_users->count ? &new_users->users[j] : NULL;
+        int order = !o ? 1 : !n ? -1 : strcmp(o->name, n->name);
+
+        if (order < 0)
+            log_notice("audit", "event=user-removed user=%s", o->name);
+        else if (order > 0)
+            log_notice("audit", "event=user-added user=%s", n->name);
+        else if (strcmp(o->hash, n->hash) != 0)
+            log_notice("audit", "event=password-changed user=%s", n->name);
+        i += order <= 0;
+        j += order >= 0;
+    }
+}
+
+static bool same_file(const struct auth_file *a, const struct auth_file *b)
+{
+    return a->device == b->device && a->inode == b->inode && a->size == b->size &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+void auth_users_look(struct auth *a)
+{
+    const char *path = a->start->conf->auth.htpasswd;
+    struct auth_file now = {0};
+    struct htpasswd *users;
+    struct str mistakes = {0};
+    struct stat st;
+
+    if (stat(path, &st) == 0)
+        now = (struct auth_file){
+            .device = st.st_dev, .inode = st.st_ino, .size = st.st_size, .changed = st.st_ctim};
+    if (same_file(&now, &a->file) && (now.inode != 0 || a->users))
+        return;
+    a->file = now;
+    if (htpasswd_load(path, &users, &mistakes) != 0) {
+        log_lines(LOG_LEVEL_ERROR,
+                  a->users ? "mistake in the file of users: the users read before stay"
+                           : "mistake in the file of users: nobody can log in",
+                  &mistakes);
+        return;
+    }
+    if (a->users)
+        log_differences(a->users, users);
+    htpasswd_free(&a->users);
+    a->users = users;
+    log_notice("users read", "htpasswd=%s users=%zu", log_quote(path), users->count);
+    auth_changed(a);
+}

@@ -1,0 +1,426 @@
+/*
+ * evict.c - making room in proxies.
+ *
+ * Runs in the catalog as a row of turn tasks, so that questions of workers never
+ * wait for more than one slice. Owns the list of candidates of the running pass,
+ * nothing durable: after a crash the next pass begins anew.
+ */
+#include "catalog/evict.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "catalog/gc.h"
+#include "catalog/keys.h"
+#include "catalog/ops.h"
+#include "catalog/turn.h"
+#include "oci/name.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SCAN_SLICE     4096
+#define TAKE_SLICE     64
+#define CANDIDATES_MAX 200000
+#define LOOK_MS        5000
+/* What was asked for this lately is being pulled. */
+#define RECENT_S 60
+/* Longer than any worker's question may be under way (gc.c). */
+#define TRASH_MS 60000
+
+struct candidate {
+    size_t repo;
+    char kind; /* L or M */
+    char *image;
+    struct digest digest;
+    uint64_t size, used_s;
+};
+
+struct evict {
+    struct catalog *c;
+    struct loop_timer timer, trash_timer;
+    struct turn_task task;
+    struct pool_job trash_job;
+    bool running, scanned, trash_busy, dirty;
+    struct key cursor;
+    struct digest last; /* of the scan: the digest whose holders come now */
+    uint8_t *counted;   /* by repository: `last` was added to it */
+    uint64_t *bytes;    /* by repository, of this pass; between passes an estimate from above */
+    uint64_t *excess;   /* what must go */
+    struct candidate *candidates;
+    size_t count, at;
+    size_t only_repo; /* EVICT: this one, whatever its quota; SIZE_MAX: none */
+    char *only_image; /* NULL: all of its images */
+    struct sweep sweep;
+    uint64_t evicted, evicted_bytes;
+};
+
+static void candidates_free(struct evict *e)
+{
+    for (size_t i = 0; i < e->count; i++)
+        free(e->candidates[i].image);
+    free(e->candidates);
+    e->candidates = NULL;
+    e->count = e->at = 0;
+}
+
+static int by_use(const void *a, const void *b)
+{
+    const struct candidate *one = a, *other = b;
+
+    return one->used_s < other->used_s ? -1 : one->used_s > other->used_s;
+}
+
+static void candidate_add(struct evict *e, size_t repo, char kind, const char *image,
+                          const struct digest *digest, uint64_t size, uint64_t time)
+{
+    struct catalog *c = e->c;
+    struct candidate *x;
+    uint64_t used;
+
+    if (e->count == CANDIDATES_MAX)
+        return;
+    if (!e->candidates)
+        e->candidates = mem_alloc_array(CANDIDATES_MAX, sizeof(*e->candidates));
+    used = recent_at(c->start->recent, c->conf->repos[repo].name, image, digest);
+    x = &e->candidates[e->count++];
+    *x = (struct candidate){.repo = repo,
+                            .kind = kind,
+                            .image = mem_strdup(image),
+                            .digest = *digest,
+                            .size = size,
+                            .used_s = used > time ? used : time};
+}
+
+/* Size and time of what an image holds. */
+static int holding(struct catalog *c, char kind, const char *repo, const char *image,
+                   const struct digest *digest, uint64_t *size_r, uint64_t *time_r)
+{
+    struct record_blob record = {0};
+    struct str value = {0};
+    const char *type;
+    struct key k;
+    int err;
+
+    *time_r = 0;
+    key_image(&k, kind, repo, image);
+    key_digest(&k, digest);
+    err = db_get(c->db, k.data, k.len, &value);
+    if (err == 0 && kind == 'M')
+        err = record_manifest_peek(value.data, value.len, size_r, &type);
+    if (err == 0 && kind == 'L') {
+        err = record_blob_decode(value.data, value.len, &record);
+        *size_r = record.size;
+        *time_r = record.time;
+    }
+    str_free(&value);
+    return err;
+}
+
+/* One U key: who holds what. */
+static void scan_one(struct evict *e, const char *key, size_t len)
+{
+    struct catalog *c = e->c;
+    struct key_reader r;
+    const char *repo, *image;
+    struct digest digest;
+    uint64_t size, time;
+    size_t place;
+    char kind;
+
+    key_reader_init(&r, key + 1, len - 1);
+    key_get_str(&r);
+    key_get_digest(&r, &digest);
+    kind = key_get_char(&r);
+    repo = key_get_str(&r);
+    image = key_get_str(&r);
+    if (key_end(&r) != 0 || catalog_repo(c, repo, &place) != 0 ||
+        c->conf->repos[place].kind != CONF_PROXY ||
+        holding(c, kind, repo, image, &digest, &size, &time) != 0)
+        return;
+    if (!digest_equal(&digest, &e->last)) {
+        e->last = digest;
+        memset(e->counted, 0, c->conf->repo_count);
+    }
+    if (!e->counted[place]) {
+        e->counted[place] = 1;
+        e->bytes[place] += size;
+    }
+    if (e->only_repo == SIZE_MAX ||
+        (place == e->only_repo && (!e->only_image || strcmp(image, e->only_image) == 0)))
+        candidate_add(e, place, kind, image, &digest, size, time);
+}
+
+static void scan_slice(struct evict *e)
+{
+    struct db_walk *walk =
+        db_walk_new(e->c->db, "U", 1, e->cursor.len > 0 ? e->cursor.data : NULL, e->cursor.len);
+    size_t count = 0;
+
+    for (; db_walk_valid(walk) && count < SCAN_SLICE; db_walk_next(walk)) {
+        size_t len;
+        const char *key = db_walk_key(walk, &len);
+
+        if ((len == e->cursor.len && memcmp(key, e->cursor.data, len) == 0) || len > KEY_MAX)
+            continue;
+        scan_one(e, key, len);
+        memcpy(e->cursor.data, key, len);
+        e->cursor.len = len;
+        count++;
+    }
+    e->scanned = count < SCAN_SLICE;
+    if (db_walk_free(&walk) != 0)
+        e->scanned = true; /* the turn fails, and the pass with it */
+}
+
+/* How much must go, of each proxy: down to nine tenths of its quota; and of all
+ * proxies of a store whose disk is below its floor, a tenth more than the floor. */
+static void excess_find(struct evict *e)
+{
+    const struct conf *conf = e->c->conf;
+
+    for (size_t i = 0; i < conf->repo_count; i++) {
+        const struct conf_repo *repo = &conf->repos[i];
+        uint64_t free_bytes;
+
+        e->excess[i] = 0;
+        if (repo->kind != CONF_PROXY)
+            continue;
+        if (repo->proxy->quota > 0 && e->bytes[i] > repo->proxy->quota)
+            e->excess[i] = e->bytes[i] - repo->proxy->quota / 10 * 9;
+        if (repo->store->keep_free > 0 &&
+            file_free_bytes(e->c->stores[catalog_store_of(e->c, i)].dir_fd, &free_bytes) == 0 &&
+            free_bytes < repo->store->keep_free + repo->store->keep_free / 20) {
+            uint64_t wanted = repo->store->keep_free + repo->store->keep_free / 10 - free_bytes;
+
+            if (e->excess[i] < wanted)
+                e->excess[i] = wanted;
+        }
+        if (e->only_repo == i)
+            e->excess[i] = UINT64_MAX;
+        if (e->only_repo != SIZE_MAX && e->only_repo != i)
+            e->excess[i] = 0;
+    }
+}
+
+static void take_one(struct evict *e, struct candidate *x)
+{
+    struct catalog *c = e->c;
+    struct push_target t = {
+        .repo = c->conf->repos[x->repo].name, .image = x->image, .digest = x->digest};
+    bool gone;
+
+    if (x->kind == 'M')
+        gone = op_manifest_remove(c, x->repo, &t) == 0;
+    else
+        gone = sweep_evict(&e->sweep, x->repo, x->image, &x->digest);
+    if (!gone)
+        return;
+    e->evicted++;
+    e->evicted_bytes += x->size;
+    e->excess[x->repo] -= e->excess[x->repo] < x->size ? e->excess[x->repo] : x->size;
+    e->bytes[x->repo] -= e->bytes[x->repo] < x->size ? e->bytes[x->repo] : x->size;
+}
+
+static void take_slice(struct evict *e)
+{
+    uint64_t now = op_now();
+    size_t taken = 0;
+
+    for (; e->at < e->count && taken < TAKE_SLICE; e->at++) {
+        struct candidate *x = &e->candidates[e->at];
+
+        if (e->excess[x->repo] == 0 ||
+            (e->only_repo == SIZE_MAX && x->used_s + RECENT_S > now && x->kind == 'M'))
+            continue;
+        e->sweep.deadline_s = e->only_repo == SIZE_MAX ? x->used_s : now;
+        take_one(e, x);
+        taken++;
+    }
+}
+
+static void pass_run(struct turn_task *task)
+{
+    struct evict *e = (struct evict *)((char *)task - offsetof(struct evict, task));
+
+    e->sweep.file_count = 0;
+    if (!e->scanned)
+        scan_slice(e);
+    else
+        take_slice(e);
+}
+
+static void pass_end(struct evict *e)
+{
+    if (e->evicted > 0)
+        log_notice("proxies made room", "evicted=%llu bytes=%llu", (unsigned long long)e->evicted,
+                   (unsigned long long)e->evicted_bytes);
+    candidates_free(e);
+    free(e->only_image);
+    e->only_image = NULL;
+    e->only_repo = SIZE_MAX;
+    e->running = false;
+    if (e->evicted > 0)
+        loop_timer_set(e->c->loop, &e->trash_timer, TRASH_MS + 1000);
+}
+
+static void pass_done(struct turn_task *task, int err)
+{
+    struct evict *e = (struct evict *)((char *)task - offsetof(struct evict, task));
+
+    if (err == 0 && e->sweep.file_count > 0)
+        sweep_files(&e->sweep);
+    if (err != 0 || (e->scanned && e->candidates && e->at == e->count)) {
+        pass_end(e);
+        return;
+    }
+    if (e->scanned && e->at == 0) {
+        excess_find(e);
+        if (e->count == 0) {
+            pass_end(e);
+            return;
+        }
+        qsort(e->candidates, e->count, sizeof(*e->candidates), by_use);
+    }
+    turn_add_task(e->c->turn, &e->task);
+}
+
+static void pass_begin(struct evict *e)
+{
+    e->running = true;
+    e->scanned = e->dirty = false;
+    e->cursor.len = 0;
+    e->last.alg = 0;
+    e->evicted = e->evicted_bytes = 0;
+    e->sweep.c = e->c;
+    memset(e->bytes, 0, e->c->conf->repo_count * sizeof(*e->bytes));
+    turn_add_task(e->c->turn, &e->task);
+}
+
+/* Is there a reason to look? Estimates count shared blobs several times. */
+static bool room_short(struct evict *e)
+{
+    const struct conf *conf = e->c->conf;
+
+    for (size_t i = 0; i < conf->repo_count; i++) {
+        const struct conf_repo *repo = &conf->repos[i];
+        uint64_t free_bytes;
+
+        if (repo->kind != CONF_PROXY)
+            continue;
+        if (repo->proxy->quota > 0 && e->bytes[i] > repo->proxy->quota)
+            return true;
+        if (repo->store->keep_free > 0 &&
+            file_free_bytes(e->c->stores[catalog_store_of(e->c, i)].dir_fd, &free_bytes) == 0 &&
+            free_bytes < repo->store->keep_free + repo->store->keep_free / 20)
+            return true;
+    }
+    return false;
+}
+
+static void look(struct loop_timer *timer)
+{
+    struct evict *e = (struct evict *)((char *)timer - offsetof(struct evict, timer));
+
+    loop_timer_set(e->c->loop, timer, LOOK_MS);
+    if (!e->running && e->dirty && e->c->db && room_short(e))
+        pass_begin(e);
+}
+
+static void trash_work(struct pool_job *job)
+{
+    struct evict *e = (struct evict *)((char *)job - offsetof(struct evict, trash_job));
+
+    for (size_t i = 0; i < e->c->conf->store_count; i++)
+        if (store_trash_empty(&e->c->stores[i], TRASH_MS) != 0)
+            log_warn("cannot look through the trash", NULL);
+}
+
+static void trash_done(struct pool_job *job)
+{
+    struct evict *e = (struct evict *)((char *)job - offsetof(struct evict, trash_job));
+
+    e->trash_busy = false;
+}
+
+static void trash_due(struct loop_timer *timer)
+{
+    struct evict *e = (struct evict *)((char *)timer - offsetof(struct evict, trash_timer));
+
+    if (e->trash_busy)
+        return;
+    e->trash_busy = true;
+    pool_submit_slow(e->c->pool, &e->trash_job);
+}
+
+struct evict *evict_new(struct catalog *c)
+{
+    struct evict *e = mem_alloc(sizeof(*e));
+
+    e->c = c;
+    e->only_repo = SIZE_MAX;
+    e->timer.fire = look;
+    e->trash_timer.fire = trash_due;
+    e->task = (struct turn_task){pass_run, pass_done};
+    e->trash_job = (struct pool_job){.work = trash_work, .done = trash_done};
+    e->counted = mem_alloc_array(c->conf->repo_count + 1, 1);
+    e->bytes = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->bytes));
+    e->excess = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->excess));
+    return e;
+}
+
+void evict_free(struct evict **evict_p)
+{
+    struct evict *e = *evict_p;
+
+    *evict_p = NULL;
+    loop_timer_cancel(e->c->loop, &e->timer);
+    loop_timer_cancel(e->c->loop, &e->trash_timer);
+    candidates_free(e);
+    free(e->only_image);
+    free(e->counted);
+    free(e->bytes);
+    free(e->excess);
+    free(e);
+}
+
+void evict_start(struct evict *e)
+{
+    for (size_t i = 0; i < e->c->conf->repo_count; i++)
+        e->bytes[i] = (uint64_t)e->c->counts[i].bytes;
+    e->dirty = true;
+    loop_timer_set(e->c->loop, &e->timer, LOOK_MS);
+}
+
+void evict_added(struct evict *e, size_t repo_place, uint64_t bytes)
+{
+    e->bytes[repo_place] += bytes;
+    e->dirty = true;
+    if (!e->running && e->c->conf->repos[repo_place].proxy->quota > 0 &&
+        e->bytes[repo_place] > e->c->conf->repos[repo_place].proxy->quota)
+        loop_timer_set(e->c->loop, &e->timer, 0);
+}
+
+void evict_op(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    const char *repo = msg_get_str(question, NAME_IMAGE_MAX);
+    const char *image = msg_get_str(question, NAME_IMAGE_MAX);
+    struct evict *e = c->evict;
+    size_t place = 0;
+    int err = msg_end(question);
+
+    if (err == 0)
+        err = catalog_repo(c, repo, &place);
+    if (err == 0 && c->conf->repos[place].kind != CONF_PROXY)
+        err = ERR_UNSUPPORTED;
+    if (err == 0 && *image && !name_image_ok(image, strlen(image)))
+        err = ERR_INVALID;
+    if (err == 0 && (e->running || !c->db))
+        err = ERR_BUSY;
+    if (err == 0) {
+        e->only_repo = place;
+        e->only_image = *image ? mem_strdup(image) : NULL;
+        pass_begin(e);
+    }
+    msg_put_i32(answer, err);
+}

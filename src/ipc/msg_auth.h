@@ -1,0 +1,62 @@
+/*
+ * msg_auth.h - the contents of the messages to and from AUTH, each written and
+ * read in one place so that both sides agree.
+ */
+#ifndef ENTREPOT_IPC_MSG_AUTH_H
+#define ENTREPOT_IPC_MSG_AUTH_H
+
+#include "base/sign.h"
+#include "ipc/msg.h"
+#include "ipc/token.h"
+
+#define AUTH_USER_MAX     64
+#define AUTH_PASSWORD_MAX 512
+/* What every robot token begins with: for secret scanners, and so that it is
+ * never tried as a password. */
+#define AUTH_ROBOT_PREFIX "ept_"
+
+/* AUTH_STATE, and the reply to AUTH_HELLO behind its i32. */
+struct auth_state {
+    uint64_t epoch; /* changes whenever a user or robot changes or goes; the same after a restart */
+    uint8_t public_key[SIGN_PUBLIC_BYTES];
+};
+
+/* AUTH_LOGIN; AUTH_TOKEN also has `token`'s scopes and catalog (its user "" is the
+ * anonymous). Replies: i32 err, then
+ *   LOGIN: str the user whose rights count (a robot may act for another);
+ *   TOKEN: str token, u64 issued (seconds since 1970), u32 seconds it lives.
+ * err: DENIED wrong; QUOTA too many failures of this address or user, try again
+ * later; BUSY, UNAVAILABLE: no verdict. */
+struct auth_question {
+    const char *user, *password;
+    const char *peer; /* address without port */
+    struct token_scope scopes[TOKEN_SCOPES_MAX];
+    uint32_t scope_count;
+    bool catalog;
+};
+
+/* AUTH_CHECK: does a token of that user and stamp still count? Reply: i32 0 or DENIED. */
+struct auth_check {
+    const char *user;
+    uint64_t stamp;
+};
+
+/* ROBOT_CREATE (reply: i32, str token), ROBOT_REVOKE (name only; i32), and each entry of
+ * ROBOT_LIST (i32, u32 count, entries). */
+struct auth_robot {
+    const char *name;
+    const char *user;   /* whose rights it has; "": those of its own name */
+    uint64_t created_s; /* since 1970 */
+    uint64_t expires_s; /* 0: never; in ROBOT_CREATE seconds from now */
+};
+
+void auth_state_put(struct msg_writer *w, const struct auth_state *s);
+void auth_state_get(struct msg_reader *r, struct auth_state *s_r);
+void auth_question_put(struct msg_writer *w, const struct auth_question *q);
+void auth_question_get(struct msg_reader *r, struct auth_question *q_r);
+void auth_check_put(struct msg_writer *w, const struct auth_check *c);
+void auth_check_get(struct msg_reader *r, struct auth_check *c_r);
+void auth_robot_put(struct msg_writer *w, const struct auth_robot *robot);
+void auth_robot_get(struct msg_reader *r, struct auth_robot *robot_r);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * scope.h - a scope as clients ask for it: TYPE[(CLASS)]:NAME:ACTION,...
+ * (distribution's token scope documentation; protocol notes 2.1).
+ */
+#ifndef ENTREPOT_OCI_SCOPE_H
+#define ENTREPOT_OCI_SCOPE_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define SCOPE_NAME_MAX 512
+
+enum scope_action { SCOPE_PULL = 1, SCOPE_PUSH = 2, SCOPE_DELETE = 4, SCOPE_ALL = 8 };
+
+struct scope {
+    bool registry; /* type `registry`; else `repository` */
+    char name[SCOPE_NAME_MAX + 1];
+    unsigned actions; /* enum scope_action; `*` is all; words we do not know are left out */
+};
+
+/* UNSUPPORTED for another type, which grants nothing; INVALID for what is no scope. */
+must_check int scope_parse(const char *text, size_t len, struct scope *scope_r);
+
+#endif

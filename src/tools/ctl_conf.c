@@ -1,0 +1,28 @@
+/*
+ * ctl_conf.c - the configuration, for commands that work on it without a daemon.
+ */
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "tools/ctl.h"
+
+#include <pwd.h>
+#include <stdio.h>
+
+bool ctl_conf(const struct ctl *ctl, struct conf **conf_r)
+{
+    struct str mistakes = {0};
+    int err = conf_load(ctl->conf_file, conf_r, &mistakes);
+
+    if (err != 0)
+        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
+    str_free(&mistakes);
+    return err == 0;
+}
+
+void ctl_account_group(const struct conf *conf, gid_t *gid_r)
+{
+    const struct passwd *account = *conf->user ? getpwnam(conf->user) : NULL;
+
+    if (account)
+        *gid_r = account->pw_gid;
+}

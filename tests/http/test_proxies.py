@@ -1,0 +1,240 @@
+"""Proxies of a real registry, and groups that hold one: docker-registry is the upstream."""
+import json
+import os
+import threading
+
+import pytest
+import requests
+
+from harness.daemon import wait_for
+from harness.origin import Origin
+from harness.registry import Registry, digest
+
+CONF = """
+hosted local {{ }}
+proxy hub {{
+    remotes = {{"@URL@"}}
+    docker_hub = true
+    tag_ttl = @TTL@
+    missing_ttl = 0
+    connect_timeout = 2s
+    @PROXY@
+}}
+group all {{
+    members = {{local, hub}}
+    push_to = local
+    reserve = {{"team/**"}}
+}}
+connector "127.0.0.1:{port}" {{ }}
+"""
+
+
+@pytest.fixture(scope="module")
+def origin():
+    o = Origin().start()
+    yield o
+    o.close()
+
+
+@pytest.fixture(autouse=True)
+def up(origin):
+    if not origin.process:
+        origin.start()
+
+
+def conf(origin, ttl="10m", proxy=""):
+    return CONF.replace("@URL@", origin.url).replace("@TTL@", ttl).replace("@PROXY@", proxy)
+
+
+@pytest.fixture
+def proxied(origin, start):
+    def make(**kw):
+        return start(text=conf(origin, **kw))
+    return make
+
+
+def at(daemon, repo, image):
+    return Registry(f"{daemon.url}/repository/{repo}", image)
+
+
+def test_pulls_by_tag_and_digest_survive_the_upstream(origin, proxied):
+    body = origin.registry("library/one").push_image("v1", layers=(b"layer one",))
+    daemon = proxied()
+    hub = at(daemon, "hub", "one")  # library/ is added
+    reply = hub.get("manifests/v1")
+    assert (reply.status_code, reply.content) == (200, body), reply.text
+    assert reply.headers["Docker-Content-Digest"] == digest(body)
+    assert hub.head("manifests/v1").headers["Content-Length"] == str(len(body))
+    assert hub.get(f"blobs/{digest(b'layer one')}").content == b"layer one"
+    assert hub.get(f"blobs/{digest(b'{}')}").content == b"{}"
+    assert hub.get("tags/list").json()["tags"] == ["v1"]
+    origin.stop()
+    assert hub.get("manifests/v1").content == body
+    assert hub.get(f"manifests/{digest(body)}").content == body
+    assert hub.get(f"blobs/{digest(b'layer one')}").content == b"layer one"
+    assert hub.get("tags/list").json()["tags"] == ["v1"]
+    daemon.kill_all()
+    daemon.start()
+    assert hub.get("manifests/v1").content == body
+    assert hub.get(f"blobs/{digest(b'layer one')}").content == b"layer one"
+
+
+def test_what_the_upstream_lacks(origin, proxied):
+    daemon = proxied()
+    hub = at(daemon, "hub", "nothing/here")
+    for path in ("manifests/v1", f"manifests/{digest(b'x')}", f"blobs/{digest(b'x')}"):
+        assert hub.get(path).status_code == 404
+        assert hub.head(path).status_code == 404
+    origin.registry("nothing/here").push_image("v1")
+    assert hub.get("manifests/v1").status_code == 200  # missing_ttl = 0
+
+
+def test_a_moved_tag_is_seen_after_its_ttl(origin, proxied):
+    first = origin.registry("moving/tag").push_image("v1", layers=(b"first",))
+    daemon = proxied(ttl="0")
+    hub = at(daemon, "hub", "moving/tag")
+    assert hub.get("manifests/v1").content == first
+    second = origin.registry("moving/tag").push_image("v1", layers=(b"second",))
+    assert hub.get("manifests/v1").content == second
+    origin.stop()
+    stale = hub.get("manifests/v1")
+    assert stale.content == second and stale.headers["Warning"].startswith("299 - ")
+
+
+def test_without_serve_stale_an_error_is_an_error(origin, proxied):
+    origin.registry("not/stale").push_image("v1")
+    daemon = proxied(ttl="0", proxy="serve_stale = false")
+    hub = at(daemon, "hub", "not/stale")
+    assert hub.get("manifests/v1").status_code == 200
+    origin.stop()
+    reply = hub.get("manifests/v1")
+    assert reply.status_code in (502, 503, 504)
+    assert reply.json()["errors"][0]["code"] == "UNAVAILABLE"
+
+
+def test_starts_without_its_upstream(origin, proxied):
+    origin.stop()
+    daemon = proxied()
+    reply = at(daemon, "hub", "any/image").get("manifests/v1")
+    assert reply.status_code in (502, 503, 504)
+    body = at(daemon, "local", "any/image").push_image("v1")
+    assert at(daemon, "local", "any/image").get("manifests/v1").content == body
+
+
+def test_many_clients_one_cold_blob(origin, proxied):
+    data = os.urandom(5 << 20)
+    body = origin.registry("library/big").push_image("v1", layers=(data,))
+    daemon = proxied()
+    hub = at(daemon, "hub", "big")
+    assert hub.get("manifests/v1").content == body
+    results, gate = [], threading.Barrier(16)
+
+    def pull():
+        gate.wait()
+        results.append(requests.get(f"{daemon.url}/repository/hub/v2/big/blobs/{digest(data)}").content == data)
+
+    threads = [threading.Thread(target=pull) for _ in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == [True] * 16
+
+
+def test_ranges_and_heads_of_cold_blobs(origin, proxied):
+    data = os.urandom(3 << 20)
+    origin.registry("library/cold").push_image("v1", layers=(data,))
+    daemon = proxied()
+    hub = at(daemon, "hub", "cold")
+    head = hub.head(f"blobs/{digest(data)}")
+    assert head.status_code == 200 and head.headers["Content-Length"] == str(len(data))
+    part = hub.get(f"blobs/{digest(data)}", headers={"Range": "bytes=1000000-1000099"})
+    assert part.status_code == 206 and part.content == data[1000000:1000100]
+    assert part.headers["Content-Range"] == f"bytes 1000000-1000099/{len(data)}"
+    tail = hub.get(f"blobs/{digest(data)}", headers={"Range": "bytes=-10"})
+    assert tail.status_code == 206 and tail.content == data[-10:]
+    beyond = hub.get(f"blobs/{digest(data)}", headers={"Range": "bytes=99999999-"})
+    assert beyond.status_code == 416
+
+
+def test_existence_does_not_leak_between_images(origin, proxied):
+    body = origin.registry("secret/image").push_image("v1", layers=(b"secret layer",))
+    daemon = proxied()
+    assert at(daemon, "hub", "secret/image").get(f"blobs/{digest(b'secret layer')}").status_code == 200
+    assert at(daemon, "hub", "other/image").get(f"blobs/{digest(b'secret layer')}").status_code == 404
+    assert at(daemon, "hub", "other/image").get(f"manifests/{digest(body)}").status_code == 404
+
+
+def test_proxies_take_no_writes(origin, proxied):
+    hub = at(proxied(), "hub", "any/image")
+    for method, path in (("POST", "blobs/uploads/"), ("PUT", "manifests/v1"), ("DELETE", "manifests/v1"),
+                         ("DELETE", f"blobs/{digest(b'x')}")):
+        reply = hub.request(method, hub.image_path(path), data=b"{}")
+        assert reply.status_code == 405 and reply.json()["errors"][0]["code"] == "UNSUPPORTED"
+
+
+def test_groups_join_both(origin, proxied):
+    body = origin.registry("library/nginx").push_image("latest", layers=(b"nginx layer",))
+    daemon = proxied()
+    group = at(daemon, "all", "nginx")
+    assert group.get("manifests/latest").content == body
+    assert group.get(f"blobs/{digest(b'nginx layer')}").content == b"nginx layer"
+    mine = group.push_image("mine", layers=(b"mine",))
+    assert group.get("manifests/mine").content == mine
+    assert group.get("tags/list").json()["tags"] == ["latest", "mine"]
+    # the same bytes under the same name, without uploading what the proxy has here
+    assert group.head(f"blobs/{digest(b'nginx layer')}").status_code == 200
+    assert group.put_manifest(body, "again").status_code == 201
+    assert at(daemon, "local", "nginx").get(f"blobs/{digest(b'nginx layer')}").content == b"nginx layer"
+
+
+def test_reserved_names_never_leave_the_house(origin, proxied):
+    origin.registry("team/app").push_image("v1")
+    daemon = proxied()
+    assert at(daemon, "hub", "team/app").get("manifests/v1").status_code == 200
+    assert at(daemon, "all", "team/app").get("manifests/v1").status_code == 404
+    assert at(daemon, "all", "team/app").get("tags/list").status_code == 404
+
+
+def test_a_failing_member_fails_the_group(origin, proxied):
+    daemon = proxied()
+    at(daemon, "local", "own/app").push_image("v1")
+    origin.stop()
+    assert at(daemon, "all", "own/app").get("manifests/v1").status_code == 200  # local stands first
+    assert at(daemon, "all", "own/app").get("manifests/v2").status_code in (502, 503, 504)
+
+
+def test_namespaces_choose_the_proxy(origin, proxied):
+    body = origin.registry("library/redis").push_image("7")
+    daemon = proxied(proxy='namespaces = {{"docker.io"}}')
+    reply = requests.get(f"{daemon.url}/v2/library/redis/manifests/7?ns=docker.io")
+    assert reply.content == body and reply.headers["OCI-Namespace"] == "docker.io"
+    assert requests.get(f"{daemon.url}/v2/library/redis/manifests/7?ns=elsewhere.example").status_code == 404
+
+
+def test_a_quota_evicts_the_least_recently_used(origin, proxied):
+    layers = [os.urandom(1 << 20) for _ in range(6)]
+    daemon = proxied(proxy="quota = 4M")
+    for i, layer in enumerate(layers):
+        origin.registry(f"q/{i}").push_image("v1", layers=(layer,))
+        hub = at(daemon, "hub", f"q/{i}")
+        assert hub.get("manifests/v1").status_code == 200
+        assert hub.get(f"blobs/{digest(layer)}").content == layer
+
+    def small():
+        repos = json.loads(daemon.ctl("--json", "repos").stdout)["repositories"]
+        return next(r for r in repos if r["name"] == "hub")["bytes"] < 4 << 20
+    wait_for(small, "the proxy has made room", 30)
+    origin.stop()
+    hub = at(daemon, "hub", "q/5")
+    assert hub.get(f"blobs/{digest(layers[5])}").content == layers[5]
+
+
+def test_the_fetcher_may_die_at_any_time(origin, proxied):
+    origin.registry("library/again").push_image("v1", layers=(b"again",))
+    daemon = proxied()
+    old = daemon.kill_role("fetcher")
+    hub = at(daemon, "hub", "again")
+    assert hub.get("manifests/v1").status_code == 200
+    daemon.respawned("fetcher", old)
+    assert hub.get(f"blobs/{digest(b'again')}").content == b"again"
