@@ -22,7 +22,7 @@ void status_fetches(struct fetch *f, struct serve_return to)
     TAILQ_FOREACH(job, &f->jobs->list, all) {
         struct fetch_running r = {.repo = job->proxy->repo->name,
                                   .digest = job->digest,
-                                  .state = (uint8_t)job->state,
+                                  .state = board_state_name(job->state),
                                   .total = job->total,
                                   .have = job->part.size,
                                   .age_ms = now - job->started_ms,

@@ -75,7 +75,7 @@ void fetch_list_get(struct msg_reader *r, struct fetch_list *f_r);
 struct fetch_running {
     const char *repo, *image; /* the first image that wanted it */
     struct digest digest;
-    uint8_t state;        /* enum board_state */
+    const char *state;    /* "stream" */
     uint64_t total, have; /* total UINT64_MAX: not known yet */
     uint64_t age_ms;
     uint32_t waiting;   /* questions that wait for its beginning */

@@ -5,14 +5,15 @@
 
 #include "oci/name.h"
 
-#define URL_TEXT_MAX 2048
+#define URL_TEXT_MAX   2048
+#define STATE_TEXT_MAX 32
 
 void fetch_running_put(struct msg_writer *w, const struct fetch_running *r)
 {
     msg_put_str(w, r->repo);
     msg_put_str(w, r->image);
     msg_put_digest(w, &r->digest);
-    msg_put_u8(w, r->state);
+    msg_put_str(w, r->state);
     msg_put_u64(w, r->total);
     msg_put_u64(w, r->have);
     msg_put_u64(w, r->age_ms);
@@ -26,7 +27,7 @@ void fetch_running_get(struct msg_reader *r, struct fetch_running *out)
     out->repo = msg_get_str(r, NAME_IMAGE_MAX);
     out->image = msg_get_str(r, NAME_IMAGE_MAX);
     msg_get_digest(r, false, &out->digest);
-    out->state = msg_get_u8(r);
+    out->state = msg_get_str(r, STATE_TEXT_MAX);
     out->total = msg_get_u64(r);
     out->have = msg_get_u64(r);
     out->age_ms = msg_get_u64(r);
