@@ -14,9 +14,9 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/gc.h"
-#include "catalog/keys.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
+#include "meta/keys.h"
 #include "store/layout.h"
 
 #include <errno.h>

@@ -9,8 +9,8 @@
 #define ENTREPOT_CATALOG_SCRUB_H
 
 #include "catalog/catalog.h"
-#include "catalog/keys.h"
 #include "ipc/msg_stats.h"
+#include "meta/keys.h"
 
 struct scrub *scrub_new(struct catalog *c);
 void scrub_free(struct scrub **scrub);

@@ -5,9 +5,9 @@
  * that is reloaded once a week would never finish, or never begin, a pass a month
  * long. A note that is lost or damaged costs reading some blobs twice.
  */
-#include "catalog/db.h"
 #include "catalog/scrub.h"
 #include "ipc/msg.h"
+#include "meta/db.h"
 
 #include <string.h>
 

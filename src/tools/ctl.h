@@ -21,6 +21,8 @@ int ctl_images(const struct ctl *ctl, int argc, char **argv);
 int ctl_tags(const struct ctl *ctl, int argc, char **argv);
 int ctl_gc(const struct ctl *ctl, int argc, char **argv);
 int ctl_scrub(const struct ctl *ctl, int argc, char **argv);
+/* Needs no daemon but its configuration; the exit status says what was found (fsck.h). */
+int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Prints the reason on failure. */

@@ -36,6 +36,7 @@ static int usage(FILE *out, int status)
                  "  tags REPOSITORY:IMAGE    tags of an image\n"
                  "  gc [--status]            collect garbage now; what was collected\n"
                  "  scrub [--status]         read every blob now; what was found\n"
+                 "  fsck [--repair]          check all that is kept, while the daemon is stopped\n"
                  "  config check [FILE]      test a configuration\n"
                  "  -c FILE     find the daemon by its configuration (default " DEFAULT_CONF ")\n"
                  "  -s RUN_DIR  find the daemon by its run directory\n"
@@ -92,6 +93,8 @@ static int run(struct ctl *ctl, const char *file, bool file_given, int argc, cha
             return usage(stderr, EXIT_FAILURE);
         return config_check(ctl, argc == 3 ? argv[2] : file);
     }
+    if (strcmp(argv[0], "fsck") == 0)
+        return ctl_fsck(ctl, file, argc - 1, argv + 1);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;

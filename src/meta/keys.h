@@ -20,8 +20,8 @@
  *
  * Values begin with a version byte and are fields as msg.h encodes them.
  */
-#ifndef ENTREPOT_CATALOG_KEYS_H
-#define ENTREPOT_CATALOG_KEYS_H
+#ifndef ENTREPOT_META_KEYS_H
+#define ENTREPOT_META_KEYS_H
 
 #include "base/digest.h"
 #include "base/err.h"
