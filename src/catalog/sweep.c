@@ -13,9 +13,9 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/gc.h"
-#include "catalog/keys.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
+#include "meta/keys.h"
 
 #include <string.h>
 
@@ -142,8 +142,11 @@ static void sweep_bytes(struct sweep *s, const struct suspect *x)
         key_begin(&damaged, 'D');
         key_str(&damaged, name);
         key_digest(&damaged, &x->digest);
-        if (db_get(c->db, damaged.data, damaged.len, NULL) == 0)
+        if (db_get(c->db, damaged.data, damaged.len, NULL) == 0) {
             db_delete(c->db, damaged.data, damaged.len);
+            if (c->damaged_count[store] > 0)
+                c->damaged_count[store]--; /* counted anew should the turn fail */
+        }
         *turn_store_bytes(c->turn, store) -= (int64_t)record.size;
         s->files[s->file_count++] =
             (struct sweep_file){.store = store, .digest = x->digest, .size = record.size};

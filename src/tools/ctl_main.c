@@ -51,6 +51,7 @@ static int usage(FILE *out, int status)
                  "                           passwords for machines\n"
                  "  check-access USER REPOSITORY:IMAGE\n"
                  "                           what a user may do\n"
+                 "  fsck [--repair]          check all that is kept, while the daemon is stopped\n"
                  "  config check [FILE]      test a configuration\n"
                  "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
                  "  -s RUN_DIR  find the daemon by its run directory\n"
@@ -109,6 +110,8 @@ static int run(struct ctl *ctl, const char *file, bool file_given, int argc, cha
     }
     if (strcmp(argv[0], "cert") == 0)
         return ctl_cert(ctl, argc - 1, argv + 1);
+    if (strcmp(argv[0], "fsck") == 0)
+        return ctl_fsck(ctl, file, argc - 1, argv + 1);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
