@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "fetcher/head.h"
 #include "fetcher/job.h"
+#include "fetcher/lists.h"
 #include "fetcher/misses.h"
 #include "fetcher/tag.h"
 #include "oci/name.h"
@@ -27,6 +28,7 @@
 #include <uthash.h>
 
 #define PEERS_MAX      512
+#define SEARCH_MAX     100
 #define POOL_THREADS   4
 #define CATALOG_QUEUE  8192
 #define SWEEP_EVERY_MS 3600000
@@ -193,6 +195,31 @@ static int on_manifest(struct fetch *f, struct serve_return to, struct msg_reade
     return 0;
 }
 
+static int on_list(struct fetch *f, struct serve_return to, struct msg_reader *m)
+{
+    struct fetch_list q;
+
+    fetch_list_get(m, &q);
+    if (msg_end(m) != 0 || q.kind < FETCH_LIST_TAGS || q.kind > FETCH_LIST_REFERRERS ||
+        (q.kind != FETCH_LIST_CATALOG && !image_ok(q.image)) ||
+        (q.kind == FETCH_LIST_REFERRERS && q.subject.alg == 0))
+        return ERR_PROTOCOL;
+    lists_ask(f, to, &q);
+    return 0;
+}
+
+static int on_search(struct fetch *f, struct serve_return to, struct msg_reader *m)
+{
+    const char *repo = msg_get_str(m, CONF_NAME_MAX);
+    const char *term = msg_get_str(m, NAME_IMAGE_MAX);
+    uint32_t limit = msg_get_u32(m);
+
+    if (msg_end(m) != 0)
+        return ERR_PROTOCOL;
+    lists_search(f, to, repo, term, limit > SEARCH_MAX ? SEARCH_MAX : limit);
+    return 0;
+}
+
 static int fetcher_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
                            void *ctx)
 {
@@ -211,6 +238,10 @@ static int fetcher_message(struct serve *serve, struct serve_return to, struct m
         return on_blob(f, to, m);
     case MSG_FETCH_MANIFEST:
         return on_manifest(f, to, m);
+    case MSG_FETCH_LIST:
+        return on_list(f, to, m);
+    case MSG_FETCH_SEARCH:
+        return on_search(f, to, m);
     default:
         fetch_fail(f, to, ERR_UNSUPPORTED, NULL);
         return 0;

@@ -228,7 +228,7 @@ static void token_done(struct bearer_wait *wait, int err, const char *token, uin
 
 static void remote_token(struct remote_request *r, const struct challenge *c)
 {
-    const char *token = bearer_peek(r->proxy, c, !r->foreign);
+    const char *token = bearer_peek(r->proxy, c, !r->foreign && !r->one_hop_only);
 
     if (token) {
         r->token = mem_strdup(token);
@@ -237,7 +237,7 @@ static void remote_token(struct remote_request *r, const struct challenge *c)
     }
     r->wait.done = token_done;
     r->waiting = true;
-    bearer_get(r->proxy, r->url.data, c, !r->foreign, &r->wait);
+    bearer_get(r->proxy, r->url.data, c, !r->foreign && !r->one_hop_only, &r->wait);
 }
 
 static void remote_unauthorized(struct remote_request *r, const struct upstream_head *head)
@@ -353,7 +353,7 @@ static void remote_send(struct remote_request *r)
     for (size_t i = 0; i < REMOTE_EXTRA_MAX && r->extra[i]; i++)
         ask.headers[n++] = r->extra[i];
     ask.any_address = p->conf->allow_private || p->remote_private || p->conf->http_proxy[0] ||
-                      (!r->foreign && !r->one_hop_only);
+                      !r->foreign;
     if (!r->foreign && !r->one_hop_only)
         ask.was_private = &p->remote_private;
     r->basic = false;

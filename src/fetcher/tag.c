@@ -181,11 +181,18 @@ static void get_done(struct collect *c, int err, const struct upstream_head *hea
 {
     struct tag *t = (struct tag *)((char *)c - offsetof(struct tag, get));
 
+    static const struct fetch_failure lost = {
+        .reason = "the upstream does not have the manifest that its tag names"};
+
+    if (err == ERR_NOT_FOUND && !t->by_digest && t->want.alg) {
+        tag_failed(t, ERR_PROTOCOL, &lost);
+        return;
+    }
     if (err == ERR_NOT_FOUND) {
         tag_missing(t, why);
         return;
     }
-    if (err == ERR_BUSY || err == ERR_UNAVAILABLE || err == ERR_TIMEOUT || err != 0) {
+    if (err != 0) {
         tag_failed(t, err, why);
         return;
     }

@@ -1,50 +1,14 @@
 """Proxy repositories against an upstream that does what it is told: what clients get."""
 import concurrent.futures
-import hashlib
 import os
 
 import pytest
+import requests
 
 from harness.daemon import wait_for
+from harness.proxy import proxy, upstream  # noqa: F401
 from harness.registry import Registry, digest, error
 from harness.upstream import Upstream
-
-CONF = """
-proxy up {{
-    remotes = {{@remotes@}}
-    tag_ttl = @ttl@
-    missing_ttl = 1s
-    connect_timeout = 2s
-    stall_timeout = @stall@
-    @more@
-}}
-connector "127.0.0.1:{port}" {{
-    repository = up
-}}
-"""
-
-
-@pytest.fixture
-def upstream():
-    up = Upstream()
-    yield up
-    up.close()
-
-
-@pytest.fixture
-def proxy(start):
-    """proxy(upstream, ...): a daemon with one proxy, and a client of it."""
-    def make(*ups, ttl="0s", stall="1s", more="", top=""):
-        remotes = ", ".join(f'"{u if isinstance(u, str) else u.url}"' for u in ups)
-        text = CONF
-        for name, value in (("remotes", remotes), ("ttl", ttl), ("stall", stall), ("more", more)):
-            text = text.replace(f"@{name}@", value)
-        daemon = start(text=text, top=top)
-        client = Registry(daemon.url, "team/app")
-        client.daemon = daemon
-        return client
-    return make
-
 
 def random_bytes(n):
     return os.urandom(n)
@@ -67,12 +31,12 @@ def test_manifest_and_blobs_come_through_and_stay(proxy, upstream):
 
 def pull_blob(client, d, **kw):
     """(status, body) or ("cut", bytes that came)."""
-    r = client.get("blobs/" + d, stream=True, **kw)
     body = b""
     try:
+        r = client.get("blobs/" + d, stream=True, **kw)
         for piece in r.iter_content(65536):
             body += piece
-    except Exception:
+    except requests.RequestException:
         return "cut", body
     return r.status_code, body
 
@@ -293,7 +257,7 @@ def test_a_manifest_with_a_wrong_digest_header(proxy, upstream):
     upstream.image("team/app")
     client = proxy(upstream)
     upstream.rule("*", "/manifests/latest", headers={"Docker-Content-Digest": digest(b"other")})
-    assert client.get("manifests/latest").status_code in (404, 502)
+    assert client.get("manifests/latest").status_code == 502
     upstream.forget()
     wait_for(lambda: client.get("manifests/latest").status_code == 200, "the next good answer heals it")
 

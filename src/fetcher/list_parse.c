@@ -1,0 +1,145 @@
+/*
+ * list_parse.c - JSON of upstreams' lists. The fetcher; pure.
+ */
+#include "fetcher/list_parse.h"
+
+#include "base/json.h"
+#include "oci/name.h"
+
+#include <string.h>
+
+#define DESCRIPTION_MAX 1000
+#define NOTES_MAX       64
+#define NOTE_BYTES_MAX  4096
+
+static bool full(const struct list_out *out)
+{
+    return out->count >= FETCH_NAMES_MAX || out->items.buf.len >= LIST_BYTES_MAX;
+}
+
+static const char *text_of(const struct json_value *object, const char *key)
+{
+    const struct json_value *v = NULL;
+
+    return json_member(object, key, &v) == 0 && v && v->type == JSON_STRING ? v->text : "";
+}
+
+/* The array `key` of the document, NULL when it is null or absent. */
+static int array_of(struct mem_arena *arena, const struct str *body, const char *key,
+                    const struct json_value **array_r)
+{
+    struct json_value *top;
+    const char *reason;
+
+    if (body->len == 0 || json_parse(arena, body->data, body->len, &top, &reason) != 0 ||
+        top->type != JSON_OBJECT || json_member(top, key, array_r) != 0)
+        return ERR_PROTOCOL;
+    if (*array_r && (*array_r)->type == JSON_NULL)
+        *array_r = NULL;
+    return *array_r && (*array_r)->type != JSON_ARRAY ? ERR_PROTOCOL : 0;
+}
+
+int list_parse_names(struct list_out *out, const struct str *body, const char *key, bool tags)
+{
+    struct mem_arena *arena = mem_arena_new();
+    const struct json_value *array = NULL;
+    int err = array_of(arena, body, key, &array);
+
+    for (const struct json_value *v = err == 0 && array ? array->first : NULL; v && !full(out);
+         v = v->next) {
+        if (v->type != JSON_STRING ||
+            !(tags ? name_tag_ok(v->text, v->len) : name_image_ok(v->text, v->len)))
+            continue;
+        msg_put_str(&out->items, v->text);
+        out->count++;
+    }
+    mem_arena_free(&arena);
+    return err;
+}
+
+static void annotations(struct mem_arena *arena, const struct json_value *v, struct manifest *m)
+{
+    const struct json_value *all = NULL;
+
+    if (json_member(v, "annotations", &all) != 0 || !all || all->type != JSON_OBJECT)
+        return;
+    m->annotations = mem_arena_alloc(arena, NOTES_MAX * sizeof(*m->annotations));
+    for (const struct json_value *a = all->first; a && m->annotation_count < NOTES_MAX;
+         a = a->next) {
+        if (a->type != JSON_STRING || a->len > NOTE_BYTES_MAX || a->key_len > NOTE_BYTES_MAX)
+            continue;
+        m->annotations[m->annotation_count++] =
+            (struct manifest_annotation){.key = a->key, .value = a->text};
+    }
+}
+
+static void referrer(struct list_out *out, struct mem_arena *arena, const struct json_value *v)
+{
+    struct manifest m = {.media_type = text_of(v, "mediaType"),
+                         .artifact_type = text_of(v, "artifactType")};
+    const struct json_value *size_value = NULL;
+    struct digest digest;
+    int64_t size = 0;
+
+    if (v->type != JSON_OBJECT || digest_parse(text_of(v, "digest"), &digest) != 0 ||
+        !name_media_type_ok(m.media_type, strlen(m.media_type)) ||
+        json_member(v, "size", &size_value) != 0 || json_integer(size_value, &size) != 0)
+        return;
+    if (!name_media_type_ok(m.artifact_type, strlen(m.artifact_type)))
+        m.artifact_type = NULL;
+    annotations(arena, v, &m);
+    msg_put_digest(&out->items, &digest);
+    msg_put_u64(&out->items, (uint64_t)size);
+    push_contents_put(&out->items, &m);
+    out->count++;
+}
+
+int list_parse_referrers(struct list_out *out, const struct str *body)
+{
+    struct mem_arena *arena = mem_arena_new();
+    const struct json_value *array = NULL;
+    int err = array_of(arena, body, "manifests", &array);
+
+    for (const struct json_value *v = err == 0 && array ? array->first : NULL; v && !full(out);
+         v = v->next)
+        referrer(out, arena, v);
+    mem_arena_free(&arena);
+    return err;
+}
+
+int list_parse_search(struct list_out *out, const struct str *body, uint32_t limit)
+{
+    struct mem_arena *arena = mem_arena_new();
+    const struct json_value *array = NULL;
+    int err = array_of(arena, body, "results", &array);
+
+    for (const struct json_value *v = err == 0 && array ? array->first : NULL;
+         v && !full(out) && out->count < limit; v = v->next) {
+        const struct json_value *official = NULL, *stars_value = NULL;
+        const char *name = text_of(v, "name");
+        char *description;
+        int64_t stars = 0;
+
+        if (v->type != JSON_OBJECT || !name_image_ok(name, strlen(name)) ||
+            json_member(v, "is_official", &official) != 0 ||
+            json_member(v, "star_count", &stars_value) != 0)
+            continue;
+        if (json_integer(stars_value, &stars) != 0)
+            stars = 0;
+        description = mem_arena_strdup(arena, text_of(v, "description"));
+        if (strlen(description) > DESCRIPTION_MAX) {
+            size_t end = DESCRIPTION_MAX;
+
+            while (end > 0 && ((unsigned char)description[end] & 0xc0) == 0x80)
+                end--; /* not in the middle of a character */
+            description[end] = 0;
+        }
+        msg_put_str(&out->items, name);
+        msg_put_str(&out->items, description);
+        msg_put_u64(&out->items, (uint64_t)stars);
+        msg_put_u8(&out->items, official && official->type == JSON_BOOL && official->boolean);
+        out->count++;
+    }
+    mem_arena_free(&arena);
+    return err;
+}

@@ -1,0 +1,41 @@
+"""Fixtures: an upstream, and daemons with one proxy of it."""
+import pytest
+
+from harness.registry import Registry
+from harness.upstream import Upstream
+
+CONF = """
+proxy up {{
+    remotes = {{@remotes@}}
+    tag_ttl = @ttl@
+    missing_ttl = 1s
+    connect_timeout = 2s
+    stall_timeout = @stall@
+    @more@
+}}
+connector "127.0.0.1:{port}" {{
+    repository = up
+}}
+"""
+
+
+@pytest.fixture
+def upstream():
+    up = Upstream()
+    yield up
+    up.close()
+
+
+@pytest.fixture
+def proxy(start):
+    """proxy(upstream, ...): a daemon with one proxy, and a client of it."""
+    def make(*ups, ttl="0s", stall="1s", more="", top=""):
+        remotes = ", ".join(f'"{u if isinstance(u, str) else u.url}"' for u in ups)
+        text = CONF
+        for name, value in (("remotes", remotes), ("ttl", ttl), ("stall", stall), ("more", more)):
+            text = text.replace(f"@{name}@", value)
+        daemon = start(text=text, top=top)
+        client = Registry(daemon.url, "team/app")
+        client.daemon = daemon
+        return client
+    return make
