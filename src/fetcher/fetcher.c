@@ -15,7 +15,9 @@
 #include "fetcher/job.h"
 #include "fetcher/lists.h"
 #include "fetcher/misses.h"
+#include "fetcher/status.h"
 #include "fetcher/tag.h"
+#include "fetcher/warm.h"
 #include "oci/name.h"
 
 #include <errno.h>
@@ -220,6 +222,34 @@ static int on_search(struct fetch *f, struct serve_return to, struct msg_reader 
     return 0;
 }
 
+static int on_warm(struct fetch *f, struct serve_return to, struct msg_reader *m)
+{
+    struct fetch_warm q;
+    struct digest digest;
+
+    fetch_warm_get(m, &q);
+    if (msg_end(m) != 0 || !image_ok(q.image) ||
+        (!name_tag_ok(q.ref, strlen(q.ref)) && digest_parse(q.ref, &digest) != 0))
+        return ERR_PROTOCOL;
+    warm_ask(f, to, &q);
+    return 0;
+}
+
+static int on_status(struct fetch *f, struct serve_return to, struct msg_reader *m)
+{
+    uint64_t id = m->type == MSG_WARM_STATUS ? msg_get_u64(m) : 0;
+
+    if (msg_end(m) != 0)
+        return ERR_PROTOCOL;
+    if (m->type == MSG_WARM_STATUS)
+        warm_status(f, to, id);
+    else if (m->type == MSG_FETCH_STATUS)
+        status_fetches(f, to);
+    else
+        status_proxies(f, to);
+    return 0;
+}
+
 static int fetcher_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
                            void *ctx)
 {
@@ -242,9 +272,14 @@ static int fetcher_message(struct serve *serve, struct serve_return to, struct m
         return on_list(f, to, m);
     case MSG_FETCH_SEARCH:
         return on_search(f, to, m);
+    case MSG_WARM:
+        return on_warm(f, to, m);
+    case MSG_FETCH_STATUS:
+    case MSG_PROXY_STATUS:
+    case MSG_WARM_STATUS:
+        return on_status(f, to, m);
     default:
-        fetch_fail(f, to, ERR_UNSUPPORTED, NULL);
-        return 0;
+        return ERR_PROTOCOL;
     }
 }
 

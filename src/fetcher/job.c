@@ -175,6 +175,30 @@ static void linger_fire(struct loop_timer *timer)
     job_free((struct job *)((char *)timer - offsetof(struct job, linger)));
 }
 
+static void want_fire(struct loop_timer *timer)
+{
+    struct job_want *want = (struct job_want *)((char *)timer - offsetof(struct job_want, later));
+
+    want->done(want, want->failed.err, want->failed.reason);
+}
+
+static void want_tell(struct fetch *f, struct job_want *want, int err, const char *reason)
+{
+    failed_set(&want->failed, err, 0, reason);
+    want->later.fire = want_fire;
+    loop_timer_set(f->loop, &want->later, 0);
+}
+
+static void wants_tell(struct job *job, int err, const char *reason)
+{
+    struct job_want *want;
+
+    while ((want = TAILQ_FIRST(&job->wants)) != NULL) {
+        TAILQ_REMOVE(&job->wants, want, entry);
+        want_tell(job->f, want, err, reason);
+    }
+}
+
 void job_finish(struct job *job, enum board_state state, bool unlink)
 {
     MUST(!job->over);
@@ -186,6 +210,7 @@ void job_finish(struct job *job, enum board_state state, bool unlink)
     if (job->part.fd >= 0)
         part_close(&job->part, unlink);
     str_free(&job->fill);
+    wants_tell(job, state == BOARD_DONE ? 0 : ERR_UNAVAILABLE, "");
     if (state == BOARD_DONE)
         job->f->jobs->done++;
     else
@@ -216,6 +241,7 @@ void job_fail(struct job *job, int err, uint32_t retry_after_s, const char *reas
         waiter_free(waiter);
     }
     str_free(&key);
+    wants_tell(job, err, reason);
     job_finish(job, BOARD_FAILED, unlink);
 }
 
@@ -227,6 +253,7 @@ static void job_there(struct job *job, uint64_t size)
     struct fetch *f = job->f;
 
     job_untable(job);
+    wants_tell(job, 0, "");
     while ((waiter = job_waiter_take(job)) != NULL) {
         struct push_target t = {
             .repo = job->proxy->repo->name, .image = waiter->image, .digest = job->digest};
@@ -298,6 +325,7 @@ static struct job *job_new(struct proxy *p, const struct digest *digest, const c
     TAILQ_INIT(&job->waiters);
     TAILQ_INIT(&job->images);
     TAILQ_INIT(&job->peers);
+    TAILQ_INIT(&job->wants);
     if (board_take(f->board, &job->slot, &job->epoch) != 0) {
         free(job);
         return NULL;
@@ -387,4 +415,19 @@ void job_ask_range(struct fetch *f, struct serve_return to, const struct push_ta
     job->total = last - first + 1;
     job_wait(job, to, t->image);
     job_get(job);
+}
+
+void job_want(struct fetch *f, const struct push_target *t, struct job_want *want)
+{
+    static const struct serve_return nobody = {0};
+    char key[sizeof(((struct job *)0)->key)], text[DIGEST_TEXT_MAX];
+    struct job *job;
+
+    job_ask(f, nobody, t, false);
+    snprintf(key, sizeof(key), "%s %s", t->repo, digest_text(&t->digest, text));
+    HASH_FIND_STR(f->jobs->table, key, job);
+    if (job && job_has_image(job, t->image))
+        TAILQ_INSERT_TAIL(&job->wants, want, entry);
+    else
+        want_tell(f, want, ERR_UNAVAILABLE, "a blob could not be fetched; the log tells why");
 }

@@ -46,6 +46,7 @@ struct job {
     TAILQ_HEAD(, job_waiter) waiters; /* not answered yet */
     TAILQ_HEAD(, job_image) images;
     TAILQ_HEAD(, job_peer) peers; /* to be rung */
+    TAILQ_HEAD(, job_want) wants;
     struct ask ask;
     struct job_image *asked; /* whose link the catalog was asked for */
     unsigned commit_tries;
@@ -76,10 +77,23 @@ struct jobs {
 
 struct jobs *jobs_new(void);
 
+/* Who inside the fetcher wants a blob to be here. */
+struct job_want {
+    /* Once, from the loop. */
+    void (*done)(struct job_want *want, int err, const char *reason);
+    struct fetch *f; /* job.c's own */
+    struct loop_timer later;
+    struct failed failed;
+    TAILQ_ENTRY(job_want) entry;
+};
+
 /* FETCH_BLOB, FETCH_RANGE. `proven`: the upstream has just said that the image has it. */
 void job_ask(struct fetch *f, struct serve_return to, const struct push_target *t, bool proven);
 void job_ask_range(struct fetch *f, struct serve_return to, const struct push_target *t,
                    uint64_t first, uint64_t last);
+
+/* The image is known to have it: a manifest of it that is here names it. */
+void job_want(struct fetch *f, const struct push_target *t, struct job_want *want);
 
 /* Between the three files. */
 void job_publish(struct job *job, enum board_state state);

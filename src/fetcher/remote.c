@@ -352,8 +352,8 @@ static void remote_send(struct remote_request *r)
 
     for (size_t i = 0; i < REMOTE_EXTRA_MAX && r->extra[i]; i++)
         ask.headers[n++] = r->extra[i];
-    ask.any_address = p->conf->allow_private || p->remote_private || p->conf->http_proxy[0] ||
-                      !r->foreign;
+    ask.any_address =
+        p->conf->allow_private || p->remote_private || p->conf->http_proxy[0] || !r->foreign;
     if (!r->foreign && !r->one_hop_only)
         ask.was_private = &p->remote_private;
     r->basic = false;

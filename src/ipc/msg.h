@@ -53,6 +53,8 @@
     X(FETCH_SEARCH, 60000)                                                                         \
     X(FETCH_STATUS, 5000) /* running jobs */                                                       \
     X(PROXY_STATUS, 5000) /* budgets, tokens, health of the proxies */                             \
+    X(WARM, 5000)         /* ctl: fetch an image ahead of need */                                  \
+    X(WARM_STATUS, 5000)                                                                           \
     /* fetcher -> catalog */                                                                       \
     X(PROXY_LINK, 20000)                                                                           \
     X(TAG_TOUCH, 20000)                                                                            \

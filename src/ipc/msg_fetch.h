@@ -71,6 +71,66 @@ void fetch_manifest_get(struct msg_reader *r, struct fetch_manifest *f_r);
 void fetch_list_put(struct msg_writer *w, const struct fetch_list *f);
 void fetch_list_get(struct msg_reader *r, struct fetch_list *f_r);
 
+/* FETCH_STATUS: nothing. Reply: 0, u32 count, struct fetch_running each. */
+struct fetch_running {
+    const char *repo, *image; /* the first image that wanted it */
+    struct digest digest;
+    const char *state;    /* "stream" */
+    uint64_t total, have; /* total UINT64_MAX: not known yet */
+    uint64_t age_ms;
+    uint32_t waiting;   /* questions that wait for its beginning */
+    uint32_t followers; /* processes that read it */
+    uint32_t resumes;
+};
+
+/* PROXY_STATUS: nothing. Reply: 0, u32 count, then for each a struct fetch_proxy_status and its
+ * remotes. Counters run since the fetcher's start. */
+struct fetch_proxy_status {
+    const char *repo;
+    uint64_t rate_limit, rate_left; /* pulls; UINT64_MAX: the upstream does not meter */
+    uint32_t busy_s;                /* a 429 lasts that long still */
+    uint32_t tokens;                /* cached */
+    uint64_t requests, errors, bytes, resumes;
+    uint32_t remotes;
+};
+
+struct fetch_remote_status {
+    const char *url;
+    uint32_t failures; /* connects in a row that failed */
+    uint32_t down_s;   /* left alone that long still; 0: up */
+};
+
+#define FETCH_PLATFORM_MAX 128
+
+/* WARM: struct fetch_warm. Reply: 0 and u64 id; or struct fetch_failure. */
+struct fetch_warm {
+    const char *repo, *image, *ref;
+    const char *platform; /* "os/arch[/variant]"; "": all of an index */
+};
+
+enum fetch_warm_state { FETCH_WARM_RUNNING = 0, FETCH_WARM_DONE = 1, FETCH_WARM_FAILED = 2 };
+
+/* WARM_STATUS: u64 id. Reply: 0 and struct fetch_warm_status; NOT_FOUND and struct fetch_failure
+ * when there is none, or it ended long ago. */
+struct fetch_warm_status {
+    uint8_t state;   /* enum fetch_warm_state */
+    uint32_t failed; /* things that could not be fetched */
+    uint64_t manifests, blobs, blobs_done, bytes, bytes_done;
+    const char *reason; /* of the first failure */
+};
+
+/* msg_warm.c */
+void fetch_running_put(struct msg_writer *w, const struct fetch_running *r);
+void fetch_running_get(struct msg_reader *r, struct fetch_running *out);
+void fetch_proxy_status_put(struct msg_writer *w, const struct fetch_proxy_status *s);
+void fetch_proxy_status_get(struct msg_reader *r, struct fetch_proxy_status *s_r);
+void fetch_remote_status_put(struct msg_writer *w, const struct fetch_remote_status *s);
+void fetch_remote_status_get(struct msg_reader *r, struct fetch_remote_status *s_r);
+void fetch_warm_put(struct msg_writer *w, const struct fetch_warm *q);
+void fetch_warm_get(struct msg_reader *r, struct fetch_warm *q_r);
+void fetch_warm_status_put(struct msg_writer *w, const struct fetch_warm_status *s);
+void fetch_warm_status_get(struct msg_reader *r, struct fetch_warm_status *s_r);
+
 /* From the fetcher to the catalog:
  * PROXY_LINK: a push_target, u8 proven. Links the blob to the image when its bytes lie in the
  *   store and the image may have it: a manifest of the image names it, or `proven`: the upstream

@@ -30,6 +30,10 @@ static const struct command {
     {"tags", false, ctl_tags},
     {"gc", false, ctl_gc},
     {"scrub", false, ctl_scrub},
+    {"fetches", false, ctl_fetches},
+    {"proxy", false, ctl_proxy},
+    {"warm", false, ctl_warm},
+    {"evict", false, ctl_evict},
     {"user", true, ctl_user},
     {"token", false, ctl_token},
     {"check-access", true, ctl_check_access},
@@ -37,26 +41,32 @@ static const struct command {
 
 static int usage(FILE *out, int status)
 {
-    fprintf(out, "usage: entrepotctl [--json] [-c FILE | -s RUN_DIR] COMMAND\n"
-                 "  status                   processes, connections, generations\n"
-                 "  repos                    repositories and blob stores\n"
-                 "  images [REPOSITORY]      images of one repository or of all\n"
-                 "  tags REPOSITORY:IMAGE    tags of an image\n"
-                 "  gc [--status]            collect garbage now; what was collected\n"
-                 "  scrub [--status]         read every blob now; what was found\n"
-                 "  cert NAME...             a certificate for HTTPS, and its CA\n"
-                 "  user add|passwd|del NAME, user list\n"
-                 "                           users and their passwords\n"
-                 "  token create|revoke NAME, token list\n"
-                 "                           passwords for machines\n"
-                 "  check-access USER REPOSITORY:IMAGE\n"
-                 "                           what a user may do\n"
-                 "  fsck [--repair]          check all that is kept, while the daemon is stopped\n"
-                 "  config check [FILE]      test a configuration\n"
-                 "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
-                 "  -s RUN_DIR  find the daemon by its run directory\n"
-                 "  --json      print JSON\n"
-                 "  -V          print the version\n");
+    fprintf(out,
+            "usage: entrepotctl [--json] [-c FILE | -s RUN_DIR] COMMAND\n"
+            "  status                   processes, connections, generations\n"
+            "  repos                    repositories and blob stores\n"
+            "  images [REPOSITORY]      images of one repository or of all\n"
+            "  tags REPOSITORY:IMAGE    tags of an image\n"
+            "  gc [--status]            collect garbage now; what was collected\n"
+            "  scrub [--status]         read every blob now; what was found\n"
+            "  fetches                  downloads that run\n"
+            "  proxy status             remotes, budgets and counters of proxies\n"
+            "  warm [--platform OS/ARCH | --all-platforms] FILE|REPOSITORY:IMAGE[:TAG|@DIGEST]...\n"
+            "                           fetch images ahead of need\n"
+            "  evict REPOSITORY[:IMAGE] drop what a proxy keeps\n"
+            "  cert NAME...             a certificate for HTTPS, and its CA\n"
+            "  user add|passwd|del NAME, user list\n"
+            "                           users and their passwords\n"
+            "  token create|revoke NAME, token list\n"
+            "                           passwords for machines\n"
+            "  check-access USER REPOSITORY:IMAGE\n"
+            "                           what a user may do\n"
+            "  fsck [--repair]          check all that is kept, while the daemon is stopped\n"
+            "  config check [FILE]      test a configuration\n"
+            "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
+            "  -s RUN_DIR  find the daemon by its run directory\n"
+            "  --json      print JSON\n"
+            "  -V          print the version\n");
     return status;
 }
 

@@ -134,6 +134,10 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def process_request(self, request, client_address):
+        self.upstream.connections.append(request)
+        super().process_request(request, client_address)
+
     def handle_error(self, request, client_address):
         pass
 
@@ -152,6 +156,7 @@ class Upstream:
         self.lock = threading.Lock()
         self.tls = tls
         self.server = None
+        self.connections = []
         self.listen(0)
 
     def listen(self, port):
@@ -174,6 +179,11 @@ class Upstream:
         if self.server:
             self.server.shutdown()
             self.server.server_close()
+            for connection in self.connections:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # closed already
         self.server = None
 
     def rule(self, method, path, times=None, **kw):
