@@ -6,7 +6,7 @@
  * client that a blob is here (shm/recent.h: hide first, then look once more),
  * another has just put the same content in its place and will ask for a link
  * (files go to the trash, from where that question brings them back). Both are
- * modelled in tests/model/sweep.pml.
+ * modelled in tests/fault/test_gc_model.py.
  */
 #include "base/fail.h"
 #include "base/log.h"
