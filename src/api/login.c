@@ -202,7 +202,7 @@ struct link *login_link(struct logins *logins)
 
 char *login_peer(const struct api_call *call, char *out)
 {
-    const struct net_addr *peer = &call->r->peer;
+    const struct net_addr *peer = &call->r->client; /* behind trusted proxies, too */
     char *end;
 
     net_addr_text((const struct sockaddr *)&peer->ss, peer->len, out);
@@ -403,6 +403,19 @@ static void login_start(struct api_call *call, const struct credentials *credent
     }
 }
 
+/* Who has shown a certificate of the connector's CAs has logged in by it; a password or a
+ * token that comes as well counts instead. The verdict is this request's alone. */
+static const struct api_user *by_certificate(struct api_call *call)
+{
+    struct verdict *v;
+
+    if (!conf_user_ok(call->r->client_name))
+        return &anonymous;
+    v = verdict_new(call->r->client_name);
+    v->holders = 1;
+    return &v->user;
+}
+
 void login_begin(struct api_call *call, void (*next)(struct api_call *call))
 {
     const char *header = http_header_get(call->r, "Authorization");
@@ -410,7 +423,7 @@ void login_begin(struct api_call *call, void (*next)(struct api_call *call))
     uint8_t mac[SIGN_MAC_BYTES];
 
     if (!header) {
-        call->user = &anonymous;
+        call->user = *call->r->client_name ? by_certificate(call) : &anonymous;
         next(call);
         return;
     }

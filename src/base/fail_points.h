@@ -40,7 +40,8 @@
     X(catalog_gc_written)   /* records are gone, files are there */                                \
     X(catalog_gc_aside)     /* a file is in the trash */                                           \
     X(catalog_gc_emptied)   /* the trash was looked through */                                     \
-    X(catalog_quarantine)   /* a damaged file has been put aside */
+    X(catalog_damage_noted) /* a damaged blob is hidden, its file is in its place */               \
+    X(catalog_quarantine)   /* its file has been put aside */
 
 enum fail_point_id {
 #define X(name) FAIL_POINT_##name,

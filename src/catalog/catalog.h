@@ -7,9 +7,9 @@
 
 #include "base/loop.h"
 #include "base/pool.h"
-#include "catalog/db.h"
 #include "ipc/role.h"
 #include "ipc/serve.h"
+#include "meta/db.h"
 #include "shm/index_write.h"
 #include "shm/recent.h"
 #include "store/store_fs.h"

@@ -6,9 +6,9 @@
  * so that back-references stay true and healing needs no search.
  */
 #include "base/log.h"
-#include "catalog/keys.h"
 #include "catalog/scrub.h"
 #include "catalog/turn.h"
+#include "meta/keys.h"
 
 #include <string.h>
 

@@ -11,9 +11,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/gc.h"
-#include "catalog/keys.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
+#include "meta/keys.h"
 #include "oci/name.h"
 
 #include <stdlib.h>

@@ -11,8 +11,8 @@
 #define ENTREPOT_CATALOG_GC_H
 
 #include "catalog/catalog.h"
-#include "catalog/keys.h"
 #include "ipc/msg_stats.h"
+#include "meta/keys.h"
 
 struct gc *gc_new(struct catalog *c);
 /* Only when no turn runs. */

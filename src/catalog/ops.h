@@ -4,9 +4,9 @@
 #ifndef ENTREPOT_CATALOG_OPS_H
 #define ENTREPOT_CATALOG_OPS_H
 
-#include "catalog/keys.h"
 #include "catalog/turn.h"
 #include "ipc/msg_push.h"
+#include "meta/keys.h"
 
 /* Changes, run by turn.c */
 void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);

@@ -7,7 +7,7 @@
 #include "catalog/ops.h"
 
 #include "base/mem.h"
-#include "catalog/keys.h"
+#include "meta/keys.h"
 #include "oci/name.h"
 
 #include <stdlib.h>

@@ -8,8 +8,8 @@
 
 #include "base/log.h"
 #include "catalog/evict.h"
-#include "catalog/keys.h"
 #include "catalog/scrub.h"
+#include "meta/keys.h"
 #include "oci/name.h"
 
 #include <string.h>

@@ -7,8 +7,8 @@
  */
 #include "catalog/ops.h"
 
-#include "catalog/keys.h"
 #include "catalog/scrub.h"
+#include "meta/keys.h"
 #include "oci/name.h"
 
 #include <string.h>

@@ -13,9 +13,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "catalog/keys.h"
 #include "catalog/scrub.h"
 #include "ipc/msg_push.h"
+#include "meta/keys.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  * and hashing in a thread, a bounded number of bytes every quarter of a second.
  * Reads go around the page cache where the file system can, so that they see the
  * disk and take no room from what is pulled. Owns the open file of the running
- * blob; a crash begins the pass where it was last noted (key S).
+ * blob; after a crash the pass goes on where it was last noted (scrub_note.c).
  */
 #include "catalog/scrub.h"
 
@@ -14,9 +14,9 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/gc.h"
-#include "catalog/keys.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
+#include "meta/keys.h"
 #include "store/layout.h"
 
 #include <errno.h>
@@ -30,6 +30,7 @@
 #define READ_BYTES (1u << 20)
 #define READ_ALIGN 4096
 #define ASKED_MAX  64
+#define NOTE_MS    60000
 
 struct target {
     size_t store;
@@ -39,12 +40,13 @@ struct target {
 
 struct scrub {
     struct catalog *c;
-    struct loop_timer timer;
+    struct loop_timer timer, note_timer;
     struct pool_job job;
-    struct turn_task task;
-    struct stats_scrub stats;
-    bool busy; /* a thread or a task is at work */
-    struct key cursor;
+    struct turn_task task, note_task;
+    struct stats_scrub stats, pass; /* pass: as they were at its start */
+    bool busy;                      /* a thread or a task is at work */
+    bool noting;
+    struct key cursor; /* the last blob of the running pass that was chosen; len 0: none */
     struct target now;
     bool have; /* `now` is being read */
     int fd;
@@ -52,7 +54,7 @@ struct scrub {
     struct digest_ctx *hash;
     char *buffer;
     enum { SCRUB_MORE, SCRUB_GOOD, SCRUB_DAMAGED, SCRUB_MISSING, SCRUB_UNREADABLE } result;
-    struct target asked[ASKED_MAX]; /* workers had trouble with these: they come first */
+    struct target asked[ASKED_MAX]; /* these come first: workers had trouble with them */
     size_t asked_count;
 };
 
@@ -63,11 +65,17 @@ static int open_blob(struct scrub *s)
     const struct store *store = &s->c->stores[s->now.store];
     char path[LAYOUT_PATH_MAX];
 
+    struct stat st;
+
     layout_blob(&s->now.digest, path);
     s->fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
     if (s->fd < 0 && errno == EINVAL)
         s->fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    return s->fd < 0 ? err_from_errno(errno) : 0;
+    if (s->fd < 0)
+        return err_from_errno(errno);
+    /* Even an empty one costs a look at the disk. */
+    s->budget -= s->budget < READ_ALIGN ? s->budget : READ_ALIGN;
+    return fstat(s->fd, &st) == 0 && (uint64_t)st.st_size == s->now.size ? 0 : ERR_DAMAGED;
 }
 
 static void read_on(struct scrub *s)
@@ -88,8 +96,7 @@ static void read_on(struct scrub *s)
     if (s->at < s->now.size)
         return;
     digest_ctx_peek(s->hash, &found);
-    s->result =
-        s->at == s->now.size && digest_equal(&found, &s->now.digest) ? SCRUB_GOOD : SCRUB_DAMAGED;
+    s->result = digest_equal(&found, &s->now.digest) ? SCRUB_GOOD : SCRUB_DAMAGED;
 }
 
 static void scrub_work(struct pool_job *job)
@@ -101,11 +108,24 @@ static void scrub_work(struct pool_job *job)
         int err = open_blob(s);
 
         if (err != 0) {
-            s->result = err == ERR_NOT_FOUND ? SCRUB_MISSING : SCRUB_UNREADABLE;
+            s->result = err == ERR_NOT_FOUND ? SCRUB_MISSING
+                        : err == ERR_DAMAGED ? SCRUB_DAMAGED
+                                             : SCRUB_UNREADABLE;
             return;
         }
     }
     read_on(s);
+}
+
+/* Remembers to look at a blob soon. Too many at once: the pass finds them. */
+static void scrub_ask(struct scrub *s, const struct target *target)
+{
+    for (size_t i = 0; i < s->asked_count; i++)
+        if (s->asked[i].store == target->store &&
+            digest_equal(&s->asked[i].digest, &target->digest))
+            return;
+    if (s->asked_count < ASKED_MAX)
+        s->asked[s->asked_count++] = *target;
 }
 
 static void target_end(struct scrub *s)
@@ -143,25 +163,38 @@ static void damage_run(struct turn_task *task)
         s->result = SCRUB_GOOD; /* gone or healed meanwhile */
 }
 
+static void damage_tell(const struct scrub *s, int err)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    if (err != 0)
+        log_warn("cannot move a damaged blob to the quarantine", "err=%s",
+                 log_quote(err_text(err)));
+    log_error(s->result == SCRUB_MISSING
+                  ? "a blob's file is missing: it is not served; push it again to heal"
+                  : "a blob's bytes have changed: it is in the quarantine and not served; push "
+                    "it again to heal",
+              "store=%s digest=%s", s->c->conf->stores[s->now.store].name,
+              digest_text(&s->now.digest, text));
+}
+
 static void damage_done(struct turn_task *task, int err)
 {
     struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, task));
-    char text[DIGEST_TEXT_MAX];
 
-    if (err == 0 && s->result != SCRUB_GOOD) {
-        if (s->result == SCRUB_DAMAGED &&
-            store_blob_quarantine(&s->c->stores[s->now.store], &s->now.digest) != 0)
-            log_warn("cannot move a damaged blob to the quarantine", NULL);
-        FAIL_POINT(catalog_quarantine);
+    if (err != 0) {
+        scrub_ask(s, &s->now); /* once more, when the database works again */
+    } else if (s->result != SCRUB_GOOD &&
+               damage_known(s->c, s->c->conf->stores[s->now.store].name, &s->now.digest)) {
+        /* else a push in the same turn has healed it already */
+        FAIL_POINT(catalog_damage_noted);
         s->c->damaged_count[s->now.store]++;
         s->stats.damaged += s->result == SCRUB_DAMAGED;
         s->stats.missing += s->result == SCRUB_MISSING;
-        log_error(s->result == SCRUB_MISSING
-                      ? "a blob's file is missing: it is not served; push it again to heal"
-                      : "a blob's bytes have changed: it is in the quarantine and not served; push "
-                        "it again to heal",
-                  "store=%s digest=%s", s->c->conf->stores[s->now.store].name,
-                  digest_text(&s->now.digest, text));
+        if (s->result == SCRUB_DAMAGED)
+            err = store_blob_quarantine(&s->c->stores[s->now.store], &s->now.digest, s->fd);
+        FAIL_POINT(catalog_quarantine);
+        damage_tell(s, err == ERR_CONFLICT ? 0 : err);
     }
     target_end(s);
     s->busy = false;
@@ -231,15 +264,63 @@ static bool target_next(struct scrub *s)
     return db_walk_free(&walk) == 0 && found;
 }
 
+/* Where the pass stands is written down: at its ends and every minute. */
+static void pass_note(struct scrub *s)
+{
+    if (s->noting)
+        return;
+    s->noting = true;
+    turn_add_task(s->c->turn, &s->note_task);
+}
+
+static void note_run(struct turn_task *task)
+{
+    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, note_task));
+    struct scrub_note note = {.running = s->stats.running,
+                              .started_s = s->stats.started_s,
+                              .finished_s = s->stats.finished_s,
+                              .cursor = s->cursor};
+
+    scrub_note_put(s->c->db, &note);
+}
+
+static void note_done(struct turn_task *task, int err)
+{
+    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, note_task));
+
+    (void)err; /* a lost note costs reading some blobs twice */
+    s->noting = false;
+}
+
+static void note_due(struct loop_timer *timer)
+{
+    struct scrub *s = (struct scrub *)((char *)timer - offsetof(struct scrub, note_timer));
+
+    loop_timer_set(s->c->loop, timer, NOTE_MS);
+    if (s->stats.running)
+        pass_note(s);
+}
+
+static void pass_begin(struct scrub *s)
+{
+    s->stats.running = true;
+    s->stats.started_s = op_now();
+    s->cursor.len = 0;
+    s->pass = s->stats;
+    pass_note(s);
+}
+
 static void pass_end(struct scrub *s)
 {
     s->stats.running = false;
     s->stats.finished_s = op_now();
     s->stats.passes++;
     s->cursor.len = 0;
-    log_notice("all blobs were read", "blobs=%llu damaged=%llu missing=%llu",
-               (unsigned long long)s->stats.blobs, (unsigned long long)s->stats.damaged,
-               (unsigned long long)s->stats.missing);
+    log_notice("all blobs were read", "good=%llu damaged=%llu missing=%llu",
+               (unsigned long long)(s->stats.blobs - s->pass.blobs),
+               (unsigned long long)(s->stats.damaged - s->pass.damaged),
+               (unsigned long long)(s->stats.missing - s->pass.missing));
+    pass_note(s);
 }
 
 static bool target_choose(struct scrub *s)
@@ -262,7 +343,7 @@ static bool target_choose(struct scrub *s)
 
 static void scrub_step(struct scrub *s)
 {
-    if (s->busy || !s->c->db)
+    if (s->busy || !s->c->db || s->c->stopping)
         return;
     if (s->budget == 0 || !target_choose(s))
         return; /* the timer goes on */
@@ -277,10 +358,8 @@ static void scrub_tick(struct loop_timer *timer)
 
     loop_timer_set(s->c->loop, timer, TICK_MS);
     if (!s->stats.running && conf->scrub_interval_ms > 0 &&
-        (op_now() - s->stats.started_s) * 1000 >= conf->scrub_interval_ms) {
-        s->stats.running = true;
-        s->stats.started_s = op_now();
-    }
+        op_now() >= s->stats.started_s + conf->scrub_interval_ms / 1000)
+        pass_begin(s);
     if (s->busy)
         return; /* what a slow disk did not manage is not made up for */
     s->budget = conf->scrub_rate * TICK_MS / 1000 + 1;
@@ -294,10 +373,11 @@ struct scrub *scrub_new(struct catalog *c)
     s->c = c;
     s->fd = -1;
     s->timer.fire = scrub_tick;
+    s->note_timer.fire = note_due;
     s->task = (struct turn_task){damage_run, damage_done};
+    s->note_task = (struct turn_task){note_run, note_done};
     s->job = (struct pool_job){.work = scrub_work, .done = scrub_worked};
     MUST(posix_memalign((void **)&s->buffer, READ_ALIGN, READ_BYTES) == 0);
-    s->stats.started_s = op_now(); /* the first pass is due after the first interval */
     return s;
 }
 
@@ -307,6 +387,7 @@ void scrub_free(struct scrub **scrub_p)
 
     *scrub_p = NULL;
     loop_timer_cancel(s->c->loop, &s->timer);
+    loop_timer_cancel(s->c->loop, &s->note_timer);
     target_end(s);
     free(s->buffer);
     free(s);
@@ -314,7 +395,20 @@ void scrub_free(struct scrub **scrub_p)
 
 void scrub_start(struct scrub *s)
 {
+    struct scrub_note note;
+
+    if (scrub_note_get(s->c->db, &note) == 0) {
+        s->stats.running = note.running;
+        s->stats.started_s = note.started_s;
+        s->stats.finished_s = note.finished_s;
+        s->cursor = note.cursor;
+        s->pass = s->stats;
+    } else {
+        s->stats.started_s = op_now(); /* the first pass is due after the first interval */
+        pass_note(s);
+    }
     loop_timer_set(s->c->loop, &s->timer, TICK_MS);
+    loop_timer_set(s->c->loop, &s->note_timer, NOTE_MS);
 }
 
 void scrub_stats(const struct scrub *s, struct stats_scrub *stats_r)
@@ -329,11 +423,8 @@ void scrub_op_run(struct catalog *c, struct msg_reader *question, struct msg_wri
     struct scrub *s = c->scrub;
     int err = msg_end(question);
 
-    if (err == 0 && !s->stats.running) {
-        s->stats.running = true;
-        s->stats.started_s = op_now();
-        s->cursor.len = 0;
-    }
+    if (err == 0 && !s->stats.running)
+        pass_begin(s);
     msg_put_i32(answer, err);
 }
 
@@ -364,9 +455,12 @@ void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg
     }
     if (err == 0)
         err = record_blob_decode(value.data, value.len, &record);
-    if (err == 0 && s->asked_count < ASKED_MAX)
-        s->asked[s->asked_count++] = (struct target){
+    if (err == 0 && !damage_known(c, c->conf->repos[place].store->name, &t.digest)) {
+        struct target target = {
             .store = catalog_store_of(c, place), .digest = t.digest, .size = record.size};
+
+        scrub_ask(s, &target);
+    }
     str_free(&value);
     msg_put_i32(answer, err);
 }

@@ -10,6 +10,7 @@
 
 #include "catalog/catalog.h"
 #include "ipc/msg_stats.h"
+#include "meta/keys.h"
 
 struct scrub *scrub_new(struct catalog *c);
 void scrub_free(struct scrub **scrub);
@@ -22,6 +23,17 @@ void scrub_op_run(struct catalog *c, struct msg_reader *question, struct msg_wri
 void scrub_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 /* A worker could not serve a blob. */
 void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+/* scrub_note.c */
+struct scrub_note {
+    bool running;
+    uint64_t started_s, finished_s; /* of the last pass; seconds since 1970 */
+    struct key cursor;              /* key B up to which the running pass has come; len 0: none */
+};
+
+/* Within a turn. */
+void scrub_note_put(struct db *db, const struct scrub_note *note);
+must_check int scrub_note_get(struct db *db, struct scrub_note *note_r);
 
 /* damage.c; within a turn. */
 /* Is it known to be damaged? */

@@ -6,16 +6,16 @@
  * client that a blob is here (shm/recent.h: hide first, then look once more),
  * another has just put the same content in its place and will ask for a link
  * (files go to the trash, from where that question brings them back). Both are
- * modelled in tests/model/sweep.pml.
+ * modelled in tests/fault/test_gc_model.py.
  */
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/gc.h"
-#include "catalog/keys.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
+#include "meta/keys.h"
 
 #include <string.h>
 
@@ -142,8 +142,11 @@ static void sweep_bytes(struct sweep *s, const struct suspect *x)
         key_begin(&damaged, 'D');
         key_str(&damaged, name);
         key_digest(&damaged, &x->digest);
-        if (db_get(c->db, damaged.data, damaged.len, NULL) == 0)
+        if (db_get(c->db, damaged.data, damaged.len, NULL) == 0) {
             db_delete(c->db, damaged.data, damaged.len);
+            if (c->damaged_count[store] > 0)
+                c->damaged_count[store]--; /* counted anew should the turn fail */
+        }
         *turn_store_bytes(c->turn, store) -= (int64_t)record.size;
         s->files[s->file_count++] =
             (struct sweep_file){.store = store, .digest = x->digest, .size = record.size};

@@ -35,8 +35,10 @@ must_check int store_blob_unlink(const struct store *store, const struct digest 
 must_check int store_blob_aside(const struct store *store, const struct digest *digest);
 /* And back, durably: somebody needs it after all. NOT_FOUND when it is not there. Blocks. */
 must_check int store_blob_back(const struct store *store, const struct digest *digest);
-/* Puts a damaged blob where nobody is served from it and an operator can look. */
-must_check int store_blob_quarantine(const struct store *store, const struct digest *digest);
+/* Puts a damaged blob, open as `fd`, where nobody is served from it and an operator
+ * can look. CONFLICT when its place holds another file by now, which stays there. Blocks. */
+must_check int store_blob_quarantine(const struct store *store, const struct digest *digest,
+                                     int fd);
 /* Unlinks what has been in the trash that long. Blocks. */
 must_check int store_trash_empty(const struct store *store, uint64_t older_than_ms);
 

@@ -33,14 +33,14 @@ int store_blob_aside(const struct store *store, const struct digest *digest)
     return move(store, layout_blob(digest, from), layout_trash(digest, to));
 }
 
-int store_blob_back(const struct store *store, const struct digest *digest)
+/* Moves a file into a blob's place, durably: whoever put it there before was told so. */
+static int move_back(const struct store *store, const char *from, const struct digest *digest)
 {
-    char from[LAYOUT_PATH_MAX], to[LAYOUT_PATH_MAX];
-    int dir, err = move(store, layout_trash(digest, from), layout_blob(digest, to));
+    char to[LAYOUT_PATH_MAX];
+    int dir, err = move(store, from, layout_blob(digest, to));
 
     if (err != 0)
         return err;
-    /* Whoever asked has been told that it is durable. */
     dir = openat(store->dir_fd, layout_blob_dir(digest, to), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || fsync(dir) != 0)
         err = err_from_errno(errno);
@@ -49,11 +49,34 @@ int store_blob_back(const struct store *store, const struct digest *digest)
     return err;
 }
 
-int store_blob_quarantine(const struct store *store, const struct digest *digest)
+int store_blob_back(const struct store *store, const struct digest *digest)
+{
+    char from[LAYOUT_PATH_MAX];
+
+    return move_back(store, layout_trash(digest, from), digest);
+}
+
+static bool same_file(const struct store *store, const char *path, int fd)
+{
+    struct stat named, ours;
+
+    return fstatat(store->dir_fd, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
+           fstat(fd, &ours) == 0 && named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
+}
+
+int store_blob_quarantine(const struct store *store, const struct digest *digest, int fd)
 {
     char from[LAYOUT_PATH_MAX], to[LAYOUT_PATH_MAX];
+    int err;
 
-    return move(store, layout_blob(digest, from), layout_quarantine(digest, to));
+    if (!same_file(store, layout_blob(digest, from), fd))
+        return ERR_CONFLICT;
+    err = move(store, from, layout_quarantine(digest, to));
+    if (err != 0 || same_file(store, to, fd))
+        return err;
+    /* A worker has just put good content there: between our look and our move. */
+    err = move_back(store, to, digest);
+    return err != 0 ? err : ERR_CONFLICT;
 }
 
 /* Calls for each file of a directory of the store. */

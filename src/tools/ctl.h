@@ -27,6 +27,7 @@ int ctl_gc(const struct ctl *ctl, int argc, char **argv);
 int ctl_scrub(const struct ctl *ctl, int argc, char **argv);
 int ctl_fetches(const struct ctl *ctl, int argc, char **argv);
 int ctl_proxy(const struct ctl *ctl, int argc, char **argv);
+int ctl_evict(const struct ctl *ctl, int argc, char **argv);
 int ctl_warm(const struct ctl *ctl, int argc, char **argv);
 /* Needs no daemon. */
 int ctl_cert(const struct ctl *ctl, int argc, char **argv);
@@ -38,6 +39,8 @@ int ctl_check_access(const struct ctl *ctl, int argc, char **argv);
 bool ctl_conf(const struct ctl *ctl, struct conf **conf_r);
 /* The group of the daemon's account, if it has one of its own. */
 void ctl_account_group(const struct conf *conf, gid_t *gid_r);
+/* Needs no daemon but its configuration; the exit status says what was found (fsck.h). */
+int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Prints the reason on failure. */

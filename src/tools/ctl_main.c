@@ -24,12 +24,19 @@ static const struct command {
     bool offline; /* works on files: needs no daemon */
     int (*run)(const struct ctl *ctl, int argc, char **argv);
 } commands[] = {
-    {"status", false, ctl_status},   {"repos", false, ctl_repos},
-    {"images", false, ctl_images},   {"tags", false, ctl_tags},
-    {"gc", false, ctl_gc},           {"scrub", false, ctl_scrub},
-    {"fetches", false, ctl_fetches}, {"proxy", false, ctl_proxy},
-    {"warm", false, ctl_warm},       {"user", true, ctl_user},
-    {"token", false, ctl_token},     {"check-access", true, ctl_check_access},
+    {"status", false, ctl_status},
+    {"repos", false, ctl_repos},
+    {"images", false, ctl_images},
+    {"tags", false, ctl_tags},
+    {"gc", false, ctl_gc},
+    {"scrub", false, ctl_scrub},
+    {"fetches", false, ctl_fetches},
+    {"proxy", false, ctl_proxy},
+    {"warm", false, ctl_warm},
+    {"evict", false, ctl_evict},
+    {"user", true, ctl_user},
+    {"token", false, ctl_token},
+    {"check-access", true, ctl_check_access},
 };
 
 static int usage(FILE *out, int status)
@@ -46,6 +53,7 @@ static int usage(FILE *out, int status)
             "  proxy status             remotes, budgets and counters of proxies\n"
             "  warm [--platform OS/ARCH | --all-platforms] FILE|REPOSITORY:IMAGE[:TAG|@DIGEST]...\n"
             "                           fetch images ahead of need\n"
+            "  evict REPOSITORY[:IMAGE] drop what a proxy keeps\n"
             "  cert NAME...             a certificate for HTTPS, and its CA\n"
             "  user add|passwd|del NAME, user list\n"
             "                           users and their passwords\n"
@@ -53,6 +61,7 @@ static int usage(FILE *out, int status)
             "                           passwords for machines\n"
             "  check-access USER REPOSITORY:IMAGE\n"
             "                           what a user may do\n"
+            "  fsck [--repair]          check all that is kept, while the daemon is stopped\n"
             "  config check [FILE]      test a configuration\n"
             "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
             "  -s RUN_DIR  find the daemon by its run directory\n"
@@ -111,6 +120,8 @@ static int run(struct ctl *ctl, const char *file, bool file_given, int argc, cha
     }
     if (strcmp(argv[0], "cert") == 0)
         return ctl_cert(ctl, argc - 1, argv + 1);
+    if (strcmp(argv[0], "fsck") == 0)
+        return ctl_fsck(ctl, file, argc - 1, argv + 1);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;

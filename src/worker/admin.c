@@ -14,12 +14,21 @@
 #include <string.h>
 #include <unistd.h>
 
+enum health_kind { HEALTH_ALL, HEALTH_READY, HEALTH_LIVE };
+
 struct admin_call {
     const struct admin *admin;
     struct http_request *r;
     struct ask ask;
     struct str body;
+    enum health_kind kind;
 };
+
+/* A superseded map counts: requests wait a moment for its successor. */
+static bool index_here(const struct api *api)
+{
+    return api->index.header && atomic_load(&api->index.header->state) != INDEX_BUILDING;
+}
 
 static void finish(struct http_request *r)
 {
@@ -52,21 +61,45 @@ static void metrics(struct admin_call *call)
     link_ask_send(catalog, &call->ask);
 }
 
-static void health(struct admin_call *call, bool only_live)
+/* `catalog`: it answers, with an open database. Whoever balances load asks for
+ * /health/ready: pulls go on without the catalog, so it does not count there. */
+static void health_answer(struct admin_call *call, bool catalog)
 {
-    const struct api *api = call->admin->api;
-    bool index = api->index.header && atomic_load(&api->index.header->state) == INDEX_COMPLETE;
-    bool catalog = link_connected(api->catalog);
-    bool good = only_live || (index && catalog);
+    bool index = index_here(call->admin->api);
+    bool good = call->kind == HEALTH_LIVE || (index && (catalog || call->kind == HEALTH_READY));
 
     str_printf(&call->body, "{\"status\":\"%s\"", good ? "ok" : "unavailable");
-    if (!only_live)
-        str_printf(&call->body, ",\"pulls\":\"%s\",\"pushes\":\"%s\"", index ? "ok" : "unavailable",
-                   index && catalog ? "ok" : "unavailable");
+    if (call->kind != HEALTH_LIVE)
+        str_printf(&call->body, ",\"pulls\":\"%s\"", index ? "ok" : "unavailable");
+    if (call->kind == HEALTH_ALL)
+        str_printf(&call->body, ",\"pushes\":\"%s\"", index && catalog ? "ok" : "unavailable");
     str_puts(&call->body, "}\n");
     http_header_add(call->r, "Content-Type", "application/json");
     http_header_add(call->r, "Cache-Control", "no-store");
     http_answer_memory(call->r, good ? 200 : 503, call->body.data, call->body.len);
+}
+
+static void health_told(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
+
+    if (fd >= 0)
+        close(fd);
+    health_answer(call, err == 0 && msg_get_i32(reply) == 0);
+}
+
+static void health(struct admin_call *call, enum health_kind kind)
+{
+    struct link *catalog = call->admin->api->catalog;
+
+    call->kind = kind;
+    if (kind != HEALTH_ALL || !link_connected(catalog)) {
+        health_answer(call, false);
+        return;
+    }
+    call->ask.done = health_told;
+    link_ask_begin(catalog, &call->ask, MSG_CATALOG_STATS);
+    link_ask_send(catalog, &call->ask);
 }
 
 void admin_handle(const struct admin *admin, struct http_request *r)
@@ -81,10 +114,12 @@ void admin_handle(const struct admin *admin, struct http_request *r)
         problem_method(r, "GET, HEAD");
     else if (strcmp(r->path, "/metrics") == 0)
         metrics(call);
-    else if (strcmp(r->path, "/health") == 0 || strcmp(r->path, "/health/ready") == 0)
-        health(call, false);
+    else if (strcmp(r->path, "/health") == 0)
+        health(call, HEALTH_ALL);
+    else if (strcmp(r->path, "/health/ready") == 0)
+        health(call, HEALTH_READY);
     else if (strcmp(r->path, "/health/live") == 0)
-        health(call, true);
+        health(call, HEALTH_LIVE);
     else
         problem_answer_status(r, 404,
                               "there are /health, /health/live, /health/ready and /metrics");

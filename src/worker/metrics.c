@@ -73,7 +73,7 @@ static void durations(const struct admin *admin, struct str *out)
         sum_us += atomic_load(&tally_at(admin->tally, i)->http.took_us);
     str_printf(out,
                "entrepot_http_request_duration_seconds_bucket{le=\"+Inf\"} %llu\n"
-               "entrepot_http_request_duration_seconds_sum %g\n"
+               "entrepot_http_request_duration_seconds_sum %.6f\n"
                "entrepot_http_request_duration_seconds_count %llu\n",
                (unsigned long long)count, (double)sum_us / 1e6, (unsigned long long)count);
 }

@@ -353,7 +353,7 @@ hosted fine { blobstore = none redeploy = "maybe"
 hosted twin { } hosted twin { }
 connector "nowhere" { repository = missing }
 proxy docker-hub { remotes = {"https://registry-1.docker.io"} }
-auth { htpasswd = "/etc/x" }
+auth { htpasswd = "" }
 ''')
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(conf)], stderr=subprocess.PIPE, text=True, timeout=30)
     assert done.returncode == 1

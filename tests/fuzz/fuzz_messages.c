@@ -1,7 +1,7 @@
 /* Messages: a worker's bytes are hostile to the catalog. First byte: which question. */
 #include "base/must.h"
-#include "catalog/keys.h"
 #include "ipc/msg_push.h"
+#include "meta/keys.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -164,6 +164,12 @@ class Daemon:
             assert done.returncode == 0, done.stderr
         return done
 
+    def fsck(self, *args):
+        """(exit status, report) of the offline check."""
+        done = subprocess.run([ENTREPOTCTL, "--json", "-c", str(self.conf), "fsck", *args], text=True, timeout=120,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
     def status(self):
         return json.loads(self.ctl("--json", "status").stdout)
 

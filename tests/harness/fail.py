@@ -4,7 +4,7 @@ import re
 
 from harness.daemon import TOP, wait_for
 
-NAMES = re.findall(r"X\((\w+)\)", (TOP / "src/base/fail_points.h").read_text().split("#define FAIL_POINTS(X)")[1])
+NAMES = re.findall(r"X\((\w+)\)", (TOP / "src/base/fail_points.h").read_text().split("#define FAIL_POINTS(X)")[1].split("\nenum ")[0])
 
 
 class FailPoints:

@@ -185,3 +185,42 @@ def test_a_reload_takes_up_another_ca(asking):
     wait_for(lambda: asking.log_text().count('msg="reloaded"') == 2, "the second reload")
     client(asking.dir, "o", "/CN=other", by="others")
     assert ask(asking, c)[0] == ["alice"] and ask(asking, context(asking, "o"))[0] == ["other"]
+
+
+def test_a_certificate_is_a_login(start):
+    """Its name has the rights that roles give it; a password that comes as well counts instead."""
+    import requests
+
+    from harness.users import basic, write_users
+    daemon = start(run=False, text="""
+hosted docker-local {{ }}
+connector "127.0.0.1:{port}" {{
+    repository = docker-local
+    tls_certificate = "{dir}/localhost.crt"
+    tls_key = "{dir}/localhost.key"
+    tls_client_ca = "{dir}/clients.crt"
+}}
+auth {{ htpasswd = "{dir}/htpasswd" }}
+role builders {{ users = {{builder}} images = {{"docker-local:team/**"}} may = {{pull, push}} }}
+""")
+    subprocess.run([ENTREPOTCTL, "cert", "--dir", str(daemon.dir), "localhost"], check=True, stdout=subprocess.DEVNULL)
+    ca(daemon.dir, "clients")
+    client(daemon.dir, "builder", "/CN=builder")
+    client(daemon.dir, "stranger", "/CN=stranger")
+    write_users(daemon.dir / "htpasswd", {"admin": "pw"})
+    daemon.start(wait=False)
+
+    def ask(method, path, name=None, **kw):
+        cert = (str(daemon.dir / f"{name}.crt"), str(daemon.dir / f"{name}.key")) if name else None
+        return requests.request(method, f"https://localhost:{daemon.port}{path}", cert=cert,
+                                verify=str(daemon.dir / "ca.crt"), timeout=10, **kw)
+
+    wait_for(lambda: 'msg="serving"' in daemon.log_text(), "the daemon serves")
+    uploads = "/v2/team/app/blobs/uploads/"
+    assert ask("GET", "/v2/").status_code == 401
+    assert ask("GET", "/v2/", "builder").status_code == 200
+    assert ask("POST", uploads, "builder").status_code == 202
+    assert ask("POST", "/v2/other/app/blobs/uploads/", "builder").status_code == 403
+    assert ask("POST", uploads, "stranger").status_code == 403
+    assert ask("POST", uploads).status_code == 401
+    assert ask("GET", "/v2/", "builder", headers=basic("admin", "wrong")).status_code == 401

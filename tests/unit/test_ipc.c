@@ -1,10 +1,10 @@
 #include "check.h"
 
 #include "base/net.h"
-#include "catalog/keys.h"
 #include "ipc/link.h"
 #include "ipc/msg_push.h"
 #include "ipc/serve.h"
+#include "meta/keys.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>

@@ -209,7 +209,7 @@ def test_skopeo(daemon, hub):
 
 
 def test_containerd(daemon, hub):
-    hosts = DIR / "hosts"
+    hosts = DIR / "certs.d"
     (hosts / HOST).mkdir(parents=True)
     (hosts / HOST / "hosts.toml").write_text(f'server = "https://{HOST}"\n[host."https://{HOST}"]\n  ca = "{DIR}/tls/ca.crt"\n')
     (hosts / "docker.io").mkdir()

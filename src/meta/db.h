@@ -5,8 +5,8 @@
  * is written with one sync, by a pool thread, while the loop goes on. LevelDB
  * opens a path exactly once a machine; see doc/architecture.md.
  */
-#ifndef ENTREPOT_CATALOG_DB_H
-#define ENTREPOT_CATALOG_DB_H
+#ifndef ENTREPOT_META_DB_H
+#define ENTREPOT_META_DB_H
 
 #include "base/err.h"
 #include "base/str.h"

@@ -6,7 +6,7 @@
  * A crash leaves LevelDB's log, which the next open replays up to the last
  * synced batch.
  */
-#include "catalog/db.h"
+#include "meta/db.h"
 
 #include "base/log.h"
 #include "base/mem.h"

@@ -4,7 +4,7 @@
  * Pure functions of the catalog. What the disk gives back is checked like any
  * foreign bytes: damage yields an error, never a wrong answer.
  */
-#include "catalog/keys.h"
+#include "meta/keys.h"
 
 #include "base/must.h"
 #include "ipc/msg_push.h"

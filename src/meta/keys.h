@@ -15,13 +15,13 @@
  *   I repo image                      image: time of its first content
  *   Q time repo image digest          may be garbage since then: nobody referred to it
  *   D store digest                    damaged: its bytes had changed; held by images all the same
- *   S store                           scrub: up to which digest, since when
+ *   S                                 scrub: since when, up to which key
  *   V                                 version of all this
  *
  * Values begin with a version byte and are fields as msg.h encodes them.
  */
-#ifndef ENTREPOT_CATALOG_KEYS_H
-#define ENTREPOT_CATALOG_KEYS_H
+#ifndef ENTREPOT_META_KEYS_H
+#define ENTREPOT_META_KEYS_H
 
 #include "base/digest.h"
 #include "base/err.h"

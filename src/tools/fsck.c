@@ -1,0 +1,287 @@
+/*
+ * fsck.c - entrepotctl fsck: arguments, the lock, the report.
+ *
+ * Runs as the account that owns the data: root becomes it for good, so that
+ * nothing is left behind which the daemon cannot open. Owns the data directory's
+ * lock, which keeps a daemon from starting meanwhile.
+ */
+#include "tools/fsck.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "tools/ctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void json_string(const char *text)
+{
+    putchar('"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            printf("\\%c", *text);
+        else if ((unsigned char)*text < ' ')
+            printf("\\u%04x", *text);
+        else
+            putchar(*text);
+    }
+    putchar('"');
+}
+
+void fsck_tell(struct fsck *f, const char *kind, bool mended, const char *format, ...)
+{
+    bool repaired = mended && f->repair;
+    char text[2048];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    if (strcmp(kind, "orphan") == 0) {
+        f->orphans++;
+    } else {
+        f->problems++;
+        f->repaired += repaired;
+    }
+    if (f->json) {
+        printf("%s{\"kind\":\"%s\",\"repaired\":%s,\"text\":", f->told ? "," : "", kind,
+               repaired ? "true" : "false");
+        json_string(text);
+        putchar('}');
+    } else {
+        printf("%s: %s%s\n", kind, text, repaired ? " (repaired)" : "");
+    }
+    f->told = true;
+}
+
+int fsck_each(struct fsck *f, char letter,
+              int (*check)(struct fsck *f, const char *whole, size_t whole_len,
+                           struct key_reader *key, const char *value, size_t value_len))
+{
+    struct db_walk *walk = db_walk_new(f->db, &letter, 1, NULL, 0);
+
+    for (; db_walk_valid(walk); db_walk_next(walk)) {
+        struct key_reader key;
+        size_t len, value_len;
+        const char *data = db_walk_key(walk, &len);
+        const char *value = db_walk_value(walk, &value_len);
+
+        f->records++;
+        key_reader_init(&key, data + 1, len - 1);
+        if (check(f, data, len, &key, value, value_len) != 0)
+            fsck_tell(f, "record", false, "a record of kind %c is damaged", letter);
+        mem_arena_reset(f->arena);
+    }
+    return db_walk_free(&walk);
+}
+
+bool fsck_has(struct fsck *f, const struct key *k)
+{
+    return db_get(f->db, k->data, k->len, NULL) == 0;
+}
+
+int fsck_store_place(const struct fsck *f, const char *name)
+{
+    for (size_t i = 0; i < f->conf->store_count; i++)
+        if (strcmp(f->conf->stores[i].name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static int become_owner(const char *data_dir)
+{
+    struct stat st;
+
+    if (stat(data_dir, &st) != 0) {
+        fprintf(stderr, "entrepotctl: cannot look at %s: %s\n", data_dir, strerror(errno));
+        return ERR_IO;
+    }
+    if (geteuid() != 0 || st.st_uid == 0)
+        return 0;
+    if (setgroups(0, NULL) != 0 || setgid(st.st_gid) != 0 || setuid(st.st_uid) != 0) {
+        fprintf(stderr, "entrepotctl: cannot become the owner of %s: %s\n", data_dir,
+                strerror(errno));
+        return ERR_DENIED;
+    }
+    return 0;
+}
+
+static int take_lock(const char *data_dir, int *fd_r)
+{
+    struct str path = {0};
+    int err = 0;
+
+    str_printf(&path, "%s/lock", data_dir);
+    *fd_r = open(path.data, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (*fd_r < 0) {
+        fprintf(stderr, "entrepotctl: cannot open %s: %s; is data_dir right?\n", path.data,
+                strerror(errno));
+        err = ERR_IO;
+    } else if (flock(*fd_r, LOCK_EX | LOCK_NB) != 0) {
+        fprintf(stderr,
+                "entrepotctl: a daemon uses %s: stop it first; while it runs, `entrepotctl scrub` "
+                "reads every blob\n",
+                data_dir);
+        err = ERR_BUSY;
+    }
+    str_free(&path);
+    return err;
+}
+
+static int open_stores(struct fsck *f)
+{
+    f->stores = mem_alloc_array(f->conf->store_count, sizeof(*f->stores));
+    for (size_t i = 0; i < f->conf->store_count; i++)
+        f->stores[i].dir_fd = -1;
+    for (size_t i = 0; i < f->conf->store_count; i++) {
+        const char *path = f->conf->stores[i].path;
+        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        f->stores[i].dir_fd = fd;
+        /* Made anew by nobody: an empty mount point must not look like a loss of all blobs. */
+        if (fd < 0 || faccessat(fd, "blobs", R_OK | X_OK, AT_EACCESS) != 0) {
+            fprintf(stderr, "entrepotctl: cannot open the blob store %s: %s; is it mounted?\n",
+                    path, strerror(errno));
+            return ERR_IO;
+        }
+    }
+    return 0;
+}
+
+static int open_database(struct fsck *f)
+{
+    struct str path = {0};
+    int err;
+
+    str_printf(&path, "%s/catalog/CURRENT", f->conf->data_dir);
+    if (access(path.data, R_OK) != 0) {
+        fprintf(stderr, "entrepotctl: cannot open the database %s: %s\n", path.data,
+                strerror(errno));
+        err = ERR_IO;
+    } else {
+        str_reset(&path);
+        str_printf(&path, "%s/catalog", f->conf->data_dir);
+        err = db_open(path.data, &f->db);
+    }
+    str_free(&path);
+    return err;
+}
+
+static int repairs_write(struct fsck *f)
+{
+    struct db_batch *batch;
+    int err;
+
+    if (db_batch_empty(f->db))
+        return 0;
+    batch = db_batch_take(f->db);
+    err = db_write(f->db, batch);
+    db_batch_done(f->db, batch);
+    return err;
+}
+
+static int check(struct fsck *f)
+{
+    int err = open_stores(f);
+
+    if (err == 0)
+        err = open_database(f);
+    if (err == 0)
+        err = fsck_files(f);
+    if (err == 0)
+        err = fsck_records(f);
+    if (err == 0)
+        err = fsck_images(f);
+    if (err == 0 && db_read_failed(f->db))
+        err = ERR_IO;
+    if (err == 0)
+        err = repairs_write(f);
+    if (err == 0)
+        err = fsck_files_move(f);
+    return err;
+}
+
+static void summary(const struct fsck *f, bool complete)
+{
+    char bytes[32];
+
+    if (f->json)
+        printf("],\"complete\":%s,\"blobs\":%zu,\"bytes\":%llu,\"records\":%llu,\"skipped\":%llu,"
+               "\"problems\":%llu,\"repaired\":%llu,\"orphans\":%llu}\n",
+               complete ? "true" : "false", f->blob_count, (unsigned long long)f->blob_bytes,
+               (unsigned long long)f->records, (unsigned long long)f->skipped,
+               (unsigned long long)f->problems, (unsigned long long)f->repaired,
+               (unsigned long long)f->orphans);
+    else
+        printf("%zu blobs, %s; %llu records, %llu of what is not configured; %llu problems, %llu "
+               "repaired; %llu orphans%s\n",
+               f->blob_count, ctl_bytes(f->blob_bytes, bytes), (unsigned long long)f->records,
+               (unsigned long long)f->skipped, (unsigned long long)f->problems,
+               (unsigned long long)f->repaired, (unsigned long long)f->orphans,
+               complete ? "" : "; the check did not come to its end");
+}
+
+static void fsck_close(struct fsck *f)
+{
+    db_close(&f->db);
+    for (size_t i = 0; f->stores && i < f->conf->store_count; i++)
+        store_close(&f->stores[i]);
+    free(f->stores);
+    free(f->blobs);
+    mem_arena_free(&f->arena);
+}
+
+static int run(struct fsck *f)
+{
+    int lock_fd = -1, status = FSCK_FAILED;
+
+    if (become_owner(f->conf->data_dir) == 0 && take_lock(f->conf->data_dir, &lock_fd) == 0) {
+        int err;
+
+        if (f->json)
+            printf("{\"found\":[");
+        err = check(f);
+        summary(f, err == 0);
+        if (err == 0)
+            status = f->problems == 0             ? FSCK_GOOD
+                     : f->problems == f->repaired ? FSCK_REPAIRED
+                                                  : FSCK_DAMAGED;
+        fsck_close(f);
+    }
+    if (lock_fd >= 0)
+        close(lock_fd);
+    return status;
+}
+
+int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv)
+{
+    struct fsck f = {.json = ctl->json, .progress = !ctl->json && isatty(STDERR_FILENO)};
+    struct str mistakes = {0};
+    struct conf *conf = NULL;
+    int status = FSCK_FAILED;
+
+    if (argc > 1 || (argc == 1 && strcmp(argv[0], "--repair") != 0)) {
+        fputs("usage: entrepotctl [--json] [-c FILE] fsck [--repair]\n", stderr);
+        return FSCK_USAGE;
+    }
+    f.repair = argc == 1;
+    if (conf_load(conf_file, &conf, &mistakes) != 0) {
+        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
+    } else {
+        f.conf = conf;
+        f.arena = mem_arena_new();
+        status = run(&f);
+        mem_arena_free(&f.arena);
+    }
+    conf_free(&conf);
+    str_free(&mistakes);
+    return status;
+}

@@ -1,0 +1,73 @@
+/*
+ * fsck.h - entrepotctl fsck: what is kept, checked while no daemon runs.
+ *
+ * Files first (fsck_files.c: every blob's record against its bytes, and files
+ * without a record), then records against each other (fsck_records.c,
+ * fsck_images.c). Repairs collect in one batch, written at the end, and only
+ * then are files moved: a crash of fsck itself leaves what was there or all of it.
+ */
+#ifndef ENTREPOT_TOOLS_FSCK_H
+#define ENTREPOT_TOOLS_FSCK_H
+
+#include "conf/conf.h"
+#include "meta/db.h"
+#include "meta/keys.h"
+#include "store/store_fs.h"
+
+/* Exit statuses, as of fsck(8). */
+enum {
+    FSCK_GOOD = 0,
+    FSCK_REPAIRED = 1,
+    FSCK_DAMAGED = 4, /* something is wrong and stays so */
+    FSCK_FAILED = 8,  /* could not look */
+    FSCK_USAGE = 16
+};
+
+struct fsck_blob {
+    size_t store; /* place in conf->stores */
+    struct digest digest;
+    uint64_t size;
+    enum fsck_state {
+        FSCK_BLOB_GOOD,
+        FSCK_BLOB_CHANGED,
+        FSCK_BLOB_MISSING,
+        FSCK_BLOB_UNREADABLE
+    } state;
+    bool marked; /* damaged, and known to be (key D) */
+};
+
+struct fsck {
+    const struct conf *conf;
+    struct db *db;
+    struct store *stores; /* by place in conf->stores */
+    struct mem_arena *arena;
+    bool repair, json, progress;
+    bool told; /* a problem was printed */
+    struct fsck_blob *blobs;
+    size_t blob_count;
+    uint64_t blob_bytes, records, skipped; /* skipped: of what is not configured now */
+    uint64_t problems, repaired, orphans;
+};
+
+/* Prints a problem. `kind`: a word for programs; `mended`: --repair takes care of it. */
+__attribute__((format(printf, 4, 5))) void fsck_tell(struct fsck *f, const char *kind, bool mended,
+                                                     const char *format, ...);
+/* Calls for each record of a letter; `key` stands behind the letter. A malformed
+ * key or a failing call (DAMAGED) is told. 0, or IO when the database cannot be read. */
+must_check int fsck_each(struct fsck *f, char letter,
+                         int (*check)(struct fsck *f, const char *whole, size_t whole_len,
+                                      struct key_reader *key, const char *value, size_t value_len));
+bool fsck_has(struct fsck *f, const struct key *k);
+/* -1: not configured. */
+int fsck_store_place(const struct fsck *f, const char *name);
+
+/* fsck_files.c. Blobs are hashed by a thread a CPU. */
+must_check int fsck_files(struct fsck *f);
+/* After the batch: damaged files to the quarantine, orphans to the trash. */
+must_check int fsck_files_move(struct fsck *f);
+/* fsck_records.c: keys B, D, U, I, S, Q. */
+must_check int fsck_records(struct fsck *f);
+/* fsck_images.c: keys L, M, T and their back-references G, K, R. */
+must_check int fsck_images(struct fsck *f);
+
+#endif

@@ -1,0 +1,222 @@
+/*
+ * fsck_files.c - blobs' bytes against their records; files without a record.
+ *
+ * A thread a CPU hashes; the database is touched by the main thread alone.
+ */
+#include "tools/fsck.h"
+
+#include "base/mem.h"
+#include "base/must.h"
+#include "tools/ctl.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define FOUND_MAX   65536
+#define PROGRESS_US 200000
+
+struct hashing {
+    struct fsck *f;
+    _Atomic size_t next, done;
+    _Atomic uint64_t bytes;
+};
+
+static void key_damage(const struct fsck *f, struct key *k, const struct fsck_blob *b)
+{
+    key_begin(k, 'D');
+    key_str(k, f->conf->stores[b->store].name);
+    key_digest(k, &b->digest);
+}
+
+static int blob_add(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
+                    const char *value, size_t value_len)
+{
+    struct fsck_blob b = {0};
+    struct record_blob record;
+    const char *store = key_get_str(key);
+    int place = fsck_store_place(f, store);
+    struct key k;
+
+    (void)whole;
+    (void)whole_len;
+    key_get_digest(key, &b.digest);
+    if (key_end(key) != 0 || record_blob_decode(value, value_len, &record) != 0)
+        return ERR_DAMAGED;
+    if (place < 0) {
+        f->skipped++;
+        return 0;
+    }
+    b.store = (size_t)place;
+    b.size = record.size;
+    key_damage(f, &k, &b);
+    b.marked = fsck_has(f, &k);
+    if ((f->blob_count & (f->blob_count - 1)) == 0)
+        f->blobs = mem_grow(f->blobs, 2 * (f->blob_count + 1) * sizeof(*f->blobs));
+    f->blobs[f->blob_count++] = b;
+    f->blob_bytes += b.size;
+    return 0;
+}
+
+static enum fsck_state blob_hash(const struct fsck *f, const struct fsck_blob *b)
+{
+    struct digest found;
+    int fd = -1;
+    int err = store_blob_open(&f->stores[b->store], &b->digest, b->size, &fd);
+
+    if (err == 0) {
+        err = digest_of_file(b->digest.alg, fd, b->size, &found);
+        close(fd);
+        if (err == 0)
+            return digest_equal(&found, &b->digest) ? FSCK_BLOB_GOOD : FSCK_BLOB_CHANGED;
+    }
+    return err == ERR_NOT_FOUND ? FSCK_BLOB_MISSING
+           : err == ERR_DAMAGED ? FSCK_BLOB_CHANGED
+                                : FSCK_BLOB_UNREADABLE;
+}
+
+static void *hash_thread(void *ctx)
+{
+    struct hashing *h = ctx;
+    size_t at;
+
+    while ((at = atomic_fetch_add(&h->next, 1)) < h->f->blob_count) {
+        struct fsck_blob *b = &h->f->blobs[at];
+
+        b->state = blob_hash(h->f, b);
+        atomic_fetch_add(&h->bytes, b->size);
+        atomic_fetch_add(&h->done, 1);
+    }
+    return NULL;
+}
+
+static void progress(struct hashing *h)
+{
+    const struct fsck *f = h->f;
+    char done[32], all[32];
+
+    while (f->progress && atomic_load(&h->done) < f->blob_count) {
+        uint64_t bytes = atomic_load(&h->bytes);
+
+        fprintf(stderr, "\r%3u %%  %s of %s  %zu of %zu blobs ",
+                f->blob_bytes > 0 ? (unsigned)(100.0 * (double)bytes / (double)f->blob_bytes) : 0,
+                ctl_bytes(bytes, done), ctl_bytes(f->blob_bytes, all), atomic_load(&h->done),
+                f->blob_count);
+        usleep(PROGRESS_US);
+    }
+    if (f->progress)
+        fprintf(stderr, "\r\033[K");
+}
+
+static void hash_all(struct fsck *f)
+{
+    struct hashing h = {.f = f};
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    size_t count = cpus > 1 ? (size_t)cpus : 1;
+    pthread_t *threads = mem_alloc_array(count, sizeof(*threads));
+
+    for (size_t i = 0; i < count; i++)
+        MUST(pthread_create(&threads[i], NULL, hash_thread, &h) == 0);
+    progress(&h);
+    for (size_t i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    free(threads);
+}
+
+static void blob_tell(struct fsck *f, const struct fsck_blob *b)
+{
+    static const char *const what[] = {"good", "its bytes have changed", "its file is missing",
+                                       "its file cannot be read"};
+    const char *store = f->conf->stores[b->store].name;
+    char text[DIGEST_TEXT_MAX];
+    struct key k;
+
+    digest_text(&b->digest, text);
+    if (b->state == FSCK_BLOB_GOOD) {
+        if (b->marked)
+            fsck_tell(f, "mark", false, "%s in %s is marked as damaged and is good: push it again",
+                      text, store);
+        return;
+    }
+    fsck_tell(f, "blob", false, "%s in %s: %s%s; push it again to heal", text, store,
+              what[b->state], b->marked ? ", which is known" : "");
+    if (f->repair && !b->marked && b->state != FSCK_BLOB_UNREADABLE) {
+        key_damage(f, &k, b);
+        db_put(f->db, k.data, k.len, "", 0);
+    }
+}
+
+static int each_orphan(struct fsck *f, bool move)
+{
+    struct store_found *found = mem_alloc_array(FOUND_MAX, sizeof(*found));
+    int err = 0;
+
+    for (size_t s = 0; s < f->conf->store_count * 512 && err == 0; s++) {
+        const struct store *store = &f->stores[s / 512];
+        const char *name = f->conf->stores[s / 512].name;
+        size_t count = 0;
+
+        err = store_blobs_list(store, s / 256 % 2 ? DIGEST_SHA512 : DIGEST_SHA256, s % 256, 0,
+                               found, FOUND_MAX, &count);
+        for (size_t i = 0; i < count && err == 0; i++) {
+            char text[DIGEST_TEXT_MAX];
+            struct key k;
+
+            key_blob(&k, name, &found[i].digest);
+            if (fsck_has(f, &k))
+                continue;
+            if (move)
+                err = store_blob_aside(store, &found[i].digest);
+            else
+                fsck_tell(f, "orphan", true, "%s in %s: no record knows this file",
+                          digest_text(&found[i].digest, text), name);
+        }
+    }
+    free(found);
+    return err;
+}
+
+int fsck_files(struct fsck *f)
+{
+    int err = fsck_each(f, 'B', blob_add);
+
+    if (err != 0)
+        return err;
+    hash_all(f);
+    for (size_t i = 0; i < f->blob_count; i++)
+        blob_tell(f, &f->blobs[i]);
+    return each_orphan(f, false);
+}
+
+static int blob_aside(struct fsck *f, const struct fsck_blob *b)
+{
+    int fd = -1;
+    uint64_t size;
+    int err = store_blob_size(&f->stores[b->store], &b->digest, &size);
+
+    if (err == 0)
+        err = store_blob_open(&f->stores[b->store], &b->digest, size, &fd);
+    if (err == 0)
+        err = store_blob_quarantine(&f->stores[b->store], &b->digest, fd);
+    if (fd >= 0)
+        close(fd);
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+int fsck_files_move(struct fsck *f)
+{
+    int err = 0;
+
+    if (!f->repair)
+        return 0;
+    for (size_t i = 0; i < f->blob_count && err == 0; i++)
+        if (f->blobs[i].state == FSCK_BLOB_CHANGED)
+            err = blob_aside(f, &f->blobs[i]);
+    if (err != 0) {
+        fputs("entrepotctl: cannot move a damaged blob to the quarantine\n", stderr);
+        return err;
+    }
+    return f->orphans > 0 ? each_orphan(f, true) : 0;
+}

@@ -1,0 +1,130 @@
+"""A model of garbage collection against those who push: every interleaving of the steps, and crashes between them.
+
+The steps are those of src/catalog/sweep.c (judge, hide, look again, write, aside), of a worker that
+answers HEAD (mark, look), and of one that pushes (place the file, ask for a link). Operations of the
+catalog are one thread: a push's link never runs inside the sweep's turn. A mutation of the order (the
+`broken` models) must be caught, or the model proves nothing.
+"""
+import pytest
+
+
+class World:
+    """visible: index; link, blob: records; file, trash: where the bytes are; marked: somebody asked."""
+
+    FIELDS = ("visible", "link", "blob", "file", "trash", "marked", "kept", "told", "linked", "turn")
+
+    def __init__(self, values=None):
+        self.__dict__.update(zip(self.FIELDS, values or (True, True, True, True, False, False, False, False, False, "")))
+
+    def key(self):
+        return tuple(getattr(self, f) for f in self.FIELDS)
+
+
+def sweep(order):
+    def judge(w):
+        w.turn = "sweep"
+        w.kept = w.marked or not w.link
+
+    def hide(w):
+        if not w.kept:
+            w.visible = False
+
+    def look(w):
+        if not w.kept and w.marked:
+            w.kept = w.visible = True
+
+    def write(w):  # records go in one batch; the turn ends
+        if not w.kept:
+            w.link = w.blob = False
+
+    def aside(w):  # between turns: asks the records once more
+        if not w.kept and not w.blob and w.file:
+            w.file, w.trash = False, True
+        w.turn = ""
+
+    steps = {"judge": judge, "hide": hide, "look": look, "write": write, "aside": aside}
+    return [(steps[s], "sweep" if s != "judge" else "free") for s in order]
+
+
+def head(order):
+    def mark(w):
+        w.marked = True
+
+    def look(w):
+        w.told = w.visible
+
+    steps = {"mark": mark, "look": look}
+    return [(steps[s], None) for s in order]
+
+
+def push(bring_back=True):
+    def place(w):
+        w.file = True
+
+    def link(w):
+        w.turn = ""
+        if not w.file and w.trash and bring_back:
+            w.file, w.trash = True, False
+        if w.file:
+            w.link = w.blob = w.visible = w.linked = w.marked = True
+        else:
+            w.linked = "refused"
+
+    return [(place, None), (link, "free")]
+
+
+def runnable(w, step):
+    return step[1] is None or (w.turn == "" if step[1] == "free" else w.turn == step[1])
+
+
+def outcomes(*actors):
+    """Final states of every interleaving; a step of the catalog waits for its turn."""
+    seen, final, stack = set(), set(), [(World().key(), (0,) * len(actors))]
+    while stack:
+        state = stack.pop()
+        if state in seen:
+            continue
+        seen.add(state)
+        values, at = state
+        moved = False
+        for i, actor in enumerate(actors):
+            w = World(values)
+            if at[i] == len(actor) or not runnable(w, actor[at[i]]):
+                continue
+            actor[at[i]][0](w)
+            stack.append((w.key(), at[:i] + (at[i] + 1,) + at[i + 1:]))
+            moved = True
+        if not moved:
+            assert all(n == len(a) for n, a in zip(at, actors)), "stuck"
+            final.add(values)
+    return [World(v) for v in final]
+
+
+def lost(w):
+    """Somebody was told that it is here, or its push was acknowledged, and it is not."""
+    promised = w.told or w.linked is True
+    return promised and not (w.link and w.blob and w.file and w.visible) or w.blob and not w.file
+
+
+GOOD_SWEEP = ("judge", "hide", "look", "write", "aside")
+
+
+def test_nothing_is_lost():
+    for actors in ([head(("mark", "look"))], [push()], [head(("mark", "look")), push()], [push(), push()],
+                   [head(("mark", "look")), head(("mark", "look")), push()]):
+        ends = outcomes(sweep(GOOD_SWEEP), *actors)
+        assert ends and not any(lost(w) for w in ends)
+        assert not any(w.linked == "refused" for w in ends)
+    assert any(not w.file for w in outcomes(sweep(GOOD_SWEEP), head(("mark", "look"))))  # and garbage does go
+
+
+@pytest.mark.parametrize("actors", [
+    [sweep(("judge", "look", "hide", "write", "aside")), head(("mark", "look"))],  # looks before it hides
+    [sweep(GOOD_SWEEP), head(("look", "mark"))],  # tells before it marks
+], ids=["look before hide", "told before marked"])
+def test_another_order_loses(actors):
+    assert any(lost(w) for w in outcomes(*actors))
+
+
+def test_without_the_trash_pushes_fail():
+    assert any(w.linked == "refused" for w in outcomes(sweep(GOOD_SWEEP), push(bring_back=False)))

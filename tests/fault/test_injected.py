@@ -1,0 +1,73 @@
+"""Calls that fail: an error the client can read, nothing acknowledged, and work goes on without a restart."""
+import os
+
+import pytest
+
+from harness import raw
+from harness.daemon import wait_for
+from harness.fail import FailPoints
+from harness.registry import Registry, digest, error
+
+
+@pytest.fixture
+def failing(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    daemon = start()
+    daemon.fail = fail
+    daemon.allow_error("cannot write", "cannot finish", "cannot open", "cannot store", "cannot read")
+    return daemon
+
+
+def push(registry, data):
+    r = registry.post("blobs/uploads/")
+    return registry.finish(registry.absolute(r), digest(data), data) if r.status_code == 202 else r
+
+
+@pytest.mark.parametrize("errno", ["ENOSPC", "EIO", "EMFILE"])
+@pytest.mark.parametrize("point", ["worker_upload_write", "worker_place_sync", "catalog_turn_write"])
+def test_a_push_that_fails(failing, point, errno):
+    registry = Registry(failing.url, "failing/push")
+    kept = registry.push_image("kept")
+    pids = failing.all_pids()
+    data = os.urandom(50_000)
+    failing.fail.arm(point, f"{errno} always")
+    for _ in range(3):
+        r = push(Registry(failing.url, "failing/push"), data)
+        assert r.status_code in (500, 503, 507) and error(r)
+        if errno == "ENOSPC":
+            assert r.status_code == 507
+        r = Registry(failing.url, "failing/push").put_manifest(kept, "moved")
+        assert r.status_code in (500, 503, 507) or point == "worker_upload_write" and r.status_code == 201
+    fresh = Registry(failing.url, "failing/push")
+    assert fresh.head(f"blobs/{digest(data)}").status_code == 404  # nothing was promised, nothing is told
+    assert fresh.get("manifests/kept").content == kept
+    failing.fail.disarm(point)
+    wait_for(lambda: push(Registry(failing.url, "failing/push"), data).status_code == 201, "pushes work again")
+    assert fresh.get(f"blobs/{digest(data)}").content == data
+    assert failing.all_pids() == pids
+    failing.stop()
+    assert failing.fsck()[0] == 0
+
+
+@pytest.mark.parametrize("errno", ["EIO", "EMFILE"])
+def test_a_pull_that_fails(failing, errno):
+    registry = Registry(failing.url, "failing/pull")
+    data = os.urandom(200_000)
+    registry.push_blob(data)
+    failing.fail.arm("worker_blob_open", f"{errno} always")
+    r = registry.get(f"blobs/{digest(data)}")
+    assert r.status_code in (500, 503) and error(r)
+    failing.fail.disarm("worker_blob_open")
+    assert registry.get(f"blobs/{digest(data)}").content == data
+
+
+@pytest.mark.parametrize("errno", ["EMFILE", "ENOSPC"])
+def test_accept_that_fails(failing, errno):
+    """A connection waits in the queue until there is room."""
+    failing.fail.arm("worker_accept", f"{errno} always")
+    s = raw.connect(failing)
+    s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    failing.fail.disarm("worker_accept")
+    s.settimeout(20)
+    assert s.recv(100).startswith(b"HTTP/1.1 200")

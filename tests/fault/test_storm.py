@@ -1,0 +1,191 @@
+"""SIGKILL at every named fail point under load; then what is served is compared with what was acknowledged."""
+import os
+import random
+import signal
+import threading
+import time
+
+import pytest
+import requests
+
+from harness.daemon import alive, wait_for
+from harness.fail import NAMES, FailPoints
+from harness.registry import Registry, digest
+
+TOP = 'gc_grace = "0s"\ngc_interval = "100ms"\nscrub_rate = "200M"\n'
+
+
+class Client(threading.Thread):
+    """Pushes, moves and deletes tags of an image of its own, and remembers what it was promised."""
+
+    def __init__(self, daemon, name, seed):
+        super().__init__()
+        self.daemon_of_test, self.name, self.rng = daemon, name, random.Random(seed)
+        self.registry = Registry(daemon.url, name)
+        self.promised = {}  # tag -> (manifest, layer), or None: deleted; missing: unsure
+        self.stop, self.count, self.wrong = threading.Event(), 0, []
+
+    def run(self):
+        while not self.stop.is_set():
+            try:
+                self.change()
+            except requests.RequestException:
+                self.registry = Registry(self.daemon_of_test.url, self.name)
+                self.stop.wait(0.02)
+            except AssertionError as e:  # an answer that is no acknowledgement, such as 503
+                if not any(x in str(e) for x in ("UNAVAILABLE", "BLOB_UPLOAD_UNKNOWN", "BLOB_UPLOAD_INVALID", "TOOMANYREQUESTS")):
+                    self.wrong.append(str(e)[:500])
+                self.stop.wait(0.02)
+
+    def change(self):
+        tag = f"t{self.rng.randrange(6)}"
+        if self.rng.random() < 0.75:
+            layer = self.rng.randbytes(self.rng.randrange(1, 100_000))
+            body = self.registry.image_manifest(layers=(layer,))
+            self.promised.pop(tag, None)
+            if self.registry.put_manifest(body, tag).status_code == 201:
+                self.promised[tag] = (body, layer)
+        elif self.promised.get(tag):
+            body = self.promised.pop(tag)[0]
+            ref = tag if self.rng.random() < 0.5 else digest(body)
+            if self.registry.delete(f"manifests/{ref}").status_code == 202:
+                self.promised[tag] = None
+        self.count += 1
+
+    def check(self):
+        registry = Registry(self.daemon_of_test.url, self.name)
+        for tag, expected in self.promised.items():
+            r = registry.get(f"manifests/{tag}")
+            if expected is None:
+                assert r.status_code == 404, f"{self.name}:{tag} is deleted and served"
+                continue
+            assert r.status_code == 200 and r.content == expected[0], f"{self.name}:{tag}: {r.status_code} {r.text}"
+            for data in (expected[1], b"{}"):
+                assert registry.get(f"blobs/{digest(data)}").content == data
+
+
+class Storm:
+    def __init__(self, daemon, seed=1, clients=3):
+        self.daemon = daemon
+        self.clients = [Client(daemon, f"storm/c{n}", seed * 100 + n) for n in range(clients)]
+        for c in self.clients:
+            c.start()
+
+    def working(self):
+        before = [c.count for c in self.clients]
+        wait_for(lambda: all(c.count > n + 2 for c, n in zip(self.clients, before)), "changes go on", 60)
+
+    def end(self):
+        for c in self.clients:
+            c.stop.set()
+        for c in self.clients:
+            c.join()
+        assert not any(c.wrong for c in self.clients), [c.wrong[:2] for c in self.clients]
+
+    def check(self):
+        """Now, and after a power cut, with fsck between."""
+        for c in self.clients:
+            c.check()
+        self.daemon.kill_all()
+        status, report = self.daemon.fsck()
+        assert status == 0 and report["complete"], [x for x in report["found"] if x["kind"] != "orphan"]
+        self.daemon.start()
+        for c in self.clients:
+            c.check()
+
+
+@pytest.fixture
+def stormy(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    daemon = start(top=TOP)
+    daemon.fail = fail
+    daemon.allow_error("keeps dying", "a blob's bytes have changed", "ended before")
+    return daemon
+
+
+def damage(daemon, victim, data):
+    d = victim.push_blob(data)
+    body = victim.image_manifest(b"{}", (data,), push=False)
+    victim.push_blob(b"{}")
+    if victim.put_manifest(body, "victim").status_code == 201:
+        path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+        path.write_bytes(b"?" * len(data))
+
+
+def provoke(daemon, point, victim):
+    """What makes somebody come by."""
+    if point in ("master_reload", "master_replaced"):
+        daemon.process.send_signal(signal.SIGHUP)
+    elif point == "master_fork" or point.startswith("catalog_index"):
+        daemon.kill_role("catalog")
+    elif point == "worker_accept":
+        requests.get(daemon.url + "/v2/", timeout=5)  # the clients keep their connections
+    elif point == "worker_blob_open":
+        Registry(daemon.url, "storm/victim").get("blobs/" + victim.push_blob(os.urandom(100_000)))
+    elif point in ("catalog_damage_noted", "catalog_quarantine"):
+        damage(daemon, victim, b"victim" * 1000)
+        daemon.ctl("scrub")
+
+
+@pytest.mark.parametrize("point", NAMES)
+def test_killed_at(stormy, point):
+    daemon = stormy
+    storm = Storm(daemon)
+    victim = Registry(daemon.url, "storm/victim")
+    try:
+        storm.working()
+        daemon.fail.arm(point, "kill")
+        try:
+            provoke(daemon, point, victim)
+        except (requests.RequestException, AssertionError):
+            assert not daemon.fail.pending(point)  # it died of it
+        daemon.fail.taken(point, 30)
+        if point.startswith("master_"):
+            children = [p for p in daemon.all_pids() if p != daemon.process.pid]
+            daemon.process.wait(10)
+            wait_for(lambda: not any(alive(p) for p in children), "orphaned processes leave", 30)
+            daemon.stderr.close()
+            daemon.start()
+        storm.working()
+    finally:
+        storm.end()
+    wait_for(lambda: all(r["state"] == "ready" for r in daemon.roles()), "all are back", 30)
+    if point in ("catalog_damage_noted", "catalog_quarantine"):
+        victim = Registry(daemon.url, "storm/victim")
+        wait_for(lambda: victim.head("blobs/" + digest(b"victim" * 1000)).status_code == 404, "it is hidden")
+        victim.push_blob(b"victim" * 1000)
+    storm.check()
+
+
+def soak(daemon, seconds, seed):
+    rng = random.Random(seed)
+    storm = Storm(daemon, seed, clients=4)
+    killed = 0
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            ready = [r["pid"] for r in daemon.roles() if r["state"] == "ready" and r["role"] != "master"]
+            if ready:
+                try:
+                    os.kill(rng.choice(ready), signal.SIGKILL)
+                    killed += 1
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.05)
+        storm.working()
+    finally:
+        storm.end()
+    wait_for(lambda: all(r["state"] == "ready" for r in daemon.roles()), "all are back", 90)
+    assert killed > seconds
+    storm.check()
+
+
+def test_a_process_dies_every_50_ms(stormy):
+    soak(stormy, 10, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 5))
+def test_a_process_dies_every_50_ms_for_minutes(stormy, seed):
+    soak(stormy, 120, seed)
