@@ -447,3 +447,22 @@ def test_a_private_ca_is_believed_and_a_strange_one_is_not(proxy, tmp_path):
         assert proxy(up, more="tls_verify = false").get("manifests/latest").content == manifest
     finally:
         up.close()
+
+
+def test_a_token_that_ends_in_the_middle_of_a_download(proxy, upstream, tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text(upstream.password)
+    upstream.auth = "token"
+    layer = random_bytes(400000)
+    upstream.image("team/app", layers=[layer])
+    client = proxy(upstream, stall="30s", more=f'username = "robot"\n password_file = "{secret}"')
+    rule = upstream.rule("GET", "/blobs/", times=1, stall=200000, cut_after=True)
+    # The rule answers whatever the token: the first request has none yet.
+    client.get("manifests/latest")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pull = pool.submit(pull_blob, client, digest(layer))
+        assert rule.reached.wait(10)
+        upstream.tokens.clear()
+        rule.go.set()
+        assert pull.result() == (200, layer)
+    assert upstream.token_requests == 2
