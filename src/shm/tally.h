@@ -16,6 +16,7 @@
 /* 4096 bytes each. */
 struct tally_page {
     struct http_counters http;
+    _Atomic uint64_t proxy_hits, proxy_misses; /* lookups in proxies */
     _Atomic uint64_t asks; /* questions sent to other processes */
 };
 
