@@ -39,8 +39,8 @@ struct proxy {
     const struct conf_repo *repo;
     const struct conf_proxy *conf;
     const struct store *store;
-    bool remote_private; /* the remote itself is at a private address: what it names may be */
-    struct upstream_bucket *bucket;            /* NULL: no limit */
+    bool remote_private;   /* the remote itself is at a private address: what it names may be */
+    struct bucket *bucket; /* NULL: no limit */
     struct remote_health *health;              /* by place of the remote */
     struct bearer *tokens;                     /* cached, by realm, service, scope, credential */
     struct hint *hints;                        /* what the remotes asked for last, by image */

@@ -370,7 +370,7 @@ static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
     p->health = mem_alloc_array(p->conf->remote_count + 1, sizeof(*p->health));
     p->rate_limit = p->rate_left = UINT64_MAX;
     if (p->conf->bandwidth)
-        p->bucket = upstream_bucket_new(f->loop, p->conf->bandwidth);
+        p->bucket = bucket_new(f->loop, p->conf->bandwidth);
     return p;
 }
 
@@ -424,6 +424,7 @@ int fetcher_main(const struct role_start *start)
     f->role = role_begin(&role);
     board_reset(f->board);
     f->upstream = upstream_new(f->loop);
+    log_debug("upstream library", "version=%s", log_quote(upstream_library()));
     f->jobs = jobs_new();
     f->misses = misses_new(f->loop);
     if (fetcher_open(f) != 0)

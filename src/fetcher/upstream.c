@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "fetcher/address.h"
+#include "fetcher/headers.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -24,45 +25,10 @@
 
 #define CONNECTIONS_KEPT 64
 #define HOST_CONNECTIONS 32
-#define CHALLENGES_MAX   8
-
-enum header {
-    CONTENT_TYPE,
-    CONTENT_ENCODING,
-    CONTENT_RANGE,
-    DIGEST,
-    ETAG,
-    LOCATION,
-    LINK,
-    RETRY_AFTER,
-    RATE_LIMIT,
-    RATE_REMAINING,
-    RATE_SOURCE,
-    HEADER_COUNT
-};
-
-static const char *const header_names[HEADER_COUNT] = {"content-type",
-                                                       "content-encoding",
-                                                       "content-range",
-                                                       "docker-content-digest",
-                                                       "etag",
-                                                       "location",
-                                                       "link",
-                                                       "retry-after",
-                                                       "ratelimit-limit",
-                                                       "ratelimit-remaining",
-                                                       "docker-ratelimit-source"};
 
 struct watch {
     struct upstream *u;
     struct loop_fd fd;
-};
-
-struct upstream_bucket {
-    struct loop *loop;
-    uint64_t rate, tokens, last_ms;
-    struct loop_timer timer;
-    TAILQ_HEAD(, upstream_request) waiting;
 };
 
 struct upstream_request {
@@ -71,14 +37,13 @@ struct upstream_request {
     CURL *easy;
     struct curl_slist *list;
     struct upstream_head head;
-    char *values[HEADER_COUNT];
-    char *challenges[CHALLENGES_MAX];
+    struct headers headers;
     size_t head_bytes;
     struct loop_timer stall;
     char error[CURL_ERROR_SIZE];
-    bool added, cancelled, head_told, paused, refused_address, stalled, in_bucket, finished;
+    bool added, cancelled, head_told, paused, refused_address, stalled, finished;
     TAILQ_ENTRY(upstream_request) entry; /* of starting or ending */
-    TAILQ_ENTRY(upstream_request) bucket_entry;
+    struct bucket_wait turn;
 };
 
 struct upstream {
@@ -98,17 +63,13 @@ static void request_free(struct upstream_request *r)
 {
     struct upstream *u = r->u;
 
-    if (r->in_bucket)
-        TAILQ_REMOVE(&r->ask.bucket->waiting, r, bucket_entry);
+    bucket_leave(&r->turn);
     loop_timer_cancel(u->loop, &r->stall);
     if (r->added)
         curl_multi_remove_handle(u->multi, r->easy);
     curl_easy_cleanup(r->easy);
     curl_slist_free_all(r->list);
-    for (size_t i = 0; i < HEADER_COUNT; i++)
-        free(r->values[i]);
-    for (size_t i = 0; i < CHALLENGES_MAX; i++)
-        free(r->challenges[i]);
+    headers_reset(&r->headers);
     loop_free_later(u->loop, r);
 }
 
@@ -267,7 +228,7 @@ static void stall_fire(struct loop_timer *timer)
     struct upstream_request *r =
         (struct upstream_request *)((char *)timer - offsetof(struct upstream_request, stall));
 
-    if (r->paused || r->in_bucket) {
+    if (r->paused || r->turn.bucket) {
         loop_timer_set(r->u->loop, timer, r->ask.proxy->stall_timeout_ms);
         return;
     }
@@ -282,48 +243,6 @@ static void request_alive(struct upstream_request *r)
     loop_timer_set(r->u->loop, &r->stall, r->ask.proxy->stall_timeout_ms);
 }
 
-static void header_take(struct upstream_request *r, const char *line, size_t len)
-{
-    const char *colon = memchr(line, ':', len);
-    const char *value, *end = line + len;
-    size_t name_len;
-
-    if (!colon)
-        return;
-    name_len = (size_t)(colon - line);
-    for (value = colon + 1; value < end && (*value == ' ' || *value == '\t'); value++)
-        ;
-    while (end > value && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
-        end--;
-    if (memchr(value, 0, (size_t)(end - value)))
-        return;
-    if (name_len == 16 && strncasecmp(line, "www-authenticate", 16) == 0) {
-        if (r->head.challenge_count < CHALLENGES_MAX)
-            r->challenges[r->head.challenge_count++] = mem_strndup(value, (size_t)(end - value));
-        return;
-    }
-    for (size_t i = 0; i < HEADER_COUNT; i++) {
-        if (strlen(header_names[i]) != name_len ||
-            strncasecmp(line, header_names[i], name_len) != 0 || r->values[i])
-            continue;
-        r->values[i] = mem_strndup(value, (size_t)(end - value));
-    }
-}
-
-/* A new head begins: what came was an interim one, or of the HTTP proxy's CONNECT. */
-static void head_reset(struct upstream_request *r)
-{
-    for (size_t i = 0; i < HEADER_COUNT; i++) {
-        free(r->values[i]);
-        r->values[i] = NULL;
-    }
-    for (size_t i = 0; i < CHALLENGES_MAX; i++) {
-        free(r->challenges[i]);
-        r->challenges[i] = NULL;
-    }
-    r->head.challenge_count = 0;
-}
-
 static void head_fill(struct upstream_request *r)
 {
     curl_off_t length = -1;
@@ -331,20 +250,9 @@ static void head_fill(struct upstream_request *r)
 
     curl_easy_getinfo(r->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(r->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    headers_show(&r->headers, &r->head);
     r->head.status = (int)status;
     r->head.length = length < 0 ? UINT64_MAX : (uint64_t)length;
-    r->head.content_type = r->values[CONTENT_TYPE];
-    r->head.content_encoding = r->values[CONTENT_ENCODING];
-    r->head.content_range = r->values[CONTENT_RANGE];
-    r->head.digest = r->values[DIGEST];
-    r->head.etag = r->values[ETAG];
-    r->head.location = r->values[LOCATION];
-    r->head.link = r->values[LINK];
-    r->head.retry_after = r->values[RETRY_AFTER];
-    r->head.rate_limit = r->values[RATE_LIMIT];
-    r->head.rate_remaining = r->values[RATE_REMAINING];
-    r->head.rate_source = r->values[RATE_SOURCE];
-    r->head.challenges = (const char *const *)r->challenges;
 }
 
 static size_t on_header(char *line, size_t size, size_t count, void *ctx)
@@ -361,61 +269,40 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
         return 0;
     }
     if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
-        head_reset(r);
+        headers_reset(&r->headers);
     else if (len > 2)
-        header_take(r, line, len);
+        headers_take(&r->headers, line, len);
     if (len <= 2)
         head_fill(r);
     return len;
 }
 
-static bool bucket_take(struct upstream_request *r, size_t len)
+/* The proxy may receive again. */
+static void bucket_go(struct bucket_wait *wait)
 {
-    struct upstream_bucket *b = r->ask.bucket;
-    uint64_t now = loop_now_ms(b->loop), add = (now - b->last_ms) * b->rate / 1000;
+    struct upstream_request *r =
+        (struct upstream_request *)((char *)wait - offsetof(struct upstream_request, turn));
 
-    if (add > 0) {
-        b->tokens = b->tokens + add > b->rate / 4 + 65536 ? b->rate / 4 + 65536 : b->tokens + add;
-        b->last_ms = now;
-    }
-    if (b->tokens >= len || (b->tokens > 0 && len > b->rate)) {
-        b->tokens -= b->tokens < len ? b->tokens : len;
-        return true;
-    }
-    r->in_bucket = true;
-    TAILQ_INSERT_TAIL(&b->waiting, r, bucket_entry);
-    if (b->timer.slot == 0)
-        loop_timer_set(b->loop, &b->timer, 10);
-    return false;
+    request_alive(r);
+    curl_easy_pause(r->easy, CURLPAUSE_CONT);
 }
 
-static void bucket_fire(struct loop_timer *timer)
+static enum upstream_take tell_head(struct upstream_request *r)
 {
-    struct upstream_bucket *b =
-        (struct upstream_bucket *)((char *)timer - offsetof(struct upstream_bucket, timer));
-    struct upstream_request *r;
-    TAILQ_HEAD(, upstream_request) all;
-
-    TAILQ_INIT(&all);
-    TAILQ_CONCAT(&all, &b->waiting, bucket_entry);
-    while ((r = TAILQ_FIRST(&all)) != NULL) {
-        TAILQ_REMOVE(&all, r, bucket_entry);
-        r->in_bucket = false;
-        request_alive(r);
-        curl_easy_pause(r->easy, CURLPAUSE_CONT);
-    }
+    head_fill(r);
+    r->head_told = true;
+    return r->ask.on_head ? r->ask.on_head(r->ask.ctx, &r->head) : UPSTREAM_TAKEN;
 }
 
-struct upstream_bucket *upstream_bucket_new(struct loop *loop, uint64_t bytes_per_s)
+static enum upstream_take tell_body(struct upstream_request *r, const char *data, size_t len)
 {
-    struct upstream_bucket *b = mem_alloc(sizeof(*b));
+    enum upstream_take take = UPSTREAM_TAKEN;
 
-    b->loop = loop;
-    b->rate = bytes_per_s;
-    b->last_ms = loop_now_ms(loop);
-    b->timer.fire = bucket_fire;
-    TAILQ_INIT(&b->waiting);
-    return b;
+    if (r->ask.on_body)
+        take = r->ask.on_body(r->ask.ctx, data, len);
+    if (take == UPSTREAM_PAUSE && r->ask.bucket)
+        bucket_return(r->ask.bucket, len);
+    return take;
 }
 
 static size_t on_write(char *data, size_t size, size_t count, void *ctx)
@@ -427,16 +314,12 @@ static size_t on_write(char *data, size_t size, size_t count, void *ctx)
     if (r->cancelled || r->finished)
         return 0;
     request_alive(r);
-    if (!r->head_told) {
-        head_fill(r);
-        if (r->ask.on_head)
-            take = r->ask.on_head(r->ask.ctx, &r->head);
-        r->head_told = true;
-    }
-    if (take == UPSTREAM_TAKEN && r->ask.bucket && !bucket_take(r, len))
+    if (!r->head_told)
+        take = tell_head(r);
+    if (take == UPSTREAM_TAKEN && r->ask.bucket && !bucket_take(r->ask.bucket, len, &r->turn))
         return CURL_WRITEFUNC_PAUSE;
     if (take == UPSTREAM_TAKEN)
-        take = r->ask.on_body ? r->ask.on_body(r->ask.ctx, data, len) : UPSTREAM_TAKEN;
+        take = tell_body(r, data, len);
     if (take == UPSTREAM_ABORT)
         return 0;
     r->paused = take == UPSTREAM_PAUSE;
@@ -503,6 +386,7 @@ struct upstream_request *upstream_start(struct upstream *u, const struct upstrea
     r->easy = e;
     r->head.length = UINT64_MAX;
     r->stall.fire = stall_fire;
+    r->turn.go = bucket_go;
     for (size_t i = 0; i < UPSTREAM_HEADERS_MAX && ask->headers[i]; i++)
         r->list = curl_slist_append(r->list, ask->headers[i]);
     curl_easy_setopt(e, CURLOPT_PRIVATE, r);

@@ -10,6 +10,7 @@
 #include "base/loop.h"
 #include "base/str.h"
 #include "conf/conf.h"
+#include "fetcher/bucket.h"
 
 #define UPSTREAM_HEADERS_MAX 8
 /* Of a response's head, in all. */
@@ -29,9 +30,6 @@ struct upstream_head {
 
 enum upstream_take { UPSTREAM_TAKEN, UPSTREAM_PAUSE, UPSTREAM_ABORT };
 
-/* All downloads of a proxy together: bytes a second. */
-struct upstream_bucket;
-
 struct upstream_request;
 
 struct upstream_ask {
@@ -40,7 +38,7 @@ struct upstream_ask {
     const char *headers[UPSTREAM_HEADERS_MAX]; /* "Name: value"; NULL ends */
     const char *username, *password;           /* Basic; NULL: none. Copied */
     const struct conf_proxy *proxy;            /* TLS, timeouts, HTTP proxy */
-    struct upstream_bucket *bucket;            /* NULL: no limit */
+    struct bucket *bucket;                     /* NULL: no limit */
     bool any_address;                          /* else only public ones are connected to */
     bool *was_private;                         /* set when the address was not public; or NULL */
     /* Once, before any of the body; NULL: not interested. */
@@ -63,7 +61,6 @@ void upstream_cancel(struct upstream_request *r);
 /* After PAUSE. Not from inside callbacks of this request. */
 void upstream_resume(struct upstream_request *r);
 
-struct upstream_bucket *upstream_bucket_new(struct loop *loop, uint64_t bytes_per_s);
 /* Name and features of the library, for the log. */
 const char *upstream_library(void);
 
