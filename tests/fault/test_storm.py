@@ -128,7 +128,11 @@ def provoke(daemon, point, victim):
         daemon.ctl("scrub")
 
 
-@pytest.mark.parametrize("point", NAMES)
+# Under AddressSanitizer, which runs all of this a second time, every fourth one by turns of the day.
+POINTS = NAMES if "build-asan" not in os.environ.get("ENTREPOTD", "") else NAMES[int(time.time()) // 86400 % 4::4]
+
+
+@pytest.mark.parametrize("point", POINTS)
 def test_killed_at(stormy, point):
     daemon = stormy
     storm = Storm(daemon)
