@@ -7,8 +7,8 @@
  * The records are those of pushes (catalog/keys.h): a blob, its link in an image and
  * who keeps it, in a thousand images; tags of image bench/tags.
  */
-#include "catalog/db.h"
-#include "catalog/keys.h"
+#include "meta/db.h"
+#include "meta/keys.h"
 #include "client.h"
 #include "filled.h"
 

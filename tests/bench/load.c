@@ -19,6 +19,7 @@ static const char usage[] =
     "load slow PORT PATH CLIENTS          pulls that read nothing more until stdin ends\n"
     "load busy PORT PATH CLIENTS SECONDS  pulls; which were lost, how long until the next answer\n"
     "load latency PORT PATH COUNT         one request after the other: ms\n"
+    "load cold PORT CLIENTS PATH...       each once, all at the same moment: s until the last\n"
     "load first PORT PATH                 when the first 200 came (CLOCK_MONOTONIC)\n";
 
 struct thread {
@@ -99,6 +100,8 @@ int main(int argc, char **argv)
         load_busy(port, argv[3], load_number(argv[4]), (double)load_number(argv[5]));
     else if (strcmp(verb, "latency") == 0 && argc == 5)
         load_latency(port, argv[3], load_number(argv[4]));
+    else if (strcmp(verb, "cold") == 0 && argc >= 5)
+        load_cold(port, load_number(argv[3]), argv + 4, (size_t)argc - 4);
     else if (strcmp(verb, "first") == 0 && argc == 4)
         load_first(port, argv[3]);
     else

@@ -27,4 +27,7 @@ void load_busy(int port, const char *path, size_t clients, double seconds);
 void load_latency(int port, const char *path, size_t count);
 void load_first(int port, const char *path);
 
+/* load_cold.c */
+void load_cold(int port, size_t clients, char **paths, size_t path_count);
+
 #endif
