@@ -273,3 +273,20 @@ def test_evict(origin, proxied):
     assert hub.get(f"blobs/{digest(b'evicted')}").status_code in (502, 503, 504)
     origin.start()  # after failures in a row the remote is left alone for a second or two
     wait_for(lambda: hub.get("manifests/v1").content == body, "the upstream is asked again", 30)
+
+
+def test_a_failing_member_can_be_skipped(origin, start):
+    text = conf(origin).replace("members = {{local, hub}}", "members = {{hub, local}} on_member_error = \"skip\"")
+    daemon = start(text=text)
+    body = at(daemon, "local", "own/app").push_image("v1")
+    origin.stop()
+    assert at(daemon, "all", "own/app").get("manifests/v1").content == body
+    assert at(daemon, "all", "own/app").get("manifests/v2").status_code == 404
+
+
+def test_a_failing_first_member_is_not_passed_over(origin, start):
+    """A name of the house must not be answered by whoever comes later."""
+    daemon = start(text=conf(origin).replace("members = {{local, hub}}", "members = {{hub, local}}"))
+    at(daemon, "local", "own/app").push_image("v1")
+    origin.stop()
+    assert at(daemon, "all", "own/app").get("manifests/v1").status_code in (502, 503, 504)
