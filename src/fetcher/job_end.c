@@ -7,6 +7,7 @@
  */
 #include "fetcher/job.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/must.h"
 
@@ -33,6 +34,7 @@ void job_verify(struct job *job)
         job_fail(job, ERR_MISMATCH, 0, "the upstream sent bytes of another digest", true);
         return;
     }
+    FAIL_POINT(fetcher_verified);
     job->verified = true;
     job_publish(job, BOARD_VERIFY);
     if (!job->ready)
@@ -54,6 +56,7 @@ static void commit_done(struct ask *ask, int err, struct msg_reader *reply, int 
     if (err == 0)
         err = msg_get_i32(reply);
     if (err == 0) {
+        FAIL_POINT(fetcher_committed);
         job->asked = TAILQ_NEXT(job->asked, entry);
         job_commit(job);
         return;
@@ -86,6 +89,7 @@ static void job_commit(struct job *job)
     w = link_ask_begin(job->f->catalog, &job->ask, MSG_BLOB_COMMIT);
     push_target_put(w, &t);
     link_ask_send(job->f->catalog, &job->ask);
+    FAIL_POINT(fetcher_commit_asked);
 }
 
 void job_placed(struct job *job, int err)
@@ -94,6 +98,7 @@ void job_placed(struct job *job, int err)
         job_fail(job, err, 0, "it cannot be made durable", false);
         return;
     }
+    FAIL_POINT(fetcher_placed);
     job_publish(job, BOARD_COMMIT);
     job->asked = TAILQ_FIRST(&job->images);
     job_commit(job);

@@ -8,6 +8,7 @@
  */
 #include "fetcher/job.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/must.h"
 
@@ -99,6 +100,7 @@ static enum upstream_take on_head(struct remote_request *r, const struct upstrea
         job->end_err = ERR_TOO_BIG;
         return UPSTREAM_ABORT;
     }
+    FAIL_POINT(fetcher_head);
     job->begun = true;
     if (head->etag && head->etag[0] == '"' && strlen(head->etag) < sizeof(job->etag) - 1)
         snprintf(job->etag, sizeof(job->etag), "%s", head->etag);
@@ -233,6 +235,7 @@ static void part_step(struct part *part, int err)
         return;
     }
     if (!job->request.on_done) { /* the file is open */
+        FAIL_POINT(fetcher_opened);
         job_attempt(job);
         return;
     }
@@ -241,6 +244,7 @@ static void part_step(struct part *part, int err)
         job_publish(job, BOARD_STREAM);
         job_ready(job);
     } else {
+        FAIL_POINT(fetcher_written);
         job_publish(job, job->running ? BOARD_STREAM : job->state);
         /* A range is the client's as it comes; its length was known before. */
     }

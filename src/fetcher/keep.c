@@ -7,6 +7,7 @@
  */
 #include "fetcher/keep.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -52,6 +53,7 @@ static void write_done(struct pool_job *job)
                                         : "the manifest cannot be written");
         return;
     }
+    FAIL_POINT(fetcher_manifest);
     k->ask.done = put_done;
     push_manifest_put(link_ask_begin(k->f->catalog, &k->ask, MSG_MANIFEST_PUT), &k->put);
     link_ask_send(k->f->catalog, &k->ask);

@@ -7,6 +7,7 @@
  */
 #include "fetcher/part.h"
 
+#include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -122,8 +123,10 @@ static void write_work(struct pool_job *job)
     const char *data = part->out.data;
     size_t left = part->out.len;
     uint64_t at = part->size; /* the loop reads it meanwhile */
+    int failed = FAIL_POINT(fetcher_write);
 
-    if (!part->bounded)
+    part->err = failed ? err_from_errno(failed) : 0;
+    if (part->err == 0 && !part->bounded)
         part->err = store_partial_reserve(part->store, part->fd, at + left, part->keep_free);
     while (left > 0 && part->err == 0) {
         ssize_t n = pwrite(part->fd, data, left, (off_t)at);

@@ -1,0 +1,87 @@
+"""The fetcher and the catalog die at each step of a download: the client's body still completes."""
+import concurrent.futures
+import os
+
+import pytest
+import requests
+
+from harness.daemon import wait_for
+from harness.fail import FailPoints
+from harness.proxy import proxy, upstream  # noqa: F401
+from harness.registry import Registry, digest
+
+
+@pytest.fixture
+def failing(proxy, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+
+    def make(*ups, **kw):
+        client = proxy(*ups, **kw)
+        client.daemon.fail = fail
+        return client
+    return make
+
+
+BLOB_POINTS = ["fetcher_opened", "fetcher_head", "fetcher_written", "fetcher_verified", "worker_place_synced",
+               "worker_place_renamed", "worker_place_done", "fetcher_placed", "fetcher_commit_asked",
+               "fetcher_committed", "catalog_turn_begun", "catalog_turn_written", "catalog_turn_shown"]
+
+
+@pytest.mark.parametrize("point", BLOB_POINTS)
+def test_a_body_completes_whoever_dies(failing, upstream, point):
+    layer = os.urandom(3_000_000)
+    upstream.image("team/app", layers=[layer])
+    client = failing(upstream, ttl="1h")
+    assert client.get("manifests/latest").status_code == 200
+    client.daemon.fail.arm(point, "kill")
+    r = client.get("blobs/" + digest(layer))
+    assert r.status_code == 200 and r.content == layer
+    client.daemon.fail.taken(point)
+    wait_for(lambda: client.get("blobs/" + digest(layer)).content == layer, "served again")
+    wait_for(lambda: not list(client.daemon.data_dir.rglob("partial/sha*")), "nothing is left half")
+    upstream.close()
+    wait_for(lambda: client.get("blobs/" + digest(layer)).content == layer, "kept")
+    client.daemon.stop()
+    assert client.daemon.fsck()[0] == 0
+
+
+def test_a_manifest_comes_whoever_dies(failing, upstream):
+    manifest = upstream.image("team/app")
+    for point in ("fetcher_manifest", "catalog_turn_begun", "catalog_turn_written"):
+        client = failing(upstream)
+        client.daemon.fail.arm(point, "kill")
+        assert client.get("manifests/latest").content == manifest
+        client.daemon.fail.taken(point)
+
+
+def test_a_worker_that_dies_costs_its_clients_alone(failing, upstream):
+    layer = os.urandom(400000)
+    upstream.image("team/app", layers=[layer])
+    client = failing(upstream, stall="30s")
+    rule = upstream.rule("GET", "/blobs/", stall=200000)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(Registry(client.url, client.image).get, "blobs/" + digest(layer))
+        assert rule.reached.wait(10)
+        old = client.daemon.kill_role("worker")
+        client.daemon.respawned("worker", old)
+        assert first.exception() is not None or len(first.result().content) < len(layer)
+        again = pool.submit(Registry(client.url, client.image).get, "blobs/" + digest(layer))
+        wait_for(lambda: "team/app" in client.daemon.ctl("fetches").stdout, "the download goes on")
+        rule.go.set()
+        assert again.result().content == layer
+    assert len(upstream.asked("GET", "/blobs/")) == 1
+
+
+def test_a_disk_that_is_full_in_the_middle(failing, upstream):
+    layer = os.urandom(3_000_000)
+    upstream.image("team/app", layers=[layer])
+    client = failing(upstream)
+    client.daemon.fail.arm("fetcher_write", "ENOSPC")
+    try:
+        r = client.get("blobs/" + digest(layer))
+        assert r.status_code in (200, 507) and r.content != layer
+    except requests.RequestException:
+        pass  # cut: the head was out already
+    assert not client.daemon.fail.pending("fetcher_write")
+    wait_for(lambda: client.get("blobs/" + digest(layer)).content == layer, "space heals it")
