@@ -206,6 +206,7 @@ bool blob_answer_local(struct api_call *call)
         problem_answer(call->r, problem_from_err(err), NULL);
         return true;
     }
+    upstream_count(call, call->route.repo, true);
     blob->size = entry.size;
     if (if_none_match && range_etag_matches(if_none_match, blob->text)) {
         blob_add_headers(call, blob);

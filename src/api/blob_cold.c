@@ -124,6 +124,7 @@ static void ask_member(struct api_call *call, const struct conf_repo *repo)
     struct push_target target = {
         .repo = repo->name, .image = call->route.image, .digest = blob->digest};
 
+    upstream_count(call, repo, false);
     if (call->r->method == HTTP_HEAD) {
         push_target_put(upstream_ask_begin(call, MSG_FETCH_HEAD), &target);
         upstream_ask(call, head_done);

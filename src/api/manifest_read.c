@@ -159,6 +159,8 @@ static void ask_remote(struct api_call *call)
     struct manifest_read *m = call->op;
     struct msg_writer *w = upstream_ask_begin(call, MSG_FETCH_MANIFEST);
 
+    upstream_count(call, m->members.repos[m->members.at], false);
+
     msg_put_str(w, m->members.repos[m->members.at]->name);
     msg_put_str(w, call->route.image);
     msg_put_str(w, call->route.ref);
@@ -186,6 +188,7 @@ static void find_next(struct api_call *call)
                 return;
             }
             if (err == 0 && (m->by_digest || fresh(call, repo))) {
+                upstream_count(call, repo, true);
                 found(call, entry.digest, entry.size, entry.media_type);
                 return;
             }

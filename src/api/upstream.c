@@ -8,7 +8,6 @@
 #include "api/rights.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "oci/glob.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -16,7 +15,7 @@
 static bool reserved(const struct conf_group *group, const char *image)
 {
     for (size_t i = 0; i < group->reserve_count; i++)
-        if (glob_matches(group->reserve[i], image))
+        if (conf_pattern_matches(group->reserve[i], image))
             return true;
     return false;
 }
@@ -98,6 +97,15 @@ const char *upstream_quotable(struct api_call *call, const char *text)
         if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ' || (unsigned char)*p > '~')
             *p = '\'';
     return copy;
+}
+
+void upstream_count(const struct api_call *call, const struct conf_repo *repo, bool hit)
+{
+    struct tally_page *tally = call->api->tally;
+
+    if (repo->kind == CONF_PROXY)
+        atomic_fetch_add_explicit(hit ? &tally->proxy_hits : &tally->proxy_misses, 1,
+                                  memory_order_relaxed);
 }
 
 struct msg_writer *upstream_ask_begin(struct api_call *call, enum msg_type type)

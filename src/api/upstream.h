@@ -32,6 +32,9 @@ void upstream_answer(struct api_call *call, const struct members *members, enum 
 /* What stands between quotes in a header. */
 const char *upstream_quotable(struct api_call *call, const char *text);
 
+/* Counts a lookup for the metrics; nothing for a repository that is no proxy. */
+void upstream_count(const struct api_call *call, const struct conf_repo *repo, bool hit);
+
 /* Starts a question to the fetcher; fill the writer, then upstream_ask. */
 struct msg_writer *upstream_ask_begin(struct api_call *call, enum msg_type type);
 void upstream_ask(struct api_call *call,

@@ -13,9 +13,14 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#define PAGE         ((uint64_t)4096)
 #define PAGES_A_LOOK 512
+#define PROBE_BYTES  (64u << 10)
+/* The same on every architecture that Debian has. */
+#define NUMBER_CACHESTAT 451
 
 int io_start_tls(struct io *io, struct tls *tls)
 {
@@ -140,26 +145,66 @@ void io_break(const struct io *io)
     setsockopt(io->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 }
 
+/* What cachestat(2), Linux 6.5, takes and gives: younger than the headers we build with. */
+struct cachestat_range {
+    uint64_t offset, len;
+};
+struct cachestat_result {
+    uint64_t cached, dirty, writeback, evicted, recently_evicted; /* pages */
+};
+
+/* cachestat(2) counts pages, also those that are still being read; a read that must not
+ * wait tells, for one byte in PROBE_BYTES, that it has come. Together a fifth of what
+ * mincore(2) costs. UNSUPPORTED: the kernel or the file system cannot tell. */
+static int look_quickly(int file_fd, uint64_t first, size_t span, bool *there_r)
+{
+    struct cachestat_range range = {first, span};
+    struct cachestat_result result = {0};
+
+    if (syscall(NUMBER_CACHESTAT, file_fd, &range, &result, 0) != 0)
+        return ERR_UNSUPPORTED;
+    *there_r = result.cached >= (span + PAGE - 1) / PAGE;
+    for (size_t at = 0; at < span && *there_r; at += PROBE_BYTES) {
+        char byte;
+        struct iovec part = {&byte, 1};
+        ssize_t got = preadv2(file_fd, &part, 1, (off_t)(first + at), RWF_NOWAIT);
+
+        if (got < 0 && errno == EAGAIN)
+            *there_r = false;
+        else if (got < 0)
+            return ERR_UNSUPPORTED;
+    }
+    return 0;
+}
+
 /* mincore(2) tells of any file that we may write; a mapping that nobody touches
  * costs no page fault. */
-bool io_file_in_memory(int file_fd, uint64_t offset, size_t len)
+static bool look_closely(int file_fd, uint64_t first, size_t span)
 {
-    static const uint64_t page = 4096;
     unsigned char pages[PAGES_A_LOOK];
-    uint64_t first = offset & ~(page - 1), end = offset + len;
-    size_t span;
-    void *map;
     bool there = true;
+    void *map;
 
-    if (end - first > PAGES_A_LOOK * page)
-        end = first + PAGES_A_LOOK * page;
-    span = (size_t)(end - first);
     map = mmap(NULL, span, PROT_READ, MAP_SHARED, file_fd, (off_t)first);
     if (map == MAP_FAILED)
         return true;
     if (mincore(map, span, pages) == 0)
-        for (size_t i = 0; i < (span + page - 1) / page && there; i++)
+        for (size_t i = 0; i < (span + PAGE - 1) / PAGE && there; i++)
             there = pages[i] & 1;
     munmap(map, span);
+    return there;
+}
+
+bool io_file_in_memory(int file_fd, uint64_t offset, size_t len)
+{
+    uint64_t first = offset & ~(PAGE - 1), end = offset + len;
+    bool there = true;
+    size_t span;
+
+    if (end - first > PAGES_A_LOOK * PAGE)
+        end = first + PAGES_A_LOOK * PAGE;
+    span = (size_t)(end - first);
+    if (look_quickly(file_fd, first, span, &there) != 0)
+        there = look_closely(file_fd, first, span);
     return there;
 }

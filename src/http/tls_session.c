@@ -10,6 +10,8 @@
 #include "base/mem.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
@@ -183,12 +185,19 @@ static int write_all(struct tls_session *s, const char *data, size_t len, size_t
     return err;
 }
 
+/* Records become packets together, not one each. */
+static void cork(const struct tls_session *s, int on)
+{
+    setsockopt(SSL_get_fd(s->ssl), IPPROTO_TCP, TCP_CORK, &on, sizeof(on));
+}
+
 static int send_by_copy(struct tls_session *s, int file_fd, uint64_t offset, size_t len,
                         size_t *done_r)
 {
     char *buffer = tls_buffer(s->tls);
     int err = 0;
 
+    cork(s, 1);
     *done_r = 0;
     while (*done_r < len && err == 0) {
         size_t piece = len - *done_r > TLS_BUFFER ? TLS_BUFFER : len - *done_r, put;
@@ -199,6 +208,7 @@ static int send_by_copy(struct tls_session *s, int file_fd, uint64_t offset, siz
         err = write_all(s, buffer, (size_t)got, &put);
         *done_r += put;
     }
+    cork(s, 0);
     return err == ERR_BUSY && *done_r > 0 ? 0 : err;
 }
 

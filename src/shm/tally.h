@@ -16,7 +16,8 @@
 /* 4096 bytes each. */
 struct tally_page {
     struct http_counters http;
-    _Atomic uint64_t asks; /* questions sent to other processes */
+    _Atomic uint64_t proxy_hits, proxy_misses; /* lookups in proxies */
+    _Atomic uint64_t asks;                     /* questions sent to other processes */
 };
 
 /* The master's region for TALLY_SLOTS_MAX slots: shared with children by fork. */

@@ -88,6 +88,14 @@ bool fsck_has(struct fsck *f, const struct key *k)
     return db_get(f->db, k->data, k->len, NULL) == 0;
 }
 
+bool fsck_any(struct fsck *f, const struct key *prefix)
+{
+    struct db_walk *walk = db_walk_new(f->db, prefix->data, prefix->len, NULL, 0);
+    bool found = db_walk_valid(walk);
+
+    return db_walk_free(&walk) != 0 || found;
+}
+
 int fsck_store_place(const struct fsck *f, const char *name)
 {
     for (size_t i = 0; i < f->conf->store_count; i++)
@@ -200,6 +208,8 @@ static int check(struct fsck *f)
         err = fsck_records(f);
     if (err == 0)
         err = fsck_images(f);
+    if (err == 0)
+        err = fsck_orphans(f);
     if (err == 0 && db_read_failed(f->db))
         err = ERR_IO;
     if (err == 0)

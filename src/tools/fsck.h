@@ -58,11 +58,17 @@ must_check int fsck_each(struct fsck *f, char letter,
                          int (*check)(struct fsck *f, const char *whole, size_t whole_len,
                                       struct key_reader *key, const char *value, size_t value_len));
 bool fsck_has(struct fsck *f, const struct key *k);
+/* Any record below a prefix, repairs not counted? What cannot be read counts as there. */
+bool fsck_any(struct fsck *f, const struct key *prefix);
 /* -1: not configured. */
 int fsck_store_place(const struct fsck *f, const char *name);
 
 /* fsck_files.c. Blobs are hashed by a thread a CPU. */
 must_check int fsck_files(struct fsck *f);
+/* Files that no record knows; after all repairs of records were collected. */
+must_check int fsck_orphans(struct fsck *f);
+/* Does a blob's file hold what its digest says? */
+bool fsck_file_good(const struct fsck *f, size_t store, const struct digest *digest, uint64_t size);
 /* After the batch: damaged files to the quarantine, orphans to the trash. */
 must_check int fsck_files_move(struct fsck *f);
 /* fsck_records.c: keys B, D, U, I, S, Q. */

@@ -162,10 +162,14 @@ static int each_orphan(struct fsck *f, bool move)
                                found, FOUND_MAX, &count);
         for (size_t i = 0; i < count && err == 0; i++) {
             char text[DIGEST_TEXT_MAX];
-            struct key k;
+            struct key k, holders;
 
             key_blob(&k, name, &found[i].digest);
-            if (fsck_has(f, &k))
+            key_begin(&holders, 'U');
+            key_str(&holders, name);
+            key_digest(&holders, &found[i].digest);
+            /* Whose record is lost but whom an image holds is no orphan (fsck_images.c). */
+            if (fsck_has(f, &k) || fsck_any(f, &holders))
                 continue;
             if (move)
                 err = store_blob_aside(store, &found[i].digest);
@@ -187,7 +191,19 @@ int fsck_files(struct fsck *f)
     hash_all(f);
     for (size_t i = 0; i < f->blob_count; i++)
         blob_tell(f, &f->blobs[i]);
+    return 0;
+}
+
+int fsck_orphans(struct fsck *f)
+{
     return each_orphan(f, false);
+}
+
+bool fsck_file_good(const struct fsck *f, size_t store, const struct digest *digest, uint64_t size)
+{
+    const struct fsck_blob b = {.store = store, .digest = *digest, .size = size};
+
+    return blob_hash(f, &b) == FSCK_BLOB_GOOD;
 }
 
 static int blob_aside(struct fsck *f, const struct fsck_blob *b)

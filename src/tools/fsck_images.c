@@ -52,21 +52,27 @@ static void need_image(struct fsck *f, const struct place *p, uint64_t time)
     str_free(&value);
 }
 
-/* The record of the bytes that an image holds. */
+/* The record of the bytes that an image holds: it follows from a good file. */
 static void need_blob(struct fsck *f, const struct place *p, const struct digest *digest,
-                      uint64_t size)
+                      uint64_t size, uint64_t time)
 {
-    struct record_blob record;
+    struct record_blob record = {.size = size, .time = time};
     struct str value = {0};
     char text[DIGEST_TEXT_MAX];
     struct key k;
+    bool good;
 
     digest_text(digest, text);
     key_blob(&k, p->store, digest);
-    if (db_get(f->db, k.data, k.len, &value) != 0)
-        fsck_tell(f, "blob", false, "%s/%s holds %s, which %s does not know; push it again",
-                  p->repo, p->image, text, p->store);
-    else if (record_blob_decode(value.data, value.len, &record) == 0 && record.size != size)
+    if (db_get(f->db, k.data, k.len, &value) != 0) {
+        good = fsck_file_good(f, (size_t)fsck_store_place(f, p->store), digest, size);
+        fsck_tell(f, "blob", good, "%s/%s holds %s, which %s does not know%s", p->repo, p->image,
+                  text, p->store, good ? "" : "; push it again");
+        if (good && f->repair) {
+            record_blob_encode(&value, &record);
+            db_put(f->db, k.data, k.len, value.data, value.len);
+        }
+    } else if (record_blob_decode(value.data, value.len, &record) == 0 && record.size != size)
         fsck_tell(f, "blob", false, "%s/%s holds %s with %llu bytes, %s with %llu", p->repo,
                   p->image, text, (unsigned long long)size, p->store,
                   (unsigned long long)record.size);
@@ -93,7 +99,7 @@ static int check_link(struct fsck *f, const char *whole, size_t whole_len, struc
     }
     key_holder(&k, p.store, &digest, 'L', p.repo, p.image);
     need(f, &p, &k, "the holder's note", &digest);
-    need_blob(f, &p, &digest, record.size);
+    need_blob(f, &p, &digest, record.size, record.time);
     need_image(f, &p, record.time);
     return 0;
 }
@@ -118,7 +124,7 @@ static int check_manifest(struct fsck *f, const char *whole, size_t whole_len,
     }
     key_holder(&k, p.store, &digest, 'M', p.repo, p.image);
     need(f, &p, &k, "the holder's note", &digest);
-    need_blob(f, &p, &digest, record.size);
+    need_blob(f, &p, &digest, record.size, record.time);
     need_image(f, &p, record.time);
     for (size_t i = 0; i < record.contents.ref_count; i++) {
         key_image(&k, 'K', p.repo, p.image);

@@ -3,15 +3,6 @@
  */
 #include "tools/fsck.h"
 
-static bool any(struct fsck *f, const struct key *prefix)
-{
-    struct db_walk *walk = db_walk_new(f->db, prefix->data, prefix->len, NULL, 0);
-    bool found = db_walk_valid(walk);
-
-    /* What cannot be read counts as there. */
-    return db_walk_free(&walk) != 0 || found;
-}
-
 /* U store digest kind repo image: the image must have it. */
 static int check_holder(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
                         const char *value, size_t value_len)
@@ -53,7 +44,7 @@ static int check_image(struct fsck *f, const char *whole, size_t whole_len, stru
         return ERR_DAMAGED;
     key_image(&links, 'L', repo, image);
     key_image(&manifests, 'M', repo, image);
-    if (any(f, &links) || any(f, &manifests))
+    if (fsck_any(f, &links) || fsck_any(f, &manifests))
         return 0;
     fsck_tell(f, "image", true, "%s/%s is listed and empty", repo, image);
     if (f->repair)

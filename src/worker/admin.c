@@ -37,6 +37,35 @@ static void finish(struct http_request *r)
     str_free(&call->body);
 }
 
+static void metrics_send(struct admin_call *call)
+{
+    http_header_add(call->r, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
+    http_answer_memory(call->r, 200, call->body.data, call->body.len);
+}
+
+static void proxies_answer(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
+
+    if (fd >= 0)
+        close(fd);
+    metrics_proxies(call->admin, err == 0 && msg_get_i32(reply) == 0 ? reply : NULL, &call->body);
+    metrics_send(call);
+}
+
+static void metrics_of_fetcher(struct admin_call *call)
+{
+    struct link *fetcher = call->admin->api->fetcher;
+
+    if (!fetcher) {
+        metrics_send(call);
+        return;
+    }
+    call->ask.done = proxies_answer;
+    link_ask_begin(fetcher, &call->ask, MSG_PROXY_STATUS);
+    link_ask_send(fetcher, &call->ask);
+}
+
 static void metrics_answer(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
@@ -44,8 +73,7 @@ static void metrics_answer(struct ask *ask, int err, struct msg_reader *reply, i
     if (fd >= 0)
         close(fd);
     metrics_text(call->admin, err == 0 && msg_get_i32(reply) == 0 ? reply : NULL, &call->body);
-    http_header_add(call->r, "Content-Type", "text/plain; version=0.0.4; charset=utf-8");
-    http_answer_memory(call->r, 200, call->body.data, call->body.len);
+    metrics_of_fetcher(call);
 }
 
 static void metrics(struct admin_call *call)

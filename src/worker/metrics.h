@@ -11,4 +11,8 @@
  * error, or NULL when the catalog did not answer. */
 void metrics_text(const struct admin *admin, struct msg_reader *catalog, struct str *out);
 
+/* metrics_proxies.c; `fetcher`: the reply to PROXY_STATUS behind its error, or NULL when the
+ * fetcher did not answer. */
+void metrics_proxies(const struct admin *admin, struct msg_reader *fetcher, struct str *out);
+
 #endif

@@ -7,17 +7,16 @@
  * The records are those of pushes (catalog/keys.h): a blob, its link in an image and
  * who keeps it, in a thousand images; tags of image bench/tags.
  */
-#include "catalog/db.h"
-#include "catalog/keys.h"
+#include "meta/db.h"
+#include "meta/keys.h"
 #include "client.h"
+#include "filled.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define IMAGES 1000
-#define TAGGED "bench/tags"
-#define BATCH  20000
+#define BATCH 20000
 
 static void commit(struct db *db)
 {
@@ -36,30 +35,15 @@ static void put(struct db *db, const struct key *k, const struct str *value)
     db_put(db, k->data, k->len, value->data ? value->data : "", value->len);
 }
 
-static void image_name(size_t n, char out[32])
-{
-    snprintf(out, 32, "bench/image%04zu", n % IMAGES);
-}
-
-static struct digest digest_number(char kind, size_t n)
-{
-    struct digest digest;
-    char text[32];
-
-    snprintf(text, sizeof(text), "%c%zu", kind, n);
-    digest_of(DIGEST_SHA256, text, strlen(text), &digest);
-    return digest;
-}
-
 static void put_blob(struct db *db, const char *repo, const char *store, size_t n)
 {
     struct record_blob record = {.size = 4096, .time = 1};
-    struct digest digest = digest_number('b', n);
+    struct digest digest = filled_digest('b', n);
     struct str value = {0}, none = {0};
     char image[32];
     struct key k;
 
-    image_name(n, image);
+    filled_image(n, image);
     record_blob_encode(&value, &record);
     key_blob(&k, store, &digest);
     put(db, &k, &value);
@@ -73,7 +57,7 @@ static void put_blob(struct db *db, const char *repo, const char *store, size_t 
 
 static void put_tag(struct db *db, const char *repo, size_t n)
 {
-    struct digest digest = digest_number('m', 0);
+    struct digest digest = filled_digest('m', 0);
     struct record_tag record = {.digest = digest,
                                 .size = 512,
                                 .media_type = "application/vnd.oci.image.manifest.v1+json",
@@ -84,10 +68,10 @@ static void put_tag(struct db *db, const char *repo, size_t n)
 
     snprintf(tag, sizeof(tag), "t%zu", n);
     record_tag_encode(&value, &record);
-    key_image(&k, 'T', repo, TAGGED);
+    key_image(&k, 'T', repo, FILLED_TAGGED);
     key_str(&k, tag);
     put(db, &k, &value);
-    key_image(&k, 'G', repo, TAGGED);
+    key_image(&k, 'G', repo, FILLED_TAGGED);
     key_digest(&k, &digest);
     key_str(&k, tag);
     put(db, &k, &none);
@@ -117,11 +101,11 @@ int main(int argc, char **argv)
     tags = strtoul(argv[5], NULL, 10);
     if (db_open(argv[1], &db) != 0)
         client_die("%s cannot be opened", argv[1]);
-    put_image(db, argv[2], TAGGED);
-    for (size_t i = 0; i < IMAGES; i++) {
+    put_image(db, argv[2], FILLED_TAGGED);
+    for (size_t i = 0; i < FILLED_IMAGES; i++) {
         char image[32];
 
-        image_name(i, image);
+        filled_image(i, image);
         put_image(db, argv[2], image);
     }
     for (size_t i = 0; i < blobs || i < tags; i++) {

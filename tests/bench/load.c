@@ -14,10 +14,12 @@
 static const char usage[] =
     "load push PORT CLIENTS BYTES         each client pushes one blob: MiB/s of all\n"
     "load small PORT CLIENTS SECONDS      4 KiB blob and manifest, over and over: pairs/s\n"
+    "load delete PORT CLIENTS COUNT       blobs that tests/bench/fill made: s\n"
     "load hashcopy FILE BYTES             SHA-256 of a file, then a durable copy: MiB/s\n"
     "load slow PORT PATH CLIENTS          pulls that read nothing more until stdin ends\n"
     "load busy PORT PATH CLIENTS SECONDS  pulls; which were lost, how long until the next answer\n"
     "load latency PORT PATH COUNT         one request after the other: ms\n"
+    "load cold PORT CLIENTS PATH...       each once, all at the same moment: s until the last\n"
     "load first PORT PATH                 when the first 200 came (CLOCK_MONOTONIC)\n";
 
 struct thread {
@@ -88,6 +90,8 @@ int main(int argc, char **argv)
         load_push(port, load_number(argv[3]), load_number(argv[4]));
     else if (strcmp(verb, "small") == 0 && argc == 5)
         load_small(port, load_number(argv[3]), (double)load_number(argv[4]));
+    else if (strcmp(verb, "delete") == 0 && argc == 5)
+        load_delete(port, load_number(argv[3]), load_number(argv[4]));
     else if (strcmp(verb, "hashcopy") == 0 && argc == 4)
         load_hash_copy(argv[2], load_number(argv[3]));
     else if (strcmp(verb, "slow") == 0 && argc == 5)
@@ -96,6 +100,8 @@ int main(int argc, char **argv)
         load_busy(port, argv[3], load_number(argv[4]), (double)load_number(argv[5]));
     else if (strcmp(verb, "latency") == 0 && argc == 5)
         load_latency(port, argv[3], load_number(argv[4]));
+    else if (strcmp(verb, "cold") == 0 && argc >= 5)
+        load_cold(port, load_number(argv[3]), argv + 4, (size_t)argc - 4);
     else if (strcmp(verb, "first") == 0 && argc == 4)
         load_first(port, argv[3]);
     else

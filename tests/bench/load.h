@@ -19,10 +19,15 @@ void load_print_times(const char *name, double *times, size_t count);
 void load_push(int port, size_t clients, uint64_t bytes);
 void load_small(int port, size_t clients, double seconds);
 void load_hash_copy(const char *path, uint64_t bytes);
+/* load_delete.c */
+void load_delete(int port, size_t clients, size_t count);
 /* load_pull.c */
 void load_slow(int port, const char *path, size_t count);
 void load_busy(int port, const char *path, size_t clients, double seconds);
 void load_latency(int port, const char *path, size_t count);
 void load_first(int port, const char *path);
+
+/* load_cold.c */
+void load_cold(int port, size_t clients, char **paths, size_t path_count);
 
 #endif

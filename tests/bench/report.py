@@ -1,9 +1,9 @@
 """The table (Markdown) and the picture (SVG) of a run."""
-from rows import OURS
+from rows import OURS, REFERENCE
 
-OTHERS = ("nginx", "docker-registry", "hash + copy")
+OTHERS = ("nginx", "docker-registry", REFERENCE)
 WIDTH, LABEL, BAR, LINE = 980, 420, 440, 22
-COLOURS = {"nginx": "#3b7dd8", "docker-registry": "#d8863b", "hash + copy": "#7a7a7a"}
+COLOURS = {"nginx": "#3b7dd8", "docker-registry": "#d8863b", REFERENCE: "#7a7a7a"}
 
 
 def number(value):

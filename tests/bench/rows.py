@@ -5,6 +5,7 @@ import statistics
 import typing
 
 OURS = "entrepot"
+REFERENCE = "reference"  # what the row's name says
 
 
 @dataclasses.dataclass
@@ -48,7 +49,7 @@ class Row:
 
 
 def at_least(factor, other):
-    return f">= {factor:g} x {other}", lambda row: row.ratio(other) >= factor
+    return f">= {factor:.3g} x {other}", lambda row: row.ratio(other) >= factor
 
 
 def at_most(limit):

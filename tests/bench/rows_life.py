@@ -5,12 +5,13 @@ import subprocess
 import time
 
 from harness.daemon import alive, wait_for
-from rows import Row, at_most
+from rows import REFERENCE, Row, at_least, at_most
 from servers import Ours
 from tools import FILL, load, load_start, load_values
 
 OURS = "entrepot"
 BLOBS, TAGS = 1_000_000, 100_000
+DELETES, FEW = 10_000, 20_000
 SLOW, PUSHERS = 1000, 200
 PING, PAGE = "/v2/", "/v2/bench/tags/tags/list?n=100&last=t5"
 
@@ -72,6 +73,15 @@ def start_empty(bench):
     return took
 
 
+def filled(bench, name, blobs, tags):
+    """A daemon whose catalog has that much; without files."""
+    ours = Ours(bench.directory, name)
+    ours.daemon.stop()
+    subprocess.run([FILL, ours.daemon.data_dir / "catalog", "docker-local", "default", str(blobs), str(tags)], check=True)
+    ours.daemon.start()
+    return ours
+
+
 class Large:
     """A daemon with a million blobs and a hundred thousand tags, made once."""
 
@@ -81,12 +91,7 @@ class Large:
 
     def get(self):
         if not self.ours:
-            self.ours = Ours(self.bench.directory, "large")
-            self.ours.daemon.stop()
-            database = self.ours.daemon.data_dir / "catalog"
-            subprocess.run([FILL, database, "docker-local", "default", str(BLOBS), str(TAGS)], check=True)
-            self.ours.daemon.start()
-            self.bench.servers.append(self.ours)
+            self.ours = self.bench.opened(filled(self.bench, "large", BLOBS, TAGS))
         return self.ours
 
     def start(self):
@@ -126,6 +131,15 @@ class Killing:
         return self.run()["recovered_p99_ms"]
 
 
+def deletes(bench, blobs):
+    """Seconds for 10,000 of them."""
+    ours = filled(bench, f"deletes-{blobs}-{time.monotonic_ns()}", blobs, 0)
+    try:
+        return load("delete", ours.port, 16, DELETES)["seconds"]
+    finally:
+        ours.close()
+
+
 def rows(bench):
     large, killing = Large(bench), Killing(bench)
 
@@ -138,5 +152,8 @@ def rows(bench):
     yield row("start to first answer, empty", "ms", lambda: start_empty(bench), 50)
     yield row("start to first answer, 1,000,000 blobs and 100,000 tags", "ms", large.start, 2000)
     yield row("tag page of 100 out of 100,000", "ms", large.page, 5)
+    yield Row(f"deleting {DELETES:,} of {BLOBS:,} blobs (reference: of {FEW:,})", "s",
+              {OURS: lambda: deletes(bench, BLOBS), REFERENCE: lambda: deletes(bench, FEW)}, [at_least(1 / 1.2, REFERENCE)],
+              less_is_better=True, rounds=3)
     yield row("worker killed under load of 32 clients: requests lost", "requests", killing.lost, 32)
     yield row("worker killed under load: a cut client's next answer, p99", "ms", killing.next_answer, 20)

@@ -102,11 +102,11 @@ class DockerRegistry:
 class Ours:
     name = "entrepot"
 
-    def __init__(self, directory, name="entrepot"):
+    def __init__(self, directory, name="entrepot", text=OURS_CONF, made=False):
         own = directory / name
-        own.mkdir()
+        own.mkdir(exist_ok=made)
         self.tls_port = free_port()
-        self.daemon = Daemon(directory=own, text=OURS_CONF.replace("@TLS@", str(self.tls_port)))
+        self.daemon = Daemon(directory=own, text=text.replace("@TLS@", str(self.tls_port)))
         self.daemon.conf.write_text(re.sub(r"access_log .*", 'access_log = "off"', self.daemon.conf.read_text()))
         self.daemon.start()
         self.port = self.daemon.port

@@ -105,12 +105,10 @@ def stormy(start, tmp_path, monkeypatch):
 
 
 def damage(daemon, victim, data):
-    d = victim.push_blob(data)
-    body = victim.image_manifest(b"{}", (data,), push=False)
-    victim.push_blob(b"{}")
-    if victim.put_manifest(body, "victim").status_code == 201:
-        path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
-        path.write_bytes(b"?" * len(data))
+    """Changes a blob that a manifest holds; without grace a sweep may come between the two, so once more."""
+    wait_for(lambda: victim.put_manifest(victim.image_manifest(b"{}", (data,)), "victim").status_code == 201, "it is held")
+    d = digest(data)
+    (daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]).write_bytes(b"?" * len(data))
 
 
 def provoke(daemon, point, victim):
@@ -128,7 +126,11 @@ def provoke(daemon, point, victim):
         daemon.ctl("scrub")
 
 
-@pytest.mark.parametrize("point", NAMES)
+# AddressSanitizer's slow run of the same repeats every fourth one.
+POINTS = NAMES[::4] if "build-asan" in os.environ.get("ENTREPOTD", "") else NAMES
+
+
+@pytest.mark.parametrize("point", POINTS)
 def test_killed_at(stormy, point):
     daemon = stormy
     storm = Storm(daemon)

@@ -167,3 +167,36 @@ def test_mistakes_in_groups(start, text, told):
     daemon = start(run=False, text='hosted first {{ }}\nhosted second {{ }}\n' + text + 'connector "127.0.0.1:{port}" {{ }}\n')
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(daemon.conf)], stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1 and told in done.stderr
+
+
+POLICIES = """
+hosted strict {{ redeploy = "deny" }}
+hosted open {{ }}
+hosted asleep {{ online = false }}
+group all {{ members = {{strict, open}} push_to = strict }}
+group dead {{ members = {{open}} push_to = asleep }}
+connector "127.0.0.1:{port}" {{ }}
+"""
+
+
+def test_redeploy_policy_through_a_group(start):
+    daemon = start(text=POLICIES)
+    group = at(daemon, "all", "team/app")
+    first = group.push_image("v1", layers=(b"first",))
+    assert group.put_manifest(first, "v1").status_code == 201  # the same again
+    other = group.image_manifest(layers=(b"second",))
+    reply = group.put_manifest(other, "v1")
+    assert reply.status_code == 403
+    message = reply.json()["errors"][0]
+    assert message["code"] == "DENIED" and "strict" in message["message"] and "v1" in message["message"]
+    assert group.get("manifests/v1").content == first
+
+
+def test_an_offline_push_to_says_so(start):
+    daemon = start(text=POLICIES)
+    body = at(daemon, "open", "team/app").push_image("v1")
+    assert at(daemon, "dead", "team/app").get("manifests/v1").content == body
+    reply = at(daemon, "dead", "team/app").post("blobs/uploads/")
+    assert reply.status_code == 503
+    assert "asleep" in reply.json()["errors"][0]["message"]
+    assert reply.headers["Retry-After"]

@@ -38,7 +38,7 @@ def path_taken(request):
     need("openssl", "cc")
     can = kernel_can()
     if request.param == "kernel" and can is not True:
-        pytest.skip(f"this kernel has no TLS: {can}")
+        pytest.skip(f"kernel: it has no TLS: {can}")
     directory = own_directory("entrepot-ktls-")
     certificate(directory, "default", "localhost")
     certificate(directory, "named", "named.example")

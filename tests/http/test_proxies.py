@@ -6,7 +6,7 @@ import threading
 import pytest
 import requests
 
-from harness.daemon import wait_for
+from harness.daemon import free_port, wait_for
 from harness.origin import Origin
 from harness.registry import Registry, digest
 
@@ -26,6 +26,7 @@ group all {{
     reserve = {{"team/**"}}
 }}
 connector "127.0.0.1:{port}" {{ }}
+admin "127.0.0.1:@ADMIN@" {{ }}
 """
 
 
@@ -42,8 +43,8 @@ def up(origin):
         origin.start()
 
 
-def conf(origin, ttl="10m", proxy=""):
-    return CONF.replace("@URL@", origin.url).replace("@TTL@", ttl).replace("@PROXY@", proxy)
+def conf(origin, ttl="10m", proxy="", admin=None):
+    return CONF.replace("@ADMIN@", str(admin or free_port())).replace("@URL@", origin.url).replace("@TTL@", ttl).replace("@PROXY@", proxy)
 
 
 @pytest.fixture
@@ -233,8 +234,59 @@ def test_a_quota_evicts_the_least_recently_used(origin, proxied):
 def test_the_fetcher_may_die_at_any_time(origin, proxied):
     origin.registry("library/again").push_image("v1", layers=(b"again",))
     daemon = proxied()
+    daemon.respawned("fetcher", [])  # it is ready
     old = daemon.kill_role("fetcher")
     hub = at(daemon, "hub", "again")
     assert hub.get("manifests/v1").status_code == 200
     daemon.respawned("fetcher", old)
     assert hub.get(f"blobs/{digest(b'again')}").content == b"again"
+
+
+def test_metrics_of_proxies(origin, proxied):
+    origin.registry("library/counted").push_image("v1", layers=(b"counted",))
+    admin = free_port()
+    daemon = proxied(admin=admin)
+    hub = at(daemon, "hub", "counted")
+    for _ in range(3):
+        assert hub.get("manifests/v1").status_code == 200
+    values = dict(line.rsplit(" ", 1) for line in requests.get(f"http://127.0.0.1:{admin}/metrics").text.splitlines()
+                  if not line.startswith("#"))
+    assert values['entrepot_proxy_lookups_total{result="miss"}'] == "1"
+    assert values['entrepot_proxy_lookups_total{result="hit"}'] == "2"
+    assert values["entrepot_fetcher_up"] == "1"
+    assert int(values['entrepot_proxy_upstream_requests_total{repository="hub"}']) >= 1
+    assert values['entrepot_proxy_remotes_up{repository="hub"}'] == "1"
+    assert not any(name.startswith("entrepot_proxy_ratelimit") for name in values)  # docker-registry meters nobody
+
+
+def test_evict(origin, proxied):
+    body = origin.registry("library/evicted").push_image("v1", layers=(b"evicted",))
+    daemon = proxied()
+    hub = at(daemon, "hub", "evicted")
+    assert hub.get("manifests/v1").content == body
+    assert hub.get(f"blobs/{digest(b'evicted')}").content == b"evicted"
+    assert daemon.ctl("evict", "local", check=False).returncode == 1
+    daemon.ctl("evict", "hub:evicted")
+    wait_for(lambda: "proxies made room" in daemon.log_text(), "it is evicted")
+    origin.stop()
+    assert hub.get("manifests/v1").status_code in (502, 503, 504)
+    assert hub.get(f"blobs/{digest(b'evicted')}").status_code in (502, 503, 504)
+    origin.start()  # after failures in a row the remote is left alone for a second or two
+    wait_for(lambda: hub.get("manifests/v1").content == body, "the upstream is asked again", 30)
+
+
+def test_a_failing_member_can_be_skipped(origin, start):
+    text = conf(origin).replace("members = {{local, hub}}", "members = {{hub, local}} on_member_error = \"skip\"")
+    daemon = start(text=text)
+    body = at(daemon, "local", "own/app").push_image("v1")
+    origin.stop()
+    assert at(daemon, "all", "own/app").get("manifests/v1").content == body
+    assert at(daemon, "all", "own/app").get("manifests/v2").status_code == 404
+
+
+def test_a_failing_first_member_is_not_passed_over(origin, start):
+    """A name of the house must not be answered by whoever comes later."""
+    daemon = start(text=conf(origin).replace("members = {{local, hub}}", "members = {{hub, local}}"))
+    at(daemon, "local", "own/app").push_image("v1")
+    origin.stop()
+    assert at(daemon, "all", "own/app").get("manifests/v1").status_code in (502, 503, 504)

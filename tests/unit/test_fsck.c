@@ -1,0 +1,305 @@
+/* entrepotctl fsck over databases that are broken on purpose, one record at a time. */
+#include "check.h"
+
+#include "meta/db.h"
+#include "meta/keys.h"
+#include "store/store_fs.h"
+#include "tools/ctl.h"
+#include "tools/fsck.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REPO  "hosted"
+#define IMAGE "team/image"
+#define TYPE  "application/vnd.oci.image.manifest.v1+json"
+
+static char top[32];
+static char conf_file[64], db_path[64];
+static struct digest layer, manifest, subject;
+
+static struct db *db;
+
+static void open_db(void)
+{
+    assert_int_equal(db_open(db_path, &db), 0);
+}
+
+static void close_db(void)
+{
+    struct db_batch *batch = db_batch_take(db);
+
+    assert_int_equal(db_write(db, batch), 0);
+    db_batch_done(db, batch);
+    db_close(&db);
+}
+
+static void put(const struct key *k, const struct str *value)
+{
+    db_put(db, k->data, k->len, value ? value->data : "", value ? value->len : 0);
+}
+
+static int fsck(bool repair)
+{
+    const struct ctl ctl = {0};
+    char word[] = "--repair", *args[] = {word};
+
+    return ctl_fsck(&ctl, conf_file, repair ? 1 : 0, args);
+}
+
+static void put_blob(const struct store *store, const void *data, size_t len,
+                     struct digest *digest_r)
+{
+    struct record_blob record = {.size = len, .time = 1};
+    struct str value = {0};
+    struct key k;
+
+    digest_of(DIGEST_SHA256, data, len, digest_r);
+    assert_int_equal(store_blob_write(store, digest_r, data, len), 0);
+    record_blob_encode(&value, &record);
+    key_blob(&k, "main", digest_r);
+    put(&k, &value);
+    str_free(&value);
+}
+
+/* The keys of the image, in the order of keys.h: each can be left out or added. */
+static void key_of(char letter, struct key *k)
+{
+    switch (letter) {
+    case 'L':
+    case 'M':
+        key_image(k, letter, REPO, IMAGE);
+        key_digest(k, letter == 'L' ? &layer : &manifest);
+        break;
+    case 'T':
+        key_image(k, 'T', REPO, IMAGE);
+        key_str(k, "one");
+        break;
+    case 'G':
+        key_image(k, 'G', REPO, IMAGE);
+        key_digest(k, &manifest);
+        key_str(k, "one");
+        break;
+    case 'K':
+    case 'R':
+        key_image(k, letter, REPO, IMAGE);
+        key_digest(k, letter == 'K' ? &layer : &subject);
+        key_digest(k, &manifest);
+        break;
+    case 'U':
+        key_holder(k, "main", &layer, 'L', REPO, IMAGE);
+        break;
+    case 'u':
+        key_holder(k, "main", &manifest, 'M', REPO, IMAGE);
+        break;
+    case 'D':
+        key_begin(k, 'D');
+        key_str(k, "main");
+        key_digest(k, &subject);
+        break;
+    default:
+        key_image(k, 'I', REPO, IMAGE);
+        break;
+    }
+}
+
+static void put_records(void)
+{
+    struct manifest_ref ref = {.digest = layer};
+    struct record_manifest record = {
+        .size = 8, .time = 1, .contents = {.media_type = TYPE, .subject = subject}};
+    struct record_tag tag = {.digest = manifest, .size = 8, .time = 1, .media_type = TYPE};
+    struct record_blob blob = {.size = 5, .time = 1};
+    struct str value = {0};
+    struct key k;
+
+    record.contents.refs = &ref;
+    record.contents.ref_count = 1;
+    key_of('M', &k);
+    record_manifest_encode(&value, &record);
+    put(&k, &value);
+    key_of('T', &k);
+    record_tag_encode(&value, &tag);
+    put(&k, &value);
+    record_blob_encode(&value, &blob);
+    key_of('L', &k);
+    put(&k, &value);
+    key_of('I', &k);
+    put(&k, &value);
+    for (const char *letter = "GKRUu"; *letter; letter++) {
+        key_of(*letter, &k);
+        put(&k, NULL);
+    }
+    str_free(&value);
+}
+
+static int make(void **state)
+{
+    struct store store;
+    char path[64];
+    FILE *f;
+
+    (void)state;
+    strcpy(top, "/tmp/entrepot-fsck-XXXXXX");
+    assert_non_null(mkdtemp(top));
+    snprintf(conf_file, sizeof(conf_file), "%s/conf", top);
+    snprintf(db_path, sizeof(db_path), "%s/catalog", top);
+    f = fopen(conf_file, "w");
+    assert_non_null(f);
+    fprintf(f,
+            "data_dir = \"%s\"\nrun_dir = \"%s/run\"\nhosted " REPO
+            " { }\nconnector \"127.0.0.1:1\" { repository = " REPO " }\n",
+            top, top);
+    fclose(f);
+    snprintf(path, sizeof(path), "%s/lock", top);
+    close(open(path, O_WRONLY | O_CREAT, 0600));
+    snprintf(path, sizeof(path), "%s/blobs", top);
+    assert_int_equal(store_open(path, (uid_t)-1, (gid_t)-1, &store), 0);
+    open_db();
+    put_blob(&store, "layer", 5, &layer);
+    put_blob(&store, "manifest", 8, &manifest);
+    digest_of(DIGEST_SHA256, "subject", 7, &subject);
+    put_records();
+    close_db();
+    store_close(&store);
+    return 0;
+}
+
+static int unmake(void **state)
+{
+    char command[80];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf %s", top);
+    return system(command);
+}
+
+static void drop(char letter)
+{
+    struct key k;
+
+    open_db();
+    key_of(letter, &k);
+    db_delete(db, k.data, k.len);
+    close_db();
+}
+
+static bool here(char letter)
+{
+    struct key k;
+    bool found;
+
+    open_db();
+    key_of(letter, &k);
+    found = db_get(db, k.data, k.len, NULL) == 0;
+    db_close(&db);
+    return found;
+}
+
+static void test_good(void **state)
+{
+    (void)state;
+    assert_int_equal(fsck(false), FSCK_GOOD);
+    assert_int_equal(fsck(true), FSCK_GOOD);
+    for (const char *letter = "LMTGKRUuI"; *letter; letter++)
+        assert_true(here(*letter));
+}
+
+static void test_missing_back_references_are_added(void **state)
+{
+    (void)state;
+    for (const char *letter = "GKRUuI"; *letter; letter++) {
+        drop(*letter);
+        assert_int_equal(fsck(false), FSCK_DAMAGED);
+        assert_false(here(*letter)); /* looking changes nothing */
+        assert_int_equal(fsck(true), FSCK_REPAIRED);
+        assert_true(here(*letter));
+        assert_int_equal(fsck(false), FSCK_GOOD);
+    }
+}
+
+static void test_dangling_ones_are_removed(void **state)
+{
+    struct key k;
+
+    (void)state;
+    drop('T');
+    assert_int_equal(fsck(true), FSCK_REPAIRED);
+    assert_false(here('G'));
+    drop('M'); /* K, R and one U hang in the air */
+    assert_int_equal(fsck(true), FSCK_REPAIRED);
+    assert_false(here('K'));
+    assert_false(here('R'));
+    assert_false(here('u'));
+    assert_true(here('U'));
+    drop('L'); /* nothing is left in the image */
+    assert_int_equal(fsck(true), FSCK_REPAIRED);
+    assert_false(here('U'));
+    assert_false(here('I'));
+    open_db();
+    key_of('D', &k);
+    put(&k, NULL);
+    close_db();
+    assert_int_equal(fsck(true), FSCK_REPAIRED);
+    assert_false(here('D'));
+    assert_int_equal(fsck(false), FSCK_GOOD);
+}
+
+/* A file that an image holds is no orphan, though its record is lost. */
+static void test_a_lost_blob_record_comes_back(void **state)
+{
+    struct key k;
+
+    (void)state;
+    open_db();
+    key_blob(&k, "main", &layer);
+    db_delete(db, k.data, k.len);
+    close_db();
+    assert_int_equal(fsck(false), FSCK_DAMAGED);
+    assert_int_equal(fsck(true), FSCK_REPAIRED);
+    open_db();
+    assert_int_equal(db_get(db, k.data, k.len, NULL), 0);
+    db_close(&db);
+    assert_int_equal(fsck(false), FSCK_GOOD);
+}
+
+/* What only a push can mend is told and left. */
+static void test_losses_are_told(void **state)
+{
+    (void)state;
+    drop('M');
+    assert_int_equal(fsck(true), FSCK_DAMAGED);
+    assert_true(here('T'));
+    assert_true(here('L'));
+}
+
+static void test_a_damaged_record(void **state)
+{
+    struct key k;
+
+    (void)state;
+    open_db();
+    key_of('T', &k);
+    db_put(db, k.data, k.len, "\1?", 2);
+    close_db();
+    assert_int_equal(fsck(true), FSCK_DAMAGED);
+    assert_true(here('T'));
+    assert_true(here('G'));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_good, make, unmake),
+        cmocka_unit_test_setup_teardown(test_missing_back_references_are_added, make, unmake),
+        cmocka_unit_test_setup_teardown(test_dangling_ones_are_removed, make, unmake),
+        cmocka_unit_test_setup_teardown(test_a_lost_blob_record_comes_back, make, unmake),
+        cmocka_unit_test_setup_teardown(test_losses_are_told, make, unmake),
+        cmocka_unit_test_setup_teardown(test_a_damaged_record, make, unmake),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
