@@ -7,10 +7,10 @@
  * The records are those of pushes (catalog/keys.h): a blob, its link in an image and
  * who keeps it, in a thousand images; tags of image bench/tags.
  */
-#include "meta/db.h"
-#include "meta/keys.h"
 #include "client.h"
 #include "filled.h"
+#include "meta/db.h"
+#include "meta/keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>

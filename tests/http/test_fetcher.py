@@ -140,6 +140,7 @@ def test_too_short_a_length_is_a_cut_body(proxy, upstream):
     wait_for(lambda: pull_blob(client, digest(layer)) == (200, layer), "the next answer heals it")
 
 
+@pytest.mark.slow
 def test_too_large_a_length_is_a_cut_body(proxy, upstream):
     layer = random_bytes(4000)
     upstream.image("team/app", layers=[layer])
