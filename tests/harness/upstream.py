@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import ssl
+import subprocess
 import struct
 import threading
 import time
@@ -145,7 +146,8 @@ class Server(http.server.ThreadingHTTPServer):
 class Upstream:
     """Content: images with tags; behaviour: rules, the newest that matches first."""
 
-    def __init__(self, tls=None, auth=None):
+    def __init__(self, tls=None, auth=None, host="127.0.0.1"):
+        self.host = host
         self.blobs, self.manifests, self.tags = {}, {}, {}
         self.rules, self.log = [], []
         self.auth = auth  # None, "basic" or "token"; user and password below
@@ -160,7 +162,7 @@ class Upstream:
         self.listen(0)
 
     def listen(self, port):
-        self.server = Server(("127.0.0.1", port), Handler)
+        self.server = Server((self.host, port), Handler)
         self.server.upstream = self
         if self.tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -171,7 +173,7 @@ class Upstream:
 
     @property
     def url(self):
-        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
 
     def close(self):
         for rule in self.rules:
@@ -308,3 +310,11 @@ class Upstream:
         self.tokens[token] = time.monotonic() + self.token_life
         body = {"token": token, "expires_in": self.token_life}
         return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
+
+
+def tls_pair(tmp_path):
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                           "-keyout", tmp_path / "key", "-out", tmp_path / "crt", "-days", "2", "-subj", "/CN=up",
+                           "-addext", "subjectAltName=IP:127.0.0.1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return str(tmp_path / "crt"), str(tmp_path / "key")

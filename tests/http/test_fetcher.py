@@ -1,7 +1,6 @@
 """Proxy repositories against an upstream that does what it is told: what clients get."""
 import concurrent.futures
 import os
-import subprocess
 import time
 
 import pytest
@@ -10,7 +9,7 @@ import requests
 from harness.daemon import wait_for
 from harness.proxy import proxy, upstream  # noqa: F401
 from harness.registry import Registry, digest, error
-from harness.upstream import Upstream
+from harness.upstream import Upstream, tls_pair
 
 def random_bytes(n):
     return os.urandom(n)
@@ -426,14 +425,6 @@ def test_http_proxy(proxy, upstream):
         assert client.get("blobs/" + digest(layer)).content == layer
     finally:
         between.close()
-
-
-def tls_pair(tmp_path):
-    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                           "-keyout", tmp_path / "key", "-out", tmp_path / "crt", "-days", "2", "-subj", "/CN=up",
-                           "-addext", "subjectAltName=IP:127.0.0.1"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return str(tmp_path / "crt"), str(tmp_path / "key")
 
 
 def test_a_private_ca_is_believed_and_a_strange_one_is_not(proxy, tmp_path):
