@@ -47,6 +47,7 @@ struct evict {
     uint8_t *counted;   /* by repository: `last` was added to it */
     uint64_t *bytes;    /* by repository, of this pass; between passes an estimate from above */
     uint64_t *excess;   /* what must go */
+    uint64_t refused[INDEX_STORES_MAX]; /* by blob store: the largest that did not get in */
     struct candidate *candidates;
     size_t count, at;
     size_t only_repo; /* EVICT: this one, whatever its quota; SIZE_MAX: none */
@@ -173,29 +174,45 @@ static void scan_slice(struct evict *e)
         e->scanned = true; /* the turn fails, and the pass with it */
 }
 
-/* How much must go, of each proxy: down to nine tenths of its quota; and of all
- * proxies of a store whose disk is below its floor, a tenth more than the floor. */
+/* What must go from a proxy's blob store: below a twentieth more than the disk's floor, up to a
+ * tenth more; above 19 twentieths of the store's quota, down to nine tenths; and room for what was
+ * refused. */
+static uint64_t store_excess(const struct evict *e, size_t repo_place)
+{
+    size_t place = catalog_store_of(e->c, repo_place);
+    const struct conf_store *store = &e->c->conf->stores[place];
+    uint64_t used = (uint64_t)e->c->store_bytes[place], free_bytes, excess = 0;
+
+    if (store->keep_free > 0 && file_free_bytes(e->c->stores[place].dir_fd, &free_bytes) == 0 &&
+        free_bytes < store->keep_free + store->keep_free / 20)
+        excess = store->keep_free + store->keep_free / 10 - free_bytes;
+    if (store->quota > 0 &&
+        (used > store->quota / 20 * 19 || used + e->refused[place] > store->quota)) {
+        uint64_t over = used + e->refused[place], goal = store->quota / 10 * 9;
+
+        over = over > goal ? over - goal : 0;
+        excess = over > excess ? over : excess;
+    }
+    return excess;
+}
+
+/* How much must go, of each proxy: down to nine tenths of its quota, or what its store needs. */
 static void excess_find(struct evict *e)
 {
     const struct conf *conf = e->c->conf;
 
     for (size_t i = 0; i < conf->repo_count; i++) {
         const struct conf_repo *repo = &conf->repos[i];
-        uint64_t free_bytes;
+        uint64_t wanted;
 
         e->excess[i] = 0;
         if (repo->kind != CONF_PROXY)
             continue;
         if (repo->proxy->quota > 0 && e->bytes[i] > repo->proxy->quota)
             e->excess[i] = e->bytes[i] - repo->proxy->quota / 10 * 9;
-        if (repo->store->keep_free > 0 &&
-            file_free_bytes(e->c->stores[catalog_store_of(e->c, i)].dir_fd, &free_bytes) == 0 &&
-            free_bytes < repo->store->keep_free + repo->store->keep_free / 20) {
-            uint64_t wanted = repo->store->keep_free + repo->store->keep_free / 10 - free_bytes;
-
-            if (e->excess[i] < wanted)
-                e->excess[i] = wanted;
-        }
+        wanted = store_excess(e, i);
+        if (e->excess[i] < wanted)
+            e->excess[i] = wanted;
         if (e->only_repo == i)
             e->excess[i] = UINT64_MAX;
         if (e->only_repo != SIZE_MAX && e->only_repo != i)
@@ -252,6 +269,7 @@ static void pass_run(struct turn_task *task)
 
 static void pass_end(struct evict *e)
 {
+    memset(e->refused, 0, sizeof(e->refused));
     if (e->evicted > 0)
         log_notice("proxies made room", "evicted=%llu bytes=%llu", (unsigned long long)e->evicted,
                    (unsigned long long)e->evicted_bytes);
@@ -304,15 +322,10 @@ static bool room_short(struct evict *e)
 
     for (size_t i = 0; i < conf->repo_count; i++) {
         const struct conf_repo *repo = &conf->repos[i];
-        uint64_t free_bytes;
 
-        if (repo->kind != CONF_PROXY)
-            continue;
-        if (repo->proxy->quota > 0 && e->bytes[i] > repo->proxy->quota)
-            return true;
-        if (repo->store->keep_free > 0 &&
-            file_free_bytes(e->c->stores[catalog_store_of(e->c, i)].dir_fd, &free_bytes) == 0 &&
-            free_bytes < repo->store->keep_free + repo->store->keep_free / 20)
+        if (repo->kind == CONF_PROXY &&
+            ((repo->proxy->quota > 0 && e->bytes[i] > repo->proxy->quota) ||
+             store_excess(e, i) > 0))
             return true;
     }
     return false;
@@ -398,6 +411,16 @@ void evict_added(struct evict *e, size_t repo_place, uint64_t bytes)
     e->dirty = true;
     if (!e->running && e->c->conf->repos[repo_place].proxy->quota > 0 &&
         e->bytes[repo_place] > e->c->conf->repos[repo_place].proxy->quota)
+        loop_timer_set(e->c->loop, &e->timer, 0);
+}
+
+void evict_refused(struct evict *e, size_t repo_place, uint64_t bytes)
+{
+    uint64_t *refused = &e->refused[catalog_store_of(e->c, repo_place)];
+
+    *refused = bytes > *refused ? bytes : *refused;
+    e->dirty = true;
+    if (!e->running)
         loop_timer_set(e->c->loop, &e->timer, 0);
 }
 

@@ -140,6 +140,8 @@ int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const c
 
         if (store->quota > 0 && (size > store->quota || used > store->quota - size)) {
             err = ERR_QUOTA;
+            if (c->conf->repos[repo_place].kind == CONF_PROXY && size <= store->quota)
+                evict_refused(c->evict, repo_place, size);
             goto out;
         }
         record_blob_encode(&value, &record);

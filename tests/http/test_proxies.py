@@ -290,3 +290,24 @@ def test_a_failing_first_member_is_not_passed_over(origin, start):
     at(daemon, "local", "own/app").push_image("v1")
     origin.stop()
     assert at(daemon, "all", "own/app").get("manifests/v1").status_code in (502, 503, 504)
+
+
+def test_the_quota_of_the_blob_store_makes_proxies_evict(origin, start):
+    """Hosted writes beyond it are refused; a proxy makes room first."""
+    layers = [os.urandom(1 << 20) for _ in range(6)]
+    text = 'blobstore main {{ path = "{dir}/data/blobs" quota = 4M }}\n' + conf(origin)
+    daemon = start(text=text)
+    for i, layer in enumerate(layers):
+        origin.registry(f"s/{i}").push_image("v1", layers=(layer,))
+        hub = at(daemon, "hub", f"s/{i}")
+        assert hub.get(f"blobs/{digest(layer)}").content == layer
+    origin_is = at(daemon, "hub", "s/5")
+    wait_for(lambda: origin_is.head(f"blobs/{digest(layers[5])}").status_code == 200 and "proxies made room" in daemon.log_text(),
+             "room was made", 60)
+    store = json.loads(daemon.ctl("--json", "repos").stdout)["blobstores"][0]
+    assert store["bytes"] <= 4 << 20
+
+    def kept():
+        origin.stop()
+        return origin_is.get(f"blobs/{digest(layers[5])}").content == layers[5]
+    wait_for(kept, "the last one is kept", 60)
