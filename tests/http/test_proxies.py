@@ -1,12 +1,13 @@
 """Proxies of a real registry, and groups that hold one: docker-registry is the upstream."""
 import json
 import os
+import subprocess
 import threading
 
 import pytest
 import requests
 
-from harness.daemon import free_port, wait_for
+from harness.daemon import ENTREPOTCTL, free_port, wait_for
 from harness.origin import Origin
 from harness.registry import Registry, digest
 
@@ -311,3 +312,12 @@ def test_the_quota_of_the_blob_store_makes_proxies_evict(origin, start):
         origin.stop()
         return origin_is.get(f"blobs/{digest(layers[5])}").content == layers[5]
     wait_for(kept, "the last one is kept", 60)
+
+
+def test_fsck_knows_that_proxies_need_not_have_all(origin, proxied):
+    origin.registry("library/partial").push_image("v1", layers=(b"never pulled",))
+    daemon = proxied()
+    assert at(daemon, "hub", "partial").get("manifests/v1").status_code == 200
+    daemon.stop()
+    done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "fsck"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
