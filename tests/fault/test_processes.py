@@ -352,14 +352,14 @@ hosted fine { blobstore = none redeploy = "maybe"
   wrong_key = 1 }
 hosted twin { } hosted twin { }
 connector "nowhere" { repository = missing }
-proxy docker-hub { remotes = {"https://registry-1.docker.io"} }
+proxy docker-hub { remotes = {"ftp://registry-1.docker.io"} }
 auth { htpasswd = "" }
 ''')
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(conf)], stderr=subprocess.PIPE, text=True, timeout=30)
     assert done.returncode == 1
     for number, text in ((2, "workers"), (4, "bogus"), (6, "12Q"), (7, "UPPER"), (8, "none"), (8, "maybe"),
                          (9, "perhaps"), (10, "wrong_key"), (11, "twice"), (12, "nowhere"), (12, "missing"),
-                         (13, "proxy"), (14, "auth")):
+                         (13, "remotes"), (14, "auth")):
         assert [x for x in done.stderr.splitlines() if f"bad.conf:{number}:" in x and text in x], (number, text,
                                                                                                  done.stderr)
     for text in ("workers = {\n", "hosted x {", "}", "a b c d", "\x01\x02", "hosted x { = }"):

@@ -127,7 +127,9 @@ def provoke(daemon, point, victim):
 
 
 # AddressSanitizer's slow run of the same repeats every fourth one.
-POINTS = NAMES[::4] if "build-asan" in os.environ.get("ENTREPOTD", "") else NAMES
+# Steps of a download need an upstream: test_fetcher_kills.py walks them.
+NAMES = [name for name in NAMES if not name.startswith("fetcher_")]
+POINTS = NAMES[::8] if "build-asan" in os.environ.get("ENTREPOTD", "") else NAMES
 
 
 @pytest.mark.parametrize("point", POINTS)
