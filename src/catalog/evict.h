@@ -22,7 +22,8 @@ void evict_start(struct evict *evict);
 /* Something of that size came into a proxy. */
 void evict_added(struct evict *evict, size_t repo_place, uint64_t bytes);
 
-/* Something of that size did not get in: the blob store's quota is used up. It is asked for again. */
+/* Something of that size did not get in: the blob store's quota is used up. It is asked for again.
+ */
 void evict_refused(struct evict *evict, size_t repo_place, uint64_t bytes);
 
 /* EVICT (turn.h: reads; the pass follows): str repo, str image ("": all of it). Reply: i32 err;

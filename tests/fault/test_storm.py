@@ -126,7 +126,7 @@ def provoke(daemon, point, victim):
         daemon.ctl("scrub")
 
 
-# AddressSanitizer's slow run of the same repeats every fourth one.
+# AddressSanitizer's slow run of the same repeats every eighth one.
 # Steps of a download need an upstream: test_fetcher_kills.py walks them.
 NAMES = [name for name in NAMES if not name.startswith("fetcher_")]
 POINTS = NAMES[::8] if "build-asan" in os.environ.get("ENTREPOTD", "") else NAMES
