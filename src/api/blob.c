@@ -171,20 +171,28 @@ static void blob_here(struct api_call *call, int err)
     answer_unreadable(call, blob, err);
 }
 
-/* The first member whose index entry says that it is there. */
+static int member_find(struct api_call *call, const struct blob_read *blob,
+                       const struct conf_repo *repo, struct index_entry *entry_r)
+{
+    return index_find(&call->api->index, INDEX_BLOB, repo->name, call->route.image, blob->text,
+                      entry_r);
+}
+
+/* The first member whose index entry says that it is there. Its mark comes before the look
+ * that counts (shm/recent.h); members that do not have it are looked at once, unmarked. */
 static int local_find(struct api_call *call, struct blob_read *blob, struct index_entry *entry_r)
 {
     struct members *m = &blob->members;
 
     for (m->at = 0; m->at < m->count; m->at++) {
         const struct conf_repo *repo = m->repos[m->at];
-        int err;
+        int err = m->count > 1 ? member_find(call, blob, repo, entry_r) : 0;
 
-        /* First this, then the look: see shm/recent.h. */
-        recent_mark(call->api->recent, repo->name, call->route.image, &blob->digest,
-                    (uint64_t)time(NULL));
-        err = index_find(&call->api->index, INDEX_BLOB, repo->name, call->route.image, blob->text,
-                         entry_r);
+        if (err == 0) {
+            recent_mark(call->api->recent, repo->name, call->route.image, &blob->digest,
+                        (uint64_t)time(NULL));
+            err = member_find(call, blob, repo, entry_r);
+        }
         if (err == 0)
             call->route.repo = repo;
         if (err != ERR_NOT_FOUND)
