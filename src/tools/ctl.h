@@ -69,5 +69,7 @@ __attribute__((format(printf, 2, 3))) void ctl_cellf(struct ctl_table *table, co
 void ctl_table_print(struct ctl_table *table);
 /* "1.5 GiB" */
 const char *ctl_bytes(unsigned long long bytes, char out[32]);
+/* "2026-11-25T01:00:00Z", "never" for 0; returns out or a constant. */
+const char *ctl_when(uint64_t seconds, char out[32]);
 
 #endif

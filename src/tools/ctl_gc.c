@@ -9,19 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static const char *when(uint64_t seconds, char out[32])
-{
-    time_t t = (time_t)seconds;
-    struct tm tm;
-
-    if (seconds == 0)
-        return "never";
-    gmtime_r(&t, &tm);
-    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return out;
-}
 
 static void gc_json(struct msg_reader *r)
 {
@@ -46,10 +33,11 @@ static void gc_text(struct msg_reader *r)
 
     stats_gc_get(r, &g);
     if (g.running)
-        printf("running since %s, %llu entries looked at\n", when(g.started_s, started),
+        printf("running since %s, %llu entries looked at\n", ctl_when(g.started_s, started),
                (unsigned long long)g.looked_at_now);
     else
-        printf("last sweep %s to %s\n", when(g.started_s, started), when(g.finished_s, finished));
+        printf("last sweep %s to %s\n", ctl_when(g.started_s, started),
+               ctl_when(g.finished_s, finished));
     printf("grace period %llu s, every %llu s\n", (unsigned long long)g.grace_ms / 1000,
            (unsigned long long)g.interval_ms / 1000);
     printf("since the catalog's start: %llu sweeps, %llu entries looked at, %llu kept because "

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 void ctl_cell(struct ctl_table *table, const char *text)
 {
@@ -73,5 +74,17 @@ const char *ctl_bytes(unsigned long long bytes, char out[32])
         unit++;
     }
     snprintf(out, 32, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    return out;
+}
+
+const char *ctl_when(uint64_t seconds, char out[32])
+{
+    time_t t = (time_t)seconds;
+    struct tm tm;
+
+    if (seconds == 0)
+        return "never";
+    gmtime_r(&t, &tm);
+    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
     return out;
 }

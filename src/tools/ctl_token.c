@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 static int usage(void)
 {
@@ -44,18 +43,6 @@ static int ask(const struct ctl *ctl, struct msg_writer *question, struct str *i
     if (err != 0)
         fprintf(stderr, "entrepotctl: %s\n", reason(err));
     return err;
-}
-
-static const char *when(uint64_t seconds, char out[32])
-{
-    time_t t = (time_t)seconds;
-    struct tm tm;
-
-    if (seconds == 0)
-        return "never";
-    gmtime_r(&t, &tm);
-    strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    return out;
 }
 
 static int create_robot(const struct ctl *ctl, const struct auth_robot *robot)
@@ -133,8 +120,8 @@ static void list_text(struct msg_reader *r)
         auth_robot_get(r, &robot);
         ctl_cell(&table, robot.name);
         ctl_cell(&table, *robot.user ? robot.user : "-");
-        ctl_cell(&table, when(robot.created_s, text));
-        ctl_cell(&table, when(robot.expires_s, text));
+        ctl_cell(&table, ctl_when(robot.created_s, text));
+        ctl_cell(&table, ctl_when(robot.expires_s, text));
     }
     ctl_table_print(&table);
 }
