@@ -120,7 +120,9 @@ def provoke(daemon, point, victim):
     elif point == "worker_accept":
         requests.get(daemon.url + "/v2/", timeout=5)  # the clients keep their connections
     elif point == "worker_blob_open":
-        Registry(daemon.url, "storm/victim").get("blobs/" + victim.push_blob(os.urandom(100_000)))
+        end = time.monotonic() + 30
+        while daemon.fail.pending(point) and time.monotonic() < end:  # without grace a sweep may come between
+            Registry(daemon.url, "storm/victim").get("blobs/" + victim.push_blob(os.urandom(100_000)))
     elif point in ("catalog_damage_noted", "catalog_quarantine"):
         damage(daemon, victim, b"victim" * 1000)
         daemon.ctl("scrub")
