@@ -51,7 +51,10 @@
     X(catalog_gc_aside)     /* a file is in the trash */                                           \
     X(catalog_gc_emptied)   /* the trash was looked through */                                     \
     X(catalog_damage_noted) /* a damaged blob is hidden, its file is in its place */               \
-    X(catalog_quarantine)   /* its file has been put aside */
+    X(catalog_quarantine)   /* its file has been put aside */                                      \
+    /* entrepotctl */                                                                              \
+    X(fsck_copied)   /* the running daemon's database was copied, nothing was looked at */         \
+    X(fsck_suspects) /* some blobs looked odd; before the second look */
 
 enum fail_point_id {
 #define X(name) FAIL_POINT_##name,

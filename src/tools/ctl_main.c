@@ -5,6 +5,7 @@
  */
 #include "config.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "conf/conf.h"
 #include "tools/ctl.h"
@@ -61,7 +62,7 @@ static int usage(FILE *out, int status)
             "                           passwords for machines\n"
             "  check-access USER REPOSITORY:IMAGE\n"
             "                           what a user may do\n"
-            "  fsck [--repair]          check all that is kept, while the daemon is stopped\n"
+            "  fsck [--repair]          check all that is kept; to repair, stop the daemon first\n"
             "  config check [FILE]      test a configuration\n"
             "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
             "  -s RUN_DIR  find the daemon by its run directory\n"
@@ -142,6 +143,7 @@ int main(int argc, char **argv)
     bool file_given = false;
     int kept = 0;
 
+    fail_init();
     /* --json is allowed anywhere; everything else is in order. */
     for (int i = 0; i < argc; i++) {
         if (strcmp(argv[i], "--json") == 0)

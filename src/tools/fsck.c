@@ -3,7 +3,8 @@
  *
  * Runs as the account that owns the data: root becomes it for good, so that
  * nothing is left behind which the daemon cannot open. Owns the data directory's
- * lock, which keeps a daemon from starting meanwhile.
+ * lock, which keeps a daemon from starting meanwhile; when a daemon has it, it looks
+ * at copies and changes nothing (fsck_online.c).
  */
 #include "tools/fsck.h"
 
@@ -45,9 +46,7 @@ void fsck_tell(struct fsck *f, const char *kind, bool mended, const char *format
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
-    if (strcmp(kind, "orphan") == 0) {
-        f->orphans++;
-    } else {
+    if (strcmp(kind, "orphan") != 0) {
         f->problems++;
         f->repaired += repaired;
     }
@@ -122,10 +121,12 @@ static int become_owner(const char *data_dir)
     return 0;
 }
 
-static int take_lock(const char *data_dir, int *fd_r)
+/* The data directory, or a part in what a daemon has. */
+static int take_lock(struct fsck *f, int *fd_r)
 {
+    const char *data_dir = f->conf->data_dir;
     struct str path = {0};
-    int err = 0;
+    int err;
 
     str_printf(&path, "%s/lock", data_dir);
     *fd_r = open(path.data, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -133,12 +134,16 @@ static int take_lock(const char *data_dir, int *fd_r)
         fprintf(stderr, "entrepotctl: cannot open %s: %s; is data_dir right?\n", path.data,
                 strerror(errno));
         err = ERR_IO;
-    } else if (flock(*fd_r, LOCK_EX | LOCK_NB) != 0) {
+    } else if (flock(*fd_r, LOCK_EX | LOCK_NB) == 0) {
+        err = 0;
+    } else if (f->repair) {
         fprintf(stderr,
-                "entrepotctl: a daemon uses %s: stop it first; while it runs, `entrepotctl scrub` "
-                "reads every blob\n",
+                "entrepotctl: a daemon uses %s: stop it before --repair; without --repair, fsck "
+                "looks while it runs\n",
                 data_dir);
         err = ERR_BUSY;
+    } else {
+        err = fsck_online_begin(f);
     }
     str_free(&path);
     return err;
@@ -169,6 +174,8 @@ static int open_database(struct fsck *f)
     struct str path = {0};
     int err;
 
+    if (f->online)
+        return fsck_online_copy(f);
     str_printf(&path, "%s/catalog/CURRENT", f->conf->data_dir);
     if (access(path.data, R_OK) != 0) {
         fprintf(stderr, "entrepotctl: cannot open the database %s: %s\n", path.data,
@@ -209,6 +216,8 @@ static int check(struct fsck *f)
     if (err == 0)
         err = fsck_images(f);
     if (err == 0)
+        err = fsck_garbage(f);
+    if (err == 0)
         err = fsck_orphans(f);
     if (err == 0 && db_read_failed(f->db))
         err = ERR_IO;
@@ -224,18 +233,20 @@ static void summary(const struct fsck *f, bool complete)
     char bytes[32];
 
     if (f->json)
-        printf("],\"complete\":%s,\"blobs\":%zu,\"bytes\":%llu,\"records\":%llu,\"skipped\":%llu,"
-               "\"problems\":%llu,\"repaired\":%llu,\"orphans\":%llu}\n",
-               complete ? "true" : "false", f->blob_count, (unsigned long long)f->blob_bytes,
-               (unsigned long long)f->records, (unsigned long long)f->skipped,
-               (unsigned long long)f->problems, (unsigned long long)f->repaired,
-               (unsigned long long)f->orphans);
+        printf("],\"complete\":%s,\"online\":%s,\"blobs\":%zu,\"bytes\":%llu,\"records\":%llu,"
+               "\"skipped\":%llu,"
+               "\"problems\":%llu,\"repaired\":%llu,\"orphans\":%zu}\n",
+               complete ? "true" : "false", f->online ? "true" : "false", f->blob_count,
+               (unsigned long long)f->blob_bytes, (unsigned long long)f->records,
+               (unsigned long long)f->skipped, (unsigned long long)f->problems,
+               (unsigned long long)f->repaired, f->orphan_count);
     else
         printf("%zu blobs, %s; %llu records, %llu of what is not configured; %llu problems, %llu "
-               "repaired; %llu orphans%s\n",
+               "repaired; %zu orphans%s%s\n",
                f->blob_count, ctl_bytes(f->blob_bytes, bytes), (unsigned long long)f->records,
                (unsigned long long)f->skipped, (unsigned long long)f->problems,
-               (unsigned long long)f->repaired, (unsigned long long)f->orphans,
+               (unsigned long long)f->repaired, f->orphan_count,
+               f->online ? "; a daemon was at work" : "",
                complete ? "" : "; the check did not come to its end");
 }
 
@@ -246,6 +257,8 @@ static void fsck_close(struct fsck *f)
         store_close(&f->stores[i]);
     free(f->stores);
     free(f->blobs);
+    free(f->orphans);
+    fsck_online_end(f);
     mem_arena_free(&f->arena);
 }
 
@@ -253,7 +266,7 @@ static int run(struct fsck *f)
 {
     int lock_fd = -1, status = FSCK_FAILED;
 
-    if (become_owner(f->conf->data_dir) == 0 && take_lock(f->conf->data_dir, &lock_fd) == 0) {
+    if (become_owner(f->conf->data_dir) == 0 && take_lock(f, &lock_fd) == 0) {
         int err;
 
         if (f->json)

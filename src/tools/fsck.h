@@ -1,5 +1,5 @@
 /*
- * fsck.h - entrepotctl fsck: what is kept, checked while no daemon runs.
+ * fsck.h - entrepotctl fsck: what is kept, checked; beside a running daemon it only looks.
  *
  * Files first (fsck_files.c: every blob's record against its bytes, and files
  * without a record), then records against each other (fsck_records.c,
@@ -34,6 +34,7 @@ struct fsck_blob {
         FSCK_BLOB_UNREADABLE
     } state;
     bool marked; /* damaged, and known to be (key D) */
+    bool gone;   /* collected while we looked */
 };
 
 struct fsck {
@@ -42,11 +43,20 @@ struct fsck {
     struct store *stores; /* by place in conf->stores */
     struct mem_arena *arena;
     bool repair, json, progress;
-    bool told; /* a problem was printed */
+    bool online; /* `db` is a copy, files change: fsck_online.c */
+    int online_fd;
+    uint64_t copied_ms; /* when the copy was begun, monotonic */
+    bool told;          /* a problem was printed */
+    bool notes_told;    /* a back-reference is missing: who holds what is not known */
     struct fsck_blob *blobs;
     size_t blob_count;
     uint64_t blob_bytes, records, skipped; /* skipped: of what is not configured now */
-    uint64_t problems, repaired, orphans;
+    uint64_t problems, repaired;
+    struct fsck_orphan {
+        size_t store;
+        struct digest digest;
+    } * orphans;
+    size_t orphan_count;
 };
 
 /* Prints a problem. `kind`: a word for programs; `mended`: --repair takes care of it. */
@@ -67,6 +77,11 @@ int fsck_store_place(const struct fsck *f, const char *name);
 must_check int fsck_files(struct fsck *f);
 /* Files that no record knows; after all repairs of records were collected. */
 must_check int fsck_orphans(struct fsck *f);
+/* Is something to be told of it? */
+bool fsck_blob_odd(const struct fsck_blob *b);
+/* Reads `marked` from the database, `state` from the file. */
+void fsck_blob_mark(struct fsck *f, struct fsck_blob *b);
+void fsck_blob_look(const struct fsck *f, struct fsck_blob *b);
 /* Does a blob's file hold what its digest says? */
 bool fsck_file_good(const struct fsck *f, size_t store, const struct digest *digest, uint64_t size);
 /* After the batch: damaged files to the quarantine, orphans to the trash. */
@@ -75,5 +90,19 @@ must_check int fsck_files_move(struct fsck *f);
 must_check int fsck_records(struct fsck *f);
 /* fsck_images.c: keys L, M, T and their back-references G, K, R. */
 must_check int fsck_images(struct fsck *f);
+/* fsck_garbage.c: what nothing refers to and the queue of garbage (key Q) does not know;
+ * after fsck_images(). */
+must_check int fsck_garbage(struct fsck *f);
+
+/* fsck_online.c. All tell why they failed. BUSY: another fsck is at it. */
+must_check int fsck_online_begin(struct fsck *f);
+/* A new copy of the database in place of `db`. */
+must_check int fsck_online_copy(struct fsck *f);
+/* Looks again at blobs that seem odd, against newer copies. */
+must_check int fsck_online_confirm(struct fsck *f);
+/* A newer copy, which knows of every file that was in its place before the call. */
+must_check int fsck_online_settle(struct fsck *f);
+uint64_t fsck_online_age_ms(const struct fsck *f);
+void fsck_online_end(struct fsck *f);
 
 #endif

@@ -15,8 +15,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define FOUND_MAX   65536
-#define PROGRESS_US 200000
+#define FOUND_MAX 65536
+/* Beside a daemon: younger files may be on their way to a record. */
+#define ORPHAN_AGE_MS 60000
+#define PROGRESS_US   200000
 
 struct hashing {
     struct fsck *f;
@@ -31,6 +33,19 @@ static void key_damage(const struct fsck *f, struct key *k, const struct fsck_bl
     key_digest(k, &b->digest);
 }
 
+bool fsck_blob_odd(const struct fsck_blob *b)
+{
+    return !b->gone && (b->marked || b->state != FSCK_BLOB_GOOD);
+}
+
+void fsck_blob_mark(struct fsck *f, struct fsck_blob *b)
+{
+    struct key k;
+
+    key_damage(f, &k, b);
+    b->marked = fsck_has(f, &k);
+}
+
 static int blob_add(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
                     const char *value, size_t value_len)
 {
@@ -38,7 +53,6 @@ static int blob_add(struct fsck *f, const char *whole, size_t whole_len, struct 
     struct record_blob record;
     const char *store = key_get_str(key);
     int place = fsck_store_place(f, store);
-    struct key k;
 
     (void)whole;
     (void)whole_len;
@@ -51,8 +65,7 @@ static int blob_add(struct fsck *f, const char *whole, size_t whole_len, struct 
     }
     b.store = (size_t)place;
     b.size = record.size;
-    key_damage(f, &k, &b);
-    b.marked = fsck_has(f, &k);
+    fsck_blob_mark(f, &b);
     if ((f->blob_count & (f->blob_count - 1)) == 0)
         f->blobs = mem_grow(f->blobs, 2 * (f->blob_count + 1) * sizeof(*f->blobs));
     f->blobs[f->blob_count++] = b;
@@ -77,6 +90,11 @@ static enum fsck_state blob_hash(const struct fsck *f, const struct fsck_blob *b
                                 : FSCK_BLOB_UNREADABLE;
 }
 
+void fsck_blob_look(const struct fsck *f, struct fsck_blob *b)
+{
+    b->state = blob_hash(f, b);
+}
+
 static void *hash_thread(void *ctx)
 {
     struct hashing *h = ctx;
@@ -85,7 +103,7 @@ static void *hash_thread(void *ctx)
     while ((at = atomic_fetch_add(&h->next, 1)) < h->f->blob_count) {
         struct fsck_blob *b = &h->f->blobs[at];
 
-        b->state = blob_hash(h->f, b);
+        fsck_blob_look(h->f, b);
         atomic_fetch_add(&h->bytes, b->size);
         atomic_fetch_add(&h->done, 1);
     }
@@ -134,6 +152,8 @@ static void blob_tell(struct fsck *f, const struct fsck_blob *b)
     struct key k;
 
     digest_text(&b->digest, text);
+    if (b->gone)
+        return;
     if (b->state == FSCK_BLOB_GOOD) {
         if (b->marked)
             fsck_tell(f, "mark", false, "%s in %s is marked as damaged and is good: push it again",
@@ -148,37 +168,62 @@ static void blob_tell(struct fsck *f, const struct fsck_blob *b)
     }
 }
 
-static int each_orphan(struct fsck *f, bool move)
+static bool is_orphan(struct fsck *f, const struct fsck_orphan *o)
+{
+    const char *name = f->conf->stores[o->store].name;
+    struct key k, holders;
+
+    key_blob(&k, name, &o->digest);
+    key_begin(&holders, 'U');
+    key_str(&holders, name);
+    key_digest(&holders, &o->digest);
+    /* Whose record is lost but whom an image holds is no orphan (fsck_images.c). */
+    return !fsck_has(f, &k) && !fsck_any(f, &holders);
+}
+
+static void orphan_add(struct fsck *f, const struct fsck_orphan *o)
+{
+    if ((f->orphan_count & (f->orphan_count - 1)) == 0)
+        f->orphans = mem_grow(f->orphans, 2 * (f->orphan_count + 1) * sizeof(*f->orphans));
+    f->orphans[f->orphan_count++] = *o;
+}
+
+static int orphans_list(struct fsck *f)
 {
     struct store_found *found = mem_alloc_array(FOUND_MAX, sizeof(*found));
     int err = 0;
 
     for (size_t s = 0; s < f->conf->store_count * 512 && err == 0; s++) {
-        const struct store *store = &f->stores[s / 512];
-        const char *name = f->conf->stores[s / 512].name;
         size_t count = 0;
 
-        err = store_blobs_list(store, s / 256 % 2 ? DIGEST_SHA512 : DIGEST_SHA256, s % 256, 0,
+        err = store_blobs_list(&f->stores[s / 512], s / 256 % 2 ? DIGEST_SHA512 : DIGEST_SHA256,
+                               s % 256, f->online ? fsck_online_age_ms(f) + ORPHAN_AGE_MS : 0,
                                found, FOUND_MAX, &count);
         for (size_t i = 0; i < count && err == 0; i++) {
-            char text[DIGEST_TEXT_MAX];
-            struct key k, holders;
+            const struct fsck_orphan o = {.store = s / 512, .digest = found[i].digest};
 
-            key_blob(&k, name, &found[i].digest);
-            key_begin(&holders, 'U');
-            key_str(&holders, name);
-            key_digest(&holders, &found[i].digest);
-            /* Whose record is lost but whom an image holds is no orphan (fsck_images.c). */
-            if (fsck_has(f, &k) || fsck_any(f, &holders))
-                continue;
-            if (move)
-                err = store_blob_aside(store, &found[i].digest);
-            else
-                fsck_tell(f, "orphan", true, "%s in %s: no record knows this file",
-                          digest_text(&found[i].digest, text), name);
+            if (is_orphan(f, &o))
+                orphan_add(f, &o);
         }
     }
     free(found);
+    return err;
+}
+
+/* A sweep deletes the record first and moves the file then; a push may have brought it back. */
+static int orphans_confirm(struct fsck *f)
+{
+    size_t kept = 0;
+    int err = fsck_online_settle(f);
+
+    for (size_t i = 0; i < f->orphan_count && err == 0; i++) {
+        const struct fsck_orphan *o = &f->orphans[i];
+        uint64_t size;
+
+        if (store_blob_size(&f->stores[o->store], &o->digest, &size) == 0 && is_orphan(f, o))
+            f->orphans[kept++] = *o;
+    }
+    f->orphan_count = kept;
     return err;
 }
 
@@ -189,14 +234,27 @@ int fsck_files(struct fsck *f)
     if (err != 0)
         return err;
     hash_all(f);
-    for (size_t i = 0; i < f->blob_count; i++)
+    if (f->online)
+        err = fsck_online_confirm(f);
+    for (size_t i = 0; i < f->blob_count && err == 0; i++)
         blob_tell(f, &f->blobs[i]);
-    return 0;
+    return err;
 }
 
 int fsck_orphans(struct fsck *f)
 {
-    return each_orphan(f, false);
+    int err = orphans_list(f);
+
+    if (err == 0 && f->online && f->orphan_count > 0)
+        err = orphans_confirm(f);
+    for (size_t i = 0; i < f->orphan_count && err == 0; i++) {
+        char text[DIGEST_TEXT_MAX];
+
+        fsck_tell(f, "orphan", true, "%s in %s: no record knows this file",
+                  digest_text(&f->orphans[i].digest, text),
+                  f->conf->stores[f->orphans[i].store].name);
+    }
+    return err;
 }
 
 bool fsck_file_good(const struct fsck *f, size_t store, const struct digest *digest, uint64_t size)
@@ -234,5 +292,7 @@ int fsck_files_move(struct fsck *f)
         fputs("entrepotctl: cannot move a damaged blob to the quarantine\n", stderr);
         return err;
     }
-    return f->orphans > 0 ? each_orphan(f, true) : 0;
+    for (size_t i = 0; i < f->orphan_count && err == 0; i++)
+        err = store_blob_aside(&f->stores[f->orphans[i].store], &f->orphans[i].digest);
+    return err;
 }

@@ -29,6 +29,7 @@ static void need(struct fsck *f, const struct place *p, const struct key *k, con
 
     if (fsck_has(f, k))
         return;
+    f->notes_told = true;
     fsck_tell(f, "back-reference", true, "%s/%s: %s of %s is missing", p->repo, p->image, what,
               digest_text(digest, text));
     if (f->repair)

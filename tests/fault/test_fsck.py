@@ -46,8 +46,8 @@ def test_good(filled):
 def test_refuses(filled):
     assert filled.fsck("--everything")[0] == 16
     filled.start()
-    status, why = filled.fsck()
-    assert status == 8 and "a daemon uses" in why
+    status, why = filled.fsck("--repair")
+    assert status == 8 and "a daemon uses" in why and "stop it" in why
     filled.stop()
     blobs = filled.data_dir / "blobs"
     blobs.rename(filled.data_dir / "away")

@@ -129,8 +129,8 @@ def provoke(daemon, point, victim):
 
 
 # AddressSanitizer's slow run of the same repeats every eighth one.
-# Steps of a download need an upstream: test_fetcher_kills.py walks them.
-NAMES = [name for name in NAMES if not name.startswith("fetcher_")]
+# Steps of a download need an upstream: test_fetcher_kills.py walks them; those of fsck: test_fsck_online.py.
+NAMES = [name for name in NAMES if not name.startswith(("fetcher_", "fsck_"))]
 POINTS = NAMES[::8] if "build-asan" in os.environ.get("ENTREPOTD", "") else NAMES
 
 
@@ -162,6 +162,21 @@ def test_killed_at(stormy, point):
         wait_for(lambda: victim.head("blobs/" + digest(b"victim" * 1000)).status_code == 404, "it is hidden")
         victim.push_blob(b"victim" * 1000)
     storm.check()
+
+
+def test_fsck_beside_a_storm(stormy):
+    """Whatever changes while it looks: nothing is wrong, so nothing is told."""
+    storm = Storm(stormy, 7)
+    try:
+        for _ in range(6):
+            storm.working()
+            status, report = stormy.fsck()
+            assert (status, report["found"], report["complete"], report["online"]) == (0, [], True, True), report
+            assert report["blobs"] > 0
+    finally:
+        storm.end()
+    storm.check()
+    assert not (stormy.data_dir / "fsck").exists()
 
 
 def soak(daemon, seconds, seed):

@@ -266,6 +266,66 @@ static void test_a_lost_blob_record_comes_back(void **state)
     assert_int_equal(fsck(false), FSCK_GOOD);
 }
 
+static void put_lonely(struct digest *digest_r)
+{
+    struct store store;
+    char path[64];
+
+    snprintf(path, sizeof(path), "%s/blobs", top);
+    assert_int_equal(store_open(path, (uid_t)-1, (gid_t)-1, &store), 0);
+    put_blob(&store, "lonely", 6, digest_r);
+    store_close(&store);
+}
+
+/* A link that no manifest needs and no collection would look at. */
+static void test_forgotten_links_are_queued(void **state)
+{
+    struct record_blob record = {.size = 6, .time = 1};
+    struct str value = {0};
+    struct digest lonely;
+    struct db_walk *walk;
+    struct key k;
+
+    (void)state;
+    open_db();
+    put_lonely(&lonely);
+    record_blob_encode(&value, &record);
+    key_image(&k, 'L', REPO, IMAGE);
+    key_digest(&k, &lonely);
+    put(&k, &value);
+    key_holder(&k, "main", &lonely, 'L', REPO, IMAGE);
+    put(&k, NULL);
+    close_db();
+    str_free(&value);
+    assert_int_equal(fsck(false), FSCK_DAMAGED);
+    assert_int_equal(fsck(true), FSCK_REPAIRED);
+    assert_int_equal(fsck(false), FSCK_GOOD);
+    open_db();
+    assert_int_equal(db_get(db, k.data, k.len, NULL), 0); /* the link stays: collecting decides */
+    walk = db_walk_new(db, "Q", 1, NULL, 0);
+    assert_true(db_walk_valid(walk));
+    assert_int_equal(db_walk_free(&walk), 0);
+    db_close(&db);
+}
+
+static void test_forgotten_bytes_go(void **state)
+{
+    struct digest lonely;
+    struct key k;
+
+    (void)state;
+    open_db();
+    put_lonely(&lonely);
+    close_db();
+    assert_int_equal(fsck(false), FSCK_DAMAGED);
+    assert_int_equal(fsck(true), FSCK_REPAIRED);
+    assert_int_equal(fsck(false), FSCK_GOOD);
+    open_db();
+    key_blob(&k, "main", &lonely);
+    assert_int_equal(db_get(db, k.data, k.len, NULL), ERR_NOT_FOUND);
+    db_close(&db);
+}
+
 /* What only a push can mend is told and left. */
 static void test_losses_are_told(void **state)
 {
@@ -297,6 +357,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_back_references_are_added, make, unmake),
         cmocka_unit_test_setup_teardown(test_dangling_ones_are_removed, make, unmake),
         cmocka_unit_test_setup_teardown(test_a_lost_blob_record_comes_back, make, unmake),
+        cmocka_unit_test_setup_teardown(test_forgotten_links_are_queued, make, unmake),
+        cmocka_unit_test_setup_teardown(test_forgotten_bytes_go, make, unmake),
         cmocka_unit_test_setup_teardown(test_losses_are_told, make, unmake),
         cmocka_unit_test_setup_teardown(test_a_damaged_record, make, unmake),
     };
