@@ -1,4 +1,5 @@
 """An entrepotd of the test's own: configuration, processes, logs."""
+import itertools
 import json
 import os
 import pathlib
@@ -46,10 +47,20 @@ def wait_for(condition, what, timeout=15.0):
         time.sleep(0.01)
 
 
+PORTS = itertools.cycle(range(20000, 32000))  # below those of clients, who would take a free one before it is used
+for _ in range(os.getpid() * 977 % 12000):
+    next(PORTS)
+
+
 def free_port(family=socket.AF_INET):
-    with socket.socket(family, socket.SOCK_STREAM) as s:
-        s.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
-        return s.getsockname()[1]
+    while True:
+        with socket.socket(family, socket.SOCK_STREAM) as s:
+            port = next(PORTS)
+            try:
+                s.bind(("127.0.0.1" if family == socket.AF_INET else "::1", port))
+                return port
+            except OSError:
+                continue
 
 
 class Daemon:

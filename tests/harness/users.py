@@ -16,7 +16,8 @@ def bcrypt(password, cost=4):
 def write_users(path, users, cost=4):
     """{name: password} into a file, replaced as a whole."""
     new = path.with_name(path.name + ".new")
-    new.write_text("# users of a test\n" + "".join(f"{n}:{bcrypt(p, cost)}\n" for n, p in users.items()))
+    hashes = {p: bcrypt(p, cost) for p in set(users.values())}
+    new.write_text("# users of a test\n" + "".join(f"{n}:{hashes[p]}\n" for n, p in users.items()))
     new.chmod(0o644)
     new.rename(path)
 
