@@ -99,10 +99,11 @@ __attribute__((noreturn)) static void check_child(const struct tls_pairs *all, s
     int err = 0;
 
     for (size_t i = 0; i < count; i++) {
-        struct tls *tls;
+        struct tls *tls = NULL;
 
         if (all[i].count > 0 && tls_new(&all[i], NULL, &tls, &why) != 0)
             err = ERR_INVALID;
+        tls_free(&tls);
     }
     if (why.len > 0 && file_write_full(out_fd, why.data, why.len) != 0)
         err = ERR_IO;

@@ -1,10 +1,11 @@
 /*
- * checkpoint.c - a copy of a database in use: linked, copied, then looked at again.
+ * checkpoint.c - a copy of a database in use: tables first, then the rest at one moment.
  *
- * Runs in entrepotctl. When no file came or went while all were taken, then the
- * manifest names tables and logs of this very set: LevelDB makes a table before the
- * manifest names it, and removes one only after it does not any more. The end of a
- * log may be torn by a write under way; LevelDB leaves that out, like after a crash.
+ * Runs in entrepotctl. When the manifest did not grow meanwhile, then all tables that
+ * it names were finished before and are there still: LevelDB finishes a table before
+ * the manifest names it, and removes one only after it does not any more. Of the logs
+ * that were there at the beginning only the last one can have grown; its end may be
+ * torn by a write under way, which LevelDB leaves out, like after a crash.
  */
 #include "meta/checkpoint.h"
 
@@ -19,21 +20,27 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define COPY_BYTES   (256u << 10)
+#define COPY_BYTES   (1u << 20)
 #define ATTEMPTS     100
 #define ATTEMPT_US   20000
 #define NAME_BYTES   32 /* LevelDB's are shorter */
 #define NAMES_MAX    100000
 #define SUFFIX_BYTES 4
+#define SPARE_BYTES  (64u << 20) /* to stay free beside the copy */
 
-struct name {
-    char text[NAME_BYTES];
+struct file {
+    char name[NAME_BYTES];
+    /* Of a table: what tells that it is as it was. */
+    uint64_t size;
+    struct timespec changed;
+    bool copied;
 };
 
-struct names {
-    struct name *list;
+struct files {
+    struct file *list; /* by name */
     size_t count;
 };
 
@@ -45,28 +52,53 @@ static bool is_table(const char *name)
                                   strcmp(name + len - SUFFIX_BYTES, ".sst") == 0);
 }
 
-static bool is_copied(const char *name)
+static bool is_log(const char *name)
 {
     size_t len = strlen(name);
 
-    return strcmp(name, "CURRENT") == 0 || strncmp(name, "MANIFEST-", 9) == 0 ||
-           (len > SUFFIX_BYTES && strcmp(name + len - SUFFIX_BYTES, ".log") == 0);
+    return len > SUFFIX_BYTES && strcmp(name + len - SUFFIX_BYTES, ".log") == 0;
+}
+
+static bool is_manifest(const char *name)
+{
+    return strncmp(name, "MANIFEST-", 9) == 0 && strchr(name, '/') == NULL;
 }
 
 static int compare(const void *a, const void *b)
 {
-    const struct name *x = a, *y = b;
+    const struct file *x = a, *y = b;
 
-    return strcmp(x->text, y->text);
+    return strcmp(x->name, y->name);
 }
 
-static int names_read(int dir_fd, struct names *names_r)
+static void add(struct files *files, int dir_fd, const char *name)
+{
+    struct file file = {0};
+    struct stat st;
+
+    if (strlen(name) >= NAME_BYTES || files->count == NAMES_MAX)
+        return;
+    memcpy(file.name, name, strlen(name));
+    if (is_table(name)) {
+        if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+            return; /* it went just now */
+        file.size = (uint64_t)st.st_size;
+        file.changed = st.st_mtim;
+    } else if (!is_log(name)) {
+        return;
+    }
+    if ((files->count & (files->count - 1)) == 0)
+        files->list = mem_grow(files->list, 2 * (files->count + 1) * sizeof(*files->list));
+    files->list[files->count++] = file;
+}
+
+static int files_read(int dir_fd, struct files *files_r)
 {
     int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
     struct dirent *entry;
 
-    names_r->count = 0;
+    *files_r = (struct files){0};
     if (!dir) {
         int err = err_from_errno(errno);
 
@@ -74,41 +106,53 @@ static int names_read(int dir_fd, struct names *names_r)
             close(fd);
         return err;
     }
-    while ((entry = readdir(dir)) != NULL && names_r->count < NAMES_MAX) {
-        size_t len = strlen(entry->d_name);
-
-        if (len >= NAME_BYTES || (!is_table(entry->d_name) && !is_copied(entry->d_name)))
-            continue;
-        if ((names_r->count & (names_r->count - 1)) == 0)
-            names_r->list =
-                mem_grow(names_r->list, 2 * (names_r->count + 1) * sizeof(*names_r->list));
-        memset(&names_r->list[names_r->count], 0, sizeof(*names_r->list));
-        memcpy(names_r->list[names_r->count++].text, entry->d_name, len);
-    }
+    while ((entry = readdir(dir)) != NULL)
+        add(files_r, dir_fd, entry->d_name);
     closedir(dir);
-    if (names_r->count > 0)
-        qsort(names_r->list, names_r->count, sizeof(*names_r->list), compare);
+    if (files_r->count > 0)
+        qsort(files_r->list, files_r->count, sizeof(*files_r->list), compare);
     return 0;
 }
 
-static bool same(const struct names *a, const struct names *b)
+static bool as_it_was(const struct file *a, const struct file *b)
 {
-    return a->count == b->count &&
-           (a->count == 0 || memcmp(a->list, b->list, a->count * sizeof(*a->list)) == 0);
+    return strcmp(a->name, b->name) == 0 && a->size == b->size &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-static int copy(int from_dir, int to_dir, const char *name, char *buffer)
+/* The one in force; IO when there is none. */
+static int manifest_read(int dir_fd, struct file *manifest_r)
+{
+    int fd = openat(dir_fd, "CURRENT", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    ssize_t got = fd >= 0 ? read(fd, manifest_r->name, NAME_BYTES) : -1;
+    struct stat st;
+    int err = got < 0 ? err_from_errno(errno) : 0;
+
+    if (fd >= 0)
+        close(fd);
+    if (err != 0)
+        return err;
+    if (got < 2 || manifest_r->name[got - 1] != '\n')
+        return ERR_IO;
+    manifest_r->name[got - 1] = '\0';
+    if (!is_manifest(manifest_r->name))
+        return ERR_IO;
+    if (fstatat(dir_fd, manifest_r->name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return err_from_errno(errno);
+    manifest_r->size = (uint64_t)st.st_size;
+    return 0;
+}
+
+static int copy(int from_dir, int to_dir, const char *name)
 {
     int in = openat(from_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int out = in >= 0 ? openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
+    int out = in >= 0 ? openat(to_dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) : -1;
     int err = out < 0 ? err_from_errno(errno) : 0;
     ssize_t got = 1;
 
     while (err == 0 && got > 0) {
-        got = read(in, buffer, COPY_BYTES);
-        if (got > 0)
-            err = file_write_full(out, buffer, (size_t)got);
-        else if (got < 0)
+        got = copy_file_range(in, NULL, out, NULL, COPY_BYTES, 0);
+        if (got < 0)
             err = err_from_errno(errno);
     }
     if (in >= 0)
@@ -118,23 +162,49 @@ static int copy(int from_dir, int to_dir, const char *name, char *buffer)
     return err;
 }
 
-/* Logs before manifests: a log that a manifest takes up was here already. */
-static int take(int from_dir, int to_dir, const struct names *names, char *buffer)
+/* Tables that an earlier attempt did not copy as they are. */
+static int copy_tables(int from_dir, int to_dir, const struct files *before, struct files *now)
 {
     int err = 0;
 
-    for (int manifests = 0; manifests < 2; manifests++)
-        for (size_t i = 0; i < names->count && err == 0; i++) {
-            const char *name = names->list[i].text;
+    for (size_t i = 0; i < now->count && err == 0; i++) {
+        struct file *file = &now->list[i], *had = NULL;
 
-            if ((strncmp(name, "MANIFEST-", 9) == 0) != manifests)
-                continue;
-            if (!is_table(name))
-                err = copy(from_dir, to_dir, name, buffer);
-            else if (linkat(from_dir, name, to_dir, name, 0) != 0)
-                err = err_from_errno(errno);
-        }
+        if (!is_table(file->name))
+            continue;
+        if (before->count > 0)
+            had = bsearch(file, before->list, before->count, sizeof(*file), compare);
+        file->copied = had && had->copied && as_it_was(had, file);
+        if (file->copied)
+            continue;
+        err = copy(from_dir, to_dir, file->name);
+        file->copied = err == 0;
+        if (err == ERR_NOT_FOUND) /* it went just now */
+            err = 0;
+    }
     return err;
+}
+
+static int copy_rest(int from_dir, int to_dir, const struct files *files, const char *manifest)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < files->count && err == 0; i++)
+        if (is_log(files->list[i].name))
+            err = copy(from_dir, to_dir, files->list[i].name);
+    if (err == 0)
+        err = copy(from_dir, to_dir, manifest);
+    return err != 0 ? err : copy(from_dir, to_dir, "CURRENT");
+}
+
+static int space_check(int dir_fd, const struct files *files)
+{
+    uint64_t bytes = SPARE_BYTES, available;
+    int err = file_free_bytes(dir_fd, &available);
+
+    for (size_t i = 0; i < files->count; i++)
+        bytes += files->list[i].size;
+    return err != 0 ? err : available < bytes ? ERR_NO_SPACE : 0;
 }
 
 static void empty(int dir_fd)
@@ -152,23 +222,39 @@ static void empty(int dir_fd)
         closedir(dir);
 }
 
-static int attempt(int from_dir, int to_dir)
+/* What went meanwhile is not in the manifest either. */
+static void drop_gone(int to_dir, const struct files *before, const struct files *now)
 {
-    struct names before = {0}, after = {0};
-    char *buffer = mem_alloc(COPY_BYTES);
-    int err = names_read(from_dir, &before);
+    for (size_t i = 0; i < before->count; i++)
+        if (!bsearch(&before->list[i], now->list, now->count, sizeof(*now->list), compare))
+            unlinkat(to_dir, before->list[i].name, 0);
+}
+
+/* `files`: what the last attempt found and copied. */
+static int attempt(int from_dir, int to_dir, struct files *files)
+{
+    struct file before = {0}, after = {0};
+    struct files now = {0};
+    int err = manifest_read(from_dir, &before);
 
     if (err == 0)
-        err = take(from_dir, to_dir, &before, buffer);
-    if (err == ERR_NOT_FOUND) /* it went since we saw its name */
-        err = ERR_BUSY;
+        err = files_read(from_dir, &now);
     if (err == 0)
-        err = names_read(from_dir, &after);
-    if (err == 0 && !same(&before, &after))
+        err = space_check(to_dir, &now);
+    if (err == 0 && now.count > 0) {
+        drop_gone(to_dir, files, &now);
+        err = copy_tables(from_dir, to_dir, files, &now);
+    }
+    if (err == 0)
+        err = copy_rest(from_dir, to_dir, &now, before.name);
+    if (err == 0)
+        err = manifest_read(from_dir, &after);
+    if (err == ERR_NOT_FOUND) /* a log or manifest went since we saw its name */
         err = ERR_BUSY;
-    free(before.list);
-    free(after.list);
-    free(buffer);
+    if (err == 0 && (strcmp(before.name, after.name) != 0 || before.size != after.size))
+        err = ERR_BUSY;
+    free(files->list);
+    *files = now;
     return err;
 }
 
@@ -176,17 +262,19 @@ int checkpoint_make(const char *from, const char *to)
 {
     int from_dir = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC), to_dir = -1;
     bool made = from_dir >= 0 && mkdir(to, 0700) == 0;
+    struct files files = {0};
     int err = ERR_BUSY;
 
     if (!made || (to_dir = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         err = err_from_errno(errno);
     for (int i = 0; i < ATTEMPTS && to_dir >= 0 && err == ERR_BUSY; i++) {
-        if (i > 0)
+        if (i > 1) /* the first took long: the second only follows up */
             usleep(ATTEMPT_US);
-        err = attempt(from_dir, to_dir);
-        if (err != 0)
-            empty(to_dir);
+        err = attempt(from_dir, to_dir, &files);
     }
+    free(files.list);
+    if (err != 0 && to_dir >= 0)
+        empty(to_dir);
     if (from_dir >= 0)
         close(from_dir);
     if (to_dir >= 0)

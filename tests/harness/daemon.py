@@ -18,6 +18,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 ENTREPOTD = os.environ.get("ENTREPOTD", str(TOP / "build" / "entrepotd"))
 ENTREPOTCTL = os.environ.get("ENTREPOTCTL", str(TOP / "build" / "entrepotctl"))
 
+PATIENCE = 8 if "valgrind" in ENTREPOTD else 1
+
 HEAD = """
 data_dir   = "{dir}/data"
 run_dir    = "{dir}/run"
@@ -37,6 +39,7 @@ connector "127.0.0.1:{port}" {{
 
 def wait_for(condition, what, timeout=15.0):
     """Polls until condition() is true; its value is returned."""
+    timeout *= PATIENCE
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -119,7 +122,7 @@ class Daemon:
             return
         if self.process.poll() is None:
             self.process.send_signal(sig)
-        code = self.process.wait(timeout)
+        code = self.process.wait(timeout * PATIENCE)
         self.process = None
         self.stderr.close()
         assert code == 0, f"entrepotd ended with {code}:\n{self.log_text()[-3000:]}"

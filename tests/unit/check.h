@@ -14,6 +14,13 @@
 
 #include <cmocka.h>
 
+/* Skips what takes from the process what valgrind itself needs: descriptors, memory. */
+static inline void check_not_under_valgrind(void)
+{
+    if (getenv("ENTREPOT_UNDER_VALGRIND"))
+        skip();
+}
+
 /* A fresh directory in /tmp as a descriptor; its path in path_r (removed by the test). */
 static inline int check_directory(char path_r[64])
 {

@@ -153,6 +153,41 @@ static void test_apart_from_it(void **state)
     db_close(&db);
 }
 
+#define STRAYS 40
+
+static void stray_name(unsigned n, char *path, size_t size)
+{
+    snprintf(path, size, "%s/%06u.ldb", from, n);
+}
+
+/* Tables that the original is about to finish have numbers which the copy gives to its own. */
+static void test_unfinished_tables_stay(void **state)
+{
+    struct str text = {0};
+    struct db *db;
+    char path[80];
+
+    (void)state;
+    assert_int_equal(db_open(from, &db), 0);
+    for (uint64_t n = 1; n <= 5; n++)
+        write_batch(db, n);
+    for (unsigned i = 1; i <= STRAYS; i++) {
+        stray_name(i, path, sizeof(path));
+        if (access(path, F_OK) != 0)
+            assert_int_equal(file_replace(path, "unfinished", 10, 0600, (uid_t)-1, (gid_t)-1), 0);
+    }
+    assert_int_equal(checkpoint_make(from, to), 0);
+    look(5);
+    for (unsigned i = 1; i <= STRAYS; i++) {
+        stray_name(i, path, sizeof(path));
+        str_reset(&text);
+        assert_int_equal(file_read_all(path, 1 << 20, &text), 0);
+        assert_int_equal(text.len, 10);
+    }
+    str_free(&text);
+    db_close(&db);
+}
+
 static void test_failures_leave_nothing(void **state)
 {
     struct stat st;
@@ -171,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_while_it_is_written, make, unmake),
         cmocka_unit_test_setup_teardown(test_apart_from_it, make, unmake),
+        cmocka_unit_test_setup_teardown(test_unfinished_tables_stay, make, unmake),
         cmocka_unit_test_setup_teardown(test_failures_leave_nothing, make, unmake),
     };
 

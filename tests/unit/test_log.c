@@ -318,6 +318,7 @@ static void test_must_logs_and_aborts(void **state)
 static void test_must_needs_no_memory(void **state)
 {
     (void)state;
+    check_not_under_valgrind();
     expect_abort(child_has_no_memory);
 }
 
