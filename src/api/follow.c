@@ -188,9 +188,10 @@ static void follow_placed(struct follow *f, const struct fetch_ready *place, int
     f->place = *place;
     f->state = FOLLOW_RUNNING;
     tell_ready(f);
-    follow_look(f);
-    if (f->state != FOLLOW_OVER)
+    if (TAILQ_EMPTY(&f->shares))
         follow_free_unused(f);
+    else
+        follow_look(f); /* may be the end of it */
 }
 
 /* It was committed while nobody looked: the file that is held is the blob. */

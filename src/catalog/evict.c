@@ -103,7 +103,9 @@ static int holding(struct catalog *c, char kind, const char *repo, const char *i
     struct key k;
     int err;
 
-    *time_r = 0;
+    *size_r = *time_r = 0;
+    if (kind != 'M' && kind != 'L')
+        return ERR_DAMAGED;
     key_image(&k, kind, repo, image);
     key_digest(&k, digest);
     err = db_get(c->db, k.data, k.len, &value);

@@ -38,12 +38,12 @@ static void hint_free(struct proxy *p, struct hint *h)
 void hint_set(struct proxy *p, size_t remote, const char *image, const struct challenge *c)
 {
     struct str key = {0};
-    struct hint *h = hint_find(p, remote, image, &key), *oldest = p->hints;
+    struct hint *h = hint_find(p, remote, image, &key);
 
     if (h)
         hint_free(p, h);
     else if (HASH_COUNT(p->hints) >= HINTS_MAX)
-        hint_free(p, oldest);
+        hint_free(p, p->hints); /* the oldest */
     h = mem_alloc(sizeof(*h));
     h->key = key.data;
     h->realm = mem_strdup(c->realm);

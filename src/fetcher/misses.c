@@ -61,11 +61,11 @@ const struct failed *misses_find(struct misses *m, const char *key)
 
 void misses_add(struct misses *m, const char *key, const struct failed *failed, uint64_t for_ms)
 {
-    struct miss *one, *oldest = m->all;
+    struct miss *one;
 
     misses_forget(m, key);
     if (HASH_COUNT(m->all) >= MISSES_MAX)
-        miss_free(m, oldest);
+        miss_free(m, m->all); /* the oldest */
     one = mem_alloc(sizeof(*one));
     one->key = mem_strdup(key);
     one->failed = *failed;

@@ -1,6 +1,7 @@
 """The fetcher and the catalog die at each step of a download: the client's body still completes."""
 import concurrent.futures
 import os
+import signal
 
 import pytest
 import requests
@@ -71,6 +72,30 @@ def test_a_worker_that_dies_costs_its_clients_alone(failing, upstream):
         rule.go.set()
         assert again.result().content == layer
     assert len(upstream.asked("GET", "/blobs/")) == 1
+
+
+def test_a_far_range_of_a_download_that_has_failed(failing, upstream):
+    """By the time the worker hears where the bytes come to lie, they do not come any more, and its only client wants
+    a range of its own."""
+    layer = os.urandom(12 << 20)
+    upstream.image("team/app", layers=[layer])
+    client = failing(upstream)
+    daemon = client.daemon
+    daemon.fail.arm("fetcher_opened", "wait")
+    daemon.fail.arm("fetcher_write", "ENOSPC")
+    workers = daemon.pids("worker")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.get, "blobs/" + digest(layer), headers={"Range": "bytes=11000000-11000099"})
+        daemon.fail.held("fetcher_opened")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        daemon.fail.release("fetcher_opened")
+        wait_for(lambda: 'msg="a download failed"' in daemon.log_text(), "the download fails")
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        r = answer.result()
+    assert r.status_code == 206 and r.content == layer[11000000:11000100]
+    assert daemon.pids("worker") == workers
 
 
 def test_a_disk_that_is_full_in_the_middle(failing, upstream):
