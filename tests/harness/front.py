@@ -60,9 +60,14 @@ class Nginx(Front):
         self.temporary.mkdir()
         (self.dir / "nginx.conf").write_text(
             f"daemon off; worker_processes 1; user root; pid {self.dir}/pid; error_log {self.dir}/error.log;\n"
-            f"events {{ }}\nhttp {{ access_log off; client_body_temp_path {self.temporary}/body;\n"
+            f"events {{ }}\nhttp {{ log_format protocol '$server_protocol $request_method $uri $status';\n"
+            f"access_log {self.dir}/access.log protocol; client_body_temp_path {self.temporary}/body;\n"
             f"proxy_temp_path {self.temporary}/proxy; include {self.dir}/sample.conf; }}\n")
         self.launch("nginx", "-c", self.dir / "nginx.conf")
+
+    def asked(self):
+        """Lines of protocol, method, path, status."""
+        return [line.split() for line in (self.dir / "access.log").read_text().splitlines()]
 
     def files_put_aside(self):
         """nginx unlinks its temporary files at once: they show as open descriptors alone."""
