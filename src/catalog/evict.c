@@ -46,7 +46,8 @@ struct evict {
     struct digest last; /* of the scan: the digest whose holders come now */
     uint8_t *counted;   /* by repository: `last` was added to it */
     uint64_t *bytes;    /* by repository, of this pass; between passes an estimate from above */
-    uint64_t *excess;   /* what must go */
+    uint64_t *excess;   /* by repository: what must go */
+    uint64_t lacking[INDEX_STORES_MAX]; /* by blob store: what must go, whoever cached it */
     uint64_t refused[INDEX_STORES_MAX]; /* by blob store: the largest that did not get in */
     struct candidate *candidates;
     size_t count, at;
@@ -176,12 +177,11 @@ static void scan_slice(struct evict *e)
         e->scanned = true; /* the turn fails, and the pass with it */
 }
 
-/* What must go from a proxy's blob store: below a twentieth more than the disk's floor, up to a
+/* What must go from a blob store: below a twentieth more than the disk's floor, up to a
  * tenth more; above 19 twentieths of the store's quota, down to nine tenths; and room for what was
  * refused. */
-static uint64_t store_excess(const struct evict *e, size_t repo_place)
+static uint64_t store_excess(const struct evict *e, size_t place)
 {
-    size_t place = catalog_store_of(e->c, repo_place);
     const struct conf_store *store = &e->c->conf->stores[place];
     uint64_t used = (uint64_t)e->c->store_bytes[place], free_bytes, excess = 0;
 
@@ -198,28 +198,28 @@ static uint64_t store_excess(const struct evict *e, size_t repo_place)
     return excess;
 }
 
-/* How much must go, of each proxy: down to nine tenths of its quota, or what its store needs. */
+/* How much must go: of each proxy down to nine tenths of its quota, of each blob store what it
+ * needs, from its proxies together. */
 static void excess_find(struct evict *e)
 {
     const struct conf *conf = e->c->conf;
+    bool all = e->only_repo == SIZE_MAX;
 
+    for (size_t i = 0; i < conf->store_count; i++)
+        e->lacking[i] = all ? store_excess(e, i) : 0;
     for (size_t i = 0; i < conf->repo_count; i++) {
         const struct conf_repo *repo = &conf->repos[i];
-        uint64_t wanted;
 
-        e->excess[i] = 0;
-        if (repo->kind != CONF_PROXY)
-            continue;
-        if (repo->proxy->quota > 0 && e->bytes[i] > repo->proxy->quota)
+        e->excess[i] = e->only_repo == i ? UINT64_MAX : 0;
+        if (all && repo->kind == CONF_PROXY && repo->proxy->quota > 0 &&
+            e->bytes[i] > repo->proxy->quota)
             e->excess[i] = e->bytes[i] - repo->proxy->quota / 10 * 9;
-        wanted = store_excess(e, i);
-        if (e->excess[i] < wanted)
-            e->excess[i] = wanted;
-        if (e->only_repo == i)
-            e->excess[i] = UINT64_MAX;
-        if (e->only_repo != SIZE_MAX && e->only_repo != i)
-            e->excess[i] = 0;
     }
+}
+
+static void lessen(uint64_t *left, uint64_t by)
+{
+    *left -= *left < by ? *left : by;
 }
 
 static void take_one(struct evict *e, struct candidate *x)
@@ -227,6 +227,7 @@ static void take_one(struct evict *e, struct candidate *x)
     struct catalog *c = e->c;
     struct push_target t = {
         .repo = c->conf->repos[x->repo].name, .image = x->image, .digest = x->digest};
+    size_t files = e->sweep.file_count;
     bool gone;
 
     if (x->kind == 'M')
@@ -237,8 +238,11 @@ static void take_one(struct evict *e, struct candidate *x)
         return;
     e->evicted++;
     e->evicted_bytes += x->size;
-    e->excess[x->repo] -= e->excess[x->repo] < x->size ? e->excess[x->repo] : x->size;
-    e->bytes[x->repo] -= e->bytes[x->repo] < x->size ? e->bytes[x->repo] : x->size;
+    lessen(&e->excess[x->repo], x->size);
+    lessen(&e->bytes[x->repo], x->size);
+    /* A manifest's bytes go with the next sweep; a blob's stay while somebody else holds them. */
+    if (x->kind == 'M' || e->sweep.file_count > files)
+        lessen(&e->lacking[catalog_store_of(c, x->repo)], x->size);
 }
 
 static void take_slice(struct evict *e)
@@ -249,7 +253,7 @@ static void take_slice(struct evict *e)
     for (; e->at < e->count && taken < TAKE_SLICE; e->at++) {
         struct candidate *x = &e->candidates[e->at];
 
-        if (e->excess[x->repo] == 0 ||
+        if ((e->excess[x->repo] == 0 && e->lacking[catalog_store_of(e->c, x->repo)] == 0) ||
             (e->only_repo == SIZE_MAX && x->used_s + RECENT_S > now && x->kind == 'M'))
             continue;
         e->sweep.deadline_s = e->only_repo == SIZE_MAX ? x->used_s : now;
@@ -327,7 +331,7 @@ static bool room_short(struct evict *e)
 
         if (repo->kind == CONF_PROXY &&
             ((repo->proxy->quota > 0 && e->bytes[i] > repo->proxy->quota) ||
-             store_excess(e, i) > 0))
+             store_excess(e, catalog_store_of(e->c, i)) > 0))
             return true;
     }
     return false;

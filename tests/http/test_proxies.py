@@ -317,6 +317,21 @@ def test_the_quota_of_the_blob_store_makes_proxies_evict(origin, start):
     wait_for(kept, "the last one is kept", 60)
 
 
+def test_proxies_of_one_blob_store_make_room_together(origin, start):
+    """What the store lacks goes once, not once for each of them."""
+    size, quota = 720 << 10, 13 << 20
+    layers = [os.urandom(size) for _ in range(18)]
+    text = 'blobstore main {{ path = "{dir}/data/blobs" quota = 13M }}\n' + conf(origin) + \
+        f'proxy other {{{{ remotes = {{{{"{origin.url}"}}}} }}}}\n'
+    daemon = start(text=text)
+    for i, layer in enumerate(layers):
+        origin.registry(f"together/{i}").push_blob(layer)
+        assert at(daemon, ("hub", "other")[i % 2], f"together/{i}").get(f"blobs/{digest(layer)}").content == layer
+    wait_for(lambda: "proxies made room" in daemon.log_text(), "room was made", 60)
+    left = json.loads(daemon.ctl("--json", "repos").stdout)["blobstores"][0]["bytes"]
+    assert quota // 10 * 9 - size <= left <= quota // 10 * 9
+
+
 def test_fsck_knows_that_proxies_need_not_have_all(origin, proxied):
     origin.registry("library/partial").push_image("v1", layers=(b"never pulled",))
     daemon = proxied()
