@@ -38,11 +38,19 @@ def test_repos(filled):
     assert "docker-local" in filled.ctl("repos").stdout
 
 
+def kept(daemon):
+    """What repositories and blob stores hold; open uploads are looked through now and then."""
+    listed = json.loads(daemon.ctl("--json", "repos").stdout)
+    for store in listed["blobstores"]:
+        del store["uploads"], store["upload_bytes"]
+    return listed
+
+
 def test_counts_are_the_same_after_a_restart_of_the_catalog(filled):
-    before = filled.ctl("--json", "repos").stdout
+    before = kept(filled)
     old = filled.kill_role("catalog")
     filled.respawned("catalog", old)
-    assert filled.ctl("--json", "repos").stdout == before
+    assert kept(filled) == before
 
 
 def test_images_and_tags(filled):
