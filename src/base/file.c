@@ -76,6 +76,19 @@ int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd
     return err;
 }
 
+int file_dir_open(int dir_fd, const char *path, DIR **dir_r)
+{
+    int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+
+    *dir_r = fd >= 0 ? fdopendir(fd) : NULL;
+    if (*dir_r)
+        return 0;
+    err = err_from_errno(errno);
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 int file_mkdirat(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid)
 {
     int fd = -1, err;

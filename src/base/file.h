@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <dirent.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -14,6 +15,8 @@
 /* mkdir -p with `mode` for what is created (umask ignored), then an O_DIRECTORY
  * descriptor on it. uid/gid of created directories are set when uid is not -1. */
 must_check int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r);
+/* An existing directory for readdir(3); closedir(3) is the caller's. */
+must_check int file_dir_open(int dir_fd, const char *path, DIR **dir_r);
 /* mkdirat that is content when it exists; mode and owner (uid -1: leave) of what it made. */
 must_check int file_mkdirat(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid);
 /* The whole file into `out` (appended); TOO_BIG past `max`. */

@@ -65,6 +65,13 @@ void *mem_grow(void *old, size_t size)
     return p;
 }
 
+void *mem_room(void *list, size_t count, size_t size)
+{
+    bool full = (count & (count - 1)) == 0; /* 0, 1, 2, 4, 8, ... */
+
+    return full ? mem_grow(list, 2 * (count + 1) * size) : list;
+}
+
 char *mem_strdup(const char *text)
 {
     return mem_strndup(text, strlen(text));

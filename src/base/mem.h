@@ -17,6 +17,9 @@ void *mem_alloc_array(size_t count, size_t size);
 void *mem_resize_array(void *array, size_t count, size_t size);
 /* realloc() that cannot fail; new bytes are not zeroed. */
 void *mem_grow(void *old, size_t size);
+/* A list that holds `count` elements of `size` bytes, with room for one more. Its memory
+ * doubles: call it before each element that is added. */
+void *mem_room(void *list, size_t count, size_t size);
 char *mem_strdup(const char *text);
 char *mem_strndup(const char *text, size_t len);
 

@@ -12,13 +12,6 @@
 
 #include <string.h>
 
-static void key_damage(struct key *k, const char *store, const struct digest *digest)
-{
-    key_begin(k, 'D');
-    key_str(k, store);
-    key_digest(k, digest);
-}
-
 bool damage_known(struct catalog *c, const char *store, const struct digest *digest)
 {
     struct key k;
@@ -41,9 +34,7 @@ static int each_holder(struct catalog *c, size_t store, const struct digest *dig
     struct db_walk *walk;
     int err = 0, walk_err;
 
-    key_begin(&prefix, 'U');
-    key_str(&prefix, c->conf->stores[store].name);
-    key_digest(&prefix, digest);
+    key_holders(&prefix, c->conf->stores[store].name, digest);
     for (walk = db_walk_new(c->db, prefix.data, prefix.len, NULL, 0);
          db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
         struct key_reader r;

@@ -110,11 +110,7 @@ void op_suspect(struct catalog *c, const char *repo, const char *image, const st
 {
     struct key k;
 
-    key_begin(&k, 'Q');
-    key_time(&k, op_now());
-    key_str(&k, repo);
-    key_str(&k, image);
-    key_digest(&k, digest);
+    key_suspect(&k, op_now(), repo, image, digest);
     db_put(c->db, k.data, k.len, "", 0);
 }
 
@@ -230,9 +226,7 @@ static int mount_source_anywhere(struct catalog *c, const struct conf_store *sto
     struct db_walk *walk;
     int found = ERR_NOT_FOUND, err;
 
-    key_begin(&k, 'U');
-    key_str(&k, store->name);
-    key_digest(&k, digest);
+    key_holders(&k, store->name, digest);
     key_char(&k, 'L');
     for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && found != 0;
          db_walk_next(walk)) {

@@ -50,11 +50,7 @@ static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
         time = s->deadline_s + 1; /* not in this sweep */
     if (x->key.len > 0)           /* else it comes from no queue: sweep_evict */
         db_delete(s->c->db, x->key.data, x->key.len);
-    key_begin(&k, 'Q');
-    key_time(&k, time);
-    key_str(&k, x->repo);
-    key_str(&k, x->image);
-    key_digest(&k, &x->digest);
+    key_suspect(&k, time, x->repo, x->image, &x->digest);
     db_put(s->c->db, k.data, k.len, "", 0);
     s->kept++;
 }
@@ -132,16 +128,12 @@ static void sweep_bytes(struct sweep *s, const struct suspect *x)
     struct str value = {0};
     struct key blob, holders, damaged;
 
-    key_begin(&holders, 'U');
-    key_str(&holders, name);
-    key_digest(&holders, &x->digest);
+    key_holders(&holders, name, &x->digest);
     key_blob(&blob, name, &x->digest);
     if (!any_key(c, &holders) && db_get(c->db, blob.data, blob.len, &value) == 0 &&
         record_blob_decode(value.data, value.len, &record) == 0) {
         db_delete(c->db, blob.data, blob.len);
-        key_begin(&damaged, 'D');
-        key_str(&damaged, name);
-        key_digest(&damaged, &x->digest);
+        key_damage(&damaged, name, &x->digest);
         if (db_get(c->db, damaged.data, damaged.len, NULL) == 0) {
             db_delete(c->db, damaged.data, damaged.len);
             if (c->damaged_count[store] > 0)

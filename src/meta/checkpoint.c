@@ -87,25 +87,19 @@ static void add(struct files *files, int dir_fd, const char *name)
     } else if (!is_log(name)) {
         return;
     }
-    if ((files->count & (files->count - 1)) == 0)
-        files->list = mem_grow(files->list, 2 * (files->count + 1) * sizeof(*files->list));
+    files->list = mem_room(files->list, files->count, sizeof(*files->list));
     files->list[files->count++] = file;
 }
 
 static int files_read(int dir_fd, struct files *files_r)
 {
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *dir;
     struct dirent *entry;
+    int err = file_dir_open(dir_fd, ".", &dir);
 
     *files_r = (struct files){0};
-    if (!dir) {
-        int err = err_from_errno(errno);
-
-        if (fd >= 0)
-            close(fd);
+    if (err != 0)
         return err;
-    }
     while ((entry = readdir(dir)) != NULL)
         add(files_r, dir_fd, entry->d_name);
     closedir(dir);
@@ -209,17 +203,15 @@ static int space_check(int dir_fd, const struct files *files)
 
 static void empty(int dir_fd)
 {
-    int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *dir;
     struct dirent *entry;
 
-    if (!dir && fd >= 0)
-        close(fd);
-    while (dir && (entry = readdir(dir)) != NULL)
+    if (file_dir_open(dir_fd, ".", &dir) != 0)
+        return;
+    while ((entry = readdir(dir)) != NULL)
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             unlinkat(dir_fd, entry->d_name, 0);
-    if (dir)
-        closedir(dir);
+    closedir(dir);
 }
 
 /* What went meanwhile is not in the manifest either. */

@@ -61,12 +61,22 @@ void key_image(struct key *k, char letter, const char *repo, const char *image)
     key_str(k, image);
 }
 
+static void key_in_store(struct key *k, char letter, const char *store, const struct digest *digest)
+{
+    key_begin(k, letter);
+    key_str(k, store);
+    key_digest(k, digest);
+}
+
+void key_holders(struct key *k, const char *store, const struct digest *digest)
+{
+    key_in_store(k, 'U', store, digest);
+}
+
 void key_holder(struct key *k, const char *store, const struct digest *digest, char kind,
                 const char *repo, const char *image)
 {
-    key_begin(k, 'U');
-    key_str(k, store);
-    key_digest(k, digest);
+    key_holders(k, store, digest);
     key_char(k, kind);
     key_str(k, repo);
     key_str(k, image);
@@ -74,8 +84,21 @@ void key_holder(struct key *k, const char *store, const struct digest *digest, c
 
 void key_blob(struct key *k, const char *store, const struct digest *digest)
 {
-    key_begin(k, 'B');
-    key_str(k, store);
+    key_in_store(k, 'B', store, digest);
+}
+
+void key_damage(struct key *k, const char *store, const struct digest *digest)
+{
+    key_in_store(k, 'D', store, digest);
+}
+
+void key_suspect(struct key *k, uint64_t seconds, const char *repo, const char *image,
+                 const struct digest *digest)
+{
+    key_begin(k, 'Q');
+    key_time(k, seconds);
+    key_str(k, repo);
+    key_str(k, image);
     key_digest(k, digest);
 }
 

@@ -53,9 +53,16 @@ void key_image(struct key *k, char letter, const char *repo, const char *image);
 
 /* B */
 void key_blob(struct key *k, const char *store, const struct digest *digest);
+/* U of all who keep these bytes: a prefix. */
+void key_holders(struct key *k, const char *store, const struct digest *digest);
 /* U. kind: 'L' or 'M' */
 void key_holder(struct key *k, const char *store, const struct digest *digest, char kind,
                 const char *repo, const char *image);
+/* Q */
+void key_suspect(struct key *k, uint64_t seconds, const char *repo, const char *image,
+                 const struct digest *digest);
+/* D */
+void key_damage(struct key *k, const char *store, const struct digest *digest);
 
 /* Reading keys that a walk yields. A malformed key makes every get fail. */
 struct key_reader {

@@ -110,17 +110,13 @@ static void sweep_one(int dir_fd, const char *name, uint64_t older_than_ms)
 
 void store_partials_sweep(const struct store *store, uint64_t older_than_ms)
 {
-    int fd = openat(store->dir_fd, "partial", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *dir;
     struct dirent *entry;
 
-    if (!dir) {
-        if (fd >= 0)
-            close(fd);
+    if (file_dir_open(store->dir_fd, "partial", &dir) != 0)
         return;
-    }
     while ((entry = readdir(dir)) != NULL)
         if (strncmp(entry->d_name, "sha", 3) == 0)
-            sweep_one(fd, entry->d_name, older_than_ms);
+            sweep_one(dirfd(dir), entry->d_name, older_than_ms);
     closedir(dir);
 }

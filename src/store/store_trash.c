@@ -84,22 +84,18 @@ static int each_file(const struct store *store, const char *path,
                      void (*call)(int dir_fd, const char *name, const struct stat *st, void *ctx),
                      void *ctx)
 {
-    int fd = openat(store->dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *dir;
     struct dirent *entry;
+    int err = file_dir_open(store->dir_fd, path, &dir);
 
-    if (!dir) {
-        int err = err_from_errno(errno);
-
-        if (fd >= 0)
-            close(fd);
+    if (err != 0)
         return err;
-    }
     while ((entry = readdir(dir)) != NULL) {
         struct stat st;
 
-        if (fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            call(fd, entry->d_name, &st, ctx);
+        if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode))
+            call(dirfd(dir), entry->d_name, &st, ctx);
     }
     closedir(dir);
     return 0;

@@ -210,24 +210,19 @@ static bool expire(int dir_fd, const char *name, const struct stat *st, uint64_t
 int store_uploads_survey(const struct store *store, uint64_t expiry_ms, uint64_t *count_r,
                          uint64_t *bytes_r)
 {
-    int fd = openat(store->dir_fd, "uploads", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+    DIR *dir;
     uint64_t count = 0, bytes = 0;
     struct dirent *entry;
+    int err = file_dir_open(store->dir_fd, "uploads", &dir);
 
-    if (!dir) {
-        int err = err_from_errno(errno);
-
-        if (fd >= 0)
-            close(fd);
+    if (err != 0)
         return err;
-    }
     while ((entry = readdir(dir)) != NULL) {
         struct stat st;
 
         if (!name_is_ours(entry->d_name) ||
-            fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode) ||
-            expire(fd, entry->d_name, &st, expiry_ms))
+            fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+            !S_ISREG(st.st_mode) || expire(dirfd(dir), entry->d_name, &st, expiry_ms))
             continue;
         bytes += (uint64_t)st.st_size;
         count += !ends_with(entry->d_name, SUM_SUFFIX) && strncmp(entry->d_name, "tmp-", 4) != 0;

@@ -26,13 +26,6 @@ struct hashing {
     _Atomic uint64_t bytes;
 };
 
-static void key_damage(const struct fsck *f, struct key *k, const struct fsck_blob *b)
-{
-    key_begin(k, 'D');
-    key_str(k, f->conf->stores[b->store].name);
-    key_digest(k, &b->digest);
-}
-
 bool fsck_blob_odd(const struct fsck_blob *b)
 {
     return !b->gone && (b->marked || b->state != FSCK_BLOB_GOOD);
@@ -42,7 +35,7 @@ void fsck_blob_mark(struct fsck *f, struct fsck_blob *b)
 {
     struct key k;
 
-    key_damage(f, &k, b);
+    key_damage(&k, f->conf->stores[b->store].name, &b->digest);
     b->marked = fsck_has(f, &k);
 }
 
@@ -66,8 +59,7 @@ static int blob_add(struct fsck *f, const char *whole, size_t whole_len, struct 
     b.store = (size_t)place;
     b.size = record.size;
     fsck_blob_mark(f, &b);
-    if ((f->blob_count & (f->blob_count - 1)) == 0)
-        f->blobs = mem_grow(f->blobs, 2 * (f->blob_count + 1) * sizeof(*f->blobs));
+    f->blobs = mem_room(f->blobs, f->blob_count, sizeof(*f->blobs));
     f->blobs[f->blob_count++] = b;
     f->blob_bytes += b.size;
     return 0;
@@ -163,7 +155,7 @@ static void blob_tell(struct fsck *f, const struct fsck_blob *b)
     fsck_tell(f, "blob", false, "%s in %s: %s%s; push it again to heal", text, store,
               what[b->state], b->marked ? ", which is known" : "");
     if (f->repair && !b->marked && b->state != FSCK_BLOB_UNREADABLE) {
-        key_damage(f, &k, b);
+        key_damage(&k, store, &b->digest);
         db_put(f->db, k.data, k.len, "", 0);
     }
 }
@@ -174,17 +166,14 @@ static bool is_orphan(struct fsck *f, const struct fsck_orphan *o)
     struct key k, holders;
 
     key_blob(&k, name, &o->digest);
-    key_begin(&holders, 'U');
-    key_str(&holders, name);
-    key_digest(&holders, &o->digest);
+    key_holders(&holders, name, &o->digest);
     /* Whose record is lost but whom an image holds is no orphan (fsck_images.c). */
     return !fsck_has(f, &k) && !fsck_any(f, &holders);
 }
 
 static void orphan_add(struct fsck *f, const struct fsck_orphan *o)
 {
-    if ((f->orphan_count & (f->orphan_count - 1)) == 0)
-        f->orphans = mem_grow(f->orphans, 2 * (f->orphan_count + 1) * sizeof(*f->orphans));
+    f->orphans = mem_room(f->orphans, f->orphan_count, sizeof(*f->orphans));
     f->orphans[f->orphan_count++] = *o;
 }
 

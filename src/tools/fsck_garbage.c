@@ -40,8 +40,7 @@ static int compare(const void *a, const void *b)
 
 static void add(struct queue *q, const struct entry *e)
 {
-    if ((q->count & (q->count - 1)) == 0)
-        q->list = mem_grow(q->list, 2 * (q->count + 1) * sizeof(*q->list));
+    q->list = mem_room(q->list, q->count, sizeof(*q->list));
     q->list[q->count++] = *e;
 }
 
@@ -88,11 +87,7 @@ static void enqueue(struct fsck *f, const char *repo, const char *image,
 {
     struct key k;
 
-    key_begin(&k, 'Q');
-    key_time(&k, (uint64_t)time(NULL));
-    key_str(&k, repo);
-    key_str(&k, image);
-    key_digest(&k, digest);
+    key_suspect(&k, (uint64_t)time(NULL), repo, image, digest);
     db_put(f->db, k.data, k.len, "", 0);
 }
 
@@ -136,9 +131,7 @@ static void bytes_check(struct fsck *f, const struct queue *q)
         char text[DIGEST_TEXT_MAX];
         struct key holders, k;
 
-        key_begin(&holders, 'U');
-        key_str(&holders, store);
-        key_digest(&holders, &b->digest);
+        key_holders(&holders, store, &b->digest);
         key_blob(&k, store, &b->digest);
         if (!fsck_has(f, &k) || fsck_any(f, &holders) || named(q, "", "", &b->digest))
             continue; /* gone: collected meanwhile */
@@ -146,7 +139,7 @@ static void bytes_check(struct fsck *f, const struct queue *q)
                   digest_text(&b->digest, text), store);
         if (f->repair) {
             db_delete(f->db, k.data, k.len);
-            *k.data = 'D';
+            key_damage(&k, store, &b->digest);
             db_delete(f->db, k.data, k.len);
         }
     }

@@ -44,7 +44,7 @@ static void path_of(const struct fsck *f, const char *name, struct str *path)
     str_printf(path, "%s/fsck%s%s", f->conf->data_dir, *name ? "/" : "", name);
 }
 
-static void remains_remove(const struct fsck *f)
+static void copy_remove(const struct fsck *f)
 {
     struct str path = {0};
 
@@ -53,34 +53,43 @@ static void remains_remove(const struct fsck *f)
     str_free(&path);
 }
 
-/* Whoever interrupts an fsck expects nothing to be left. */
-static void *signal_thread(void *ctx)
+static void leave_nothing(const struct fsck *f)
 {
-    const struct fsck *f = ctx;
     struct str path = {0};
+
+    copy_remove(f);
+    path_of(f, "", &path);
+    rmdir(path.data);
+    str_free(&path);
+}
+
+static sigset_t interrupts(void)
+{
     sigset_t set;
-    int signal = SIGTERM;
 
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGHUP);
+    return set;
+}
+
+/* Whoever interrupts an fsck expects nothing to be left. */
+static void *signal_thread(void *ctx)
+{
+    const sigset_t set = interrupts();
+    int signal = SIGTERM;
+
     sigwait(&set, &signal);
-    remains_remove(f);
-    path_of(f, "", &path);
-    rmdir(path.data);
+    leave_nothing(ctx);
     _exit(128 + signal);
 }
 
 static void catch_signals(struct fsck *f)
 {
+    const sigset_t set = interrupts();
     pthread_t thread;
-    sigset_t set;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
     MUST(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
     MUST(pthread_create(&thread, NULL, signal_thread, f) == 0);
     MUST(pthread_detach(thread) == 0);
@@ -135,7 +144,7 @@ int fsck_online_copy(struct fsck *f)
     path_of(f, "copy", &to);
     db_close(&f->db);
     for (int i = 0; i < COPY_ATTEMPTS && err != 0; i++) {
-        remains_remove(f);
+        copy_remove(f);
         f->copied_ms = now_ms();
         err = checkpoint_make(from.data, to.data);
         if (err != 0)
@@ -151,13 +160,12 @@ int fsck_online_copy(struct fsck *f)
     return err;
 }
 
-static size_t suspects(const struct fsck *f)
+static bool any_odd(const struct fsck *f)
 {
-    size_t count = 0;
-
     for (size_t i = 0; i < f->blob_count; i++)
-        count += fsck_blob_odd(&f->blobs[i]);
-    return count;
+        if (fsck_blob_odd(&f->blobs[i]))
+            return true;
+    return false;
 }
 
 /* In the new copy: gone, or once more. */
@@ -178,7 +186,7 @@ int fsck_online_confirm(struct fsck *f)
 {
     int err = 0;
 
-    for (int i = 0; i < LOOKS_MAX && err == 0 && suspects(f) > 0; i++) {
+    for (int i = 0; i < LOOKS_MAX && err == 0 && any_odd(f); i++) {
         FAIL_POINT(fsck_suspects);
         usleep(LOOK_AFTER_US);
         err = fsck_online_copy(f);
@@ -197,13 +205,8 @@ int fsck_online_settle(struct fsck *f)
 
 void fsck_online_end(struct fsck *f)
 {
-    struct str path = {0};
-
     if (!f->online)
         return;
-    remains_remove(f);
-    path_of(f, "", &path);
-    rmdir(path.data);
-    str_free(&path);
+    leave_nothing(f);
     close(f->online_fd);
 }

@@ -6,7 +6,7 @@ import pytest
 
 from harness.daemon import Daemon, wait_for
 from harness.front import Nginx
-from harness.origin import Origin
+from harness.origin import origin  # noqa: F401, a fixture
 from harness.registry import Registry, digest
 
 CONF = """
@@ -17,13 +17,6 @@ proxy hub {{
 }}
 connector "127.0.0.1:{port}" {{ repository = hub }}
 """
-
-
-@pytest.fixture(scope="module")
-def origin():
-    o = Origin().start()
-    yield o
-    o.close()
 
 
 @pytest.fixture

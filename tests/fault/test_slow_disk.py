@@ -50,9 +50,7 @@ def slow(start, gate, tmp_path, monkeypatch):
         for name, value in (("LD_PRELOAD", library), ("SLOW_DISK_GATE", gate.file), ("SLOW_DISK_PATH", path),
                             ("SLOW_DISK_BYTES", size)):
             monkeypatch.setenv(name, str(value))
-        daemon = start(run=False, **kw)
-        daemon.conf.write_text(daemon.conf.read_text().replace("workers    = 2", "workers = 1"))
-        daemon.start()
+        daemon = start(workers=1, **kw)
         monkeypatch.delenv("LD_PRELOAD")  # the tests' own programs need no slow disk
         return daemon
 

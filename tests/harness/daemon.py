@@ -3,6 +3,7 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -25,7 +26,7 @@ data_dir   = "{dir}/data"
 run_dir    = "{dir}/run"
 log        = "{dir}/log"
 access_log = "{dir}/access.log"
-workers    = 2
+workers    = {workers}
 """
 BODY = """
 hosted docker-local {{
@@ -50,9 +51,8 @@ def wait_for(condition, what, timeout=15.0):
         time.sleep(0.01)
 
 
-PORTS = itertools.cycle(range(20000, 32000))  # below those of clients, who would take a free one before it is used
-for _ in range(os.getpid() * 977 % 12000):
-    next(PORTS)
+# Below those of clients, who would take a free one before it is used.
+PORTS = itertools.cycle(random.sample(range(20000, 32000), 12000))
 
 
 def free_port(family=socket.AF_INET):
@@ -69,11 +69,12 @@ def free_port(family=socket.AF_INET):
 class Daemon:
     """`top` and `hosted` are lines added to the default configuration; `text` replaces it."""
 
-    def __init__(self, top="", hosted="", text=None, directory=None, preexec=None):
+    def __init__(self, top="", hosted="", text=None, directory=None, preexec=None, workers=2):
         self.own_dir = directory is None
         self.dir = pathlib.Path(directory or own_directory("entrepot-test-"))
         self.port = free_port()
         self.preexec = preexec
+        self.workers = workers
         self.allowed_errors = []
         self.process = None
         self.conf = self.dir / "entrepot.conf"
@@ -81,7 +82,7 @@ class Daemon:
         self.write_conf(HEAD + top + body, hosted)
 
     def write_conf(self, template, hosted=""):
-        self.conf.write_text(template.format(dir=self.dir, port=self.port, hosted=hosted))
+        self.conf.write_text(template.format(dir=self.dir, port=self.port, hosted=hosted, workers=self.workers))
 
     @property
     def registry(self):

@@ -2,6 +2,7 @@
 import shutil
 import subprocess
 
+import pytest
 import requests
 
 from harness.daemon import free_port, wait_for
@@ -60,3 +61,10 @@ class Origin:
     def close(self):
         self.stop()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def origin():
+    o = Origin().start()
+    yield o
+    o.close()

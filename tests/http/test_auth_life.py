@@ -23,13 +23,17 @@ auth {{
 USERS = {"alice": "a", "bob": "b"}
 
 
-@pytest.fixture
-def daemon(start):
-    d = start(run=False, text=TEXT)
+def with_users(start, **kw):
+    d = start(run=False, text=TEXT, **kw)
     write_users(d.dir / "htpasswd", USERS)
     d.start()
     wait_for(lambda: 'msg="users read"' in d.log_text(), "auth has read its users")
     return d
+
+
+@pytest.fixture
+def daemon(start):
+    return with_users(start)
 
 
 def status(d, headers, path="/v2/"):
@@ -109,13 +113,9 @@ def test_no_start_without_the_file(start):
         if (d.dir / "log").exists() else done.returncode != 0
 
 
-def test_auth_may_die(daemon):
+def test_auth_may_die(start):
     """With one worker: it has seen alice."""
-    daemon.stop()
-    daemon.conf.write_text(daemon.conf.read_text().replace("workers    = 2", "workers = 1"))
-    before = daemon.log_text().count('msg="users read"')
-    daemon.start()
-    wait_for(lambda: daemon.log_text().count('msg="users read"') > before, "auth has read its users")
+    daemon = with_users(start, workers=1)
     t = token(daemon, "alice", "a")
     assert status(daemon, bearer(t)) == status(daemon, basic("alice", "a")) == 200
     pid, = daemon.pids("auth")

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from harness.daemon import ENTREPOTCTL, free_port, wait_for
-from harness.origin import Origin
+from harness.origin import origin  # noqa: F401, a fixture
 from harness.registry import Registry, digest
 
 CONF = """
@@ -30,13 +30,6 @@ group all {{
 connector "127.0.0.1:{port}" {{ }}
 admin "127.0.0.1:@ADMIN@" {{ }}
 """
-
-
-@pytest.fixture(scope="module")
-def origin():
-    o = Origin().start()
-    yield o
-    o.close()
 
 
 @pytest.fixture(autouse=True)

@@ -96,9 +96,7 @@ static void key_of(char letter, struct key *k)
         key_holder(k, "main", &manifest, 'M', REPO, IMAGE);
         break;
     case 'D':
-        key_begin(k, 'D');
-        key_str(k, "main");
-        key_digest(k, &subject);
+        key_damage(k, "main", &subject);
         break;
     default:
         key_image(k, 'I', REPO, IMAGE);

@@ -32,6 +32,20 @@ static void test_grow_and_copies(void **state)
     free(head);
 }
 
+static void test_room_for_one_more(void **state)
+{
+    size_t *list = NULL;
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i++) {
+        list = mem_room(list, i, sizeof(*list));
+        list[i] = i; /* AddressSanitizer and valgrind see a room too small */
+    }
+    for (size_t i = 0; i < 1000; i++)
+        assert_int_equal(list[i], i);
+    free(list);
+}
+
 /* A large object gets a block of its own: the small ones before and after it
  * still come from the same one. */
 static void test_large_object_leaves_the_block_its_room(void **state)
@@ -109,6 +123,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_heap_is_zeroed),
         cmocka_unit_test(test_grow_and_copies),
+        cmocka_unit_test(test_room_for_one_more),
         cmocka_unit_test(test_large_object_leaves_the_block_its_room),
         cmocka_unit_test(test_used_counts_since_reset),
         cmocka_unit_test(test_reset_forgets),
