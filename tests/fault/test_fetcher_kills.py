@@ -83,6 +83,7 @@ def test_a_far_range_of_a_download_that_has_failed(failing, upstream):
     daemon = client.daemon
     daemon.fail.arm("fetcher_opened", "wait")
     daemon.fail.arm("fetcher_write", "ENOSPC")
+    daemon.everybody()
     workers = daemon.pids("worker")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         answer = pool.submit(client.get, "blobs/" + digest(layer), headers={"Range": "bytes=11000000-11000099"})

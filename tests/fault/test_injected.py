@@ -29,7 +29,7 @@ def push(registry, data):
 def test_a_push_that_fails(failing, point, errno):
     registry = Registry(failing.url, "failing/push")
     kept = registry.push_image("kept")
-    pids = failing.all_pids()
+    pids = failing.everybody()
     data = os.urandom(50_000)
     failing.fail.arm(point, f"{errno} always")
     for _ in range(3):

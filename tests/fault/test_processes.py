@@ -173,7 +173,7 @@ def test_reload_takes_up_changes(start):
 def test_reload_with_mistakes_changes_nothing(start):
     daemon = start()
     daemon.allow_error("mistake in the configuration", "reload refused", "needs a restart", "in use")
-    pids = daemon.all_pids()
+    pids = daemon.everybody()
     with raw.connect(daemon) as s:
         s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
         assert raw.read_response(s)[0] == 200

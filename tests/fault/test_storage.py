@@ -140,11 +140,10 @@ def test_manifest_file_damaged(start, damage):
 
 def test_descriptors_run_out(start):
     """With few descriptors a worker refuses or delays, never dies, and recovers."""
-    daemon = start(top="workers = 1\n".replace("workers = 1\n", ""),
-                   preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    daemon = start(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
     registry = Registry(daemon.url)
     data = registry.push_image("x")
-    pids = daemon.all_pids()
+    pids = daemon.everybody()
     idle = []
     for _ in range(300):
         try:

@@ -194,6 +194,11 @@ class Daemon:
     def pids(self, role):
         return [r["pid"] for r in self.roles(role) if r["pid"]]
 
+    def everybody(self):
+        """all_pids(), once all are there: a daemon serves with its first worker."""
+        wait_for(lambda: len(self.pids("worker")) == self.workers, "all workers are there")
+        return self.all_pids()
+
     def all_pids(self):
         """Master first, then its children."""
         master = self.process.pid
