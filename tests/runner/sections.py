@@ -1,0 +1,44 @@
+"""The sections by name, and in which order and beside what they run."""
+from runner import programs
+from runner.count import TOP, Count
+from runner.programs import MEMCHECK, MEMCHECK_SECONDS, SANITIZERS
+from runner.scripts import Memcheck, Scripts
+
+PYTEST = ("http", "fault", "clients", "pkg")
+# Rows one after the other; the lanes of a row run beside each other.
+ROWS = ((("lint", "unit", "fuzz", "tsan"),), (("http", "fault"), ("asan",)), (("clients", "pkg", "valgrind"),))
+NAMES = tuple(name for row in ROWS for lane in row for name in lane)
+ASAN = {"ENTREPOTD": str(TOP / "build-asan" / "entrepotd"), "ENTREPOTCTL": str(TOP / "build-asan" / "entrepotctl"),
+        **SANITIZERS}
+
+
+def asan(args):
+    count = programs.cmocka("build-asan", SANITIZERS)
+    count.add(programs.replay("build-asan", SANITIZERS))
+    for directory in ("http", "fault"):
+        count.add(Scripts(args, ASAN, "asan ", held=True).directory(directory))
+    return count
+
+
+def valgrind(args):
+    count = programs.cmocka("build", {"ENTREPOT_UNDER_VALGRIND": "1"}, MEMCHECK, MEMCHECK_SECONDS)
+    count.add(programs.replay("build", under=MEMCHECK, timeout=MEMCHECK_SECONDS))
+    count.add(Memcheck(args).directory("http"))
+    return count
+
+
+RUN = {"lint": lambda args: programs.lint(args.all), "unit": lambda args: programs.cmocka("build"),
+       "fuzz": lambda args: programs.replay("build"), "tsan": lambda args: programs.tsan(),
+       "asan": asan, "valgrind": valgrind}
+
+
+def run(name, args):
+    try:
+        count = Scripts(args).directory(name) if name in PYTEST else RUN[name](args)
+    except SystemExit as e:  # a build that failed: the other lane's results count all the same
+        print(e)
+        count = Count()
+        count.fail(f"{name}: building failed")
+    if not (count.passed or count.failed or count.skipped):
+        count.fail(f"{name}: there was nothing to run")
+    return count
