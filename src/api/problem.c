@@ -128,6 +128,8 @@ enum problem problem_from_err(int err)
     case ERR_TIMEOUT:
     case ERR_CLOSED:
     case ERR_UNAVAILABLE:
+    case ERR_READ_ONLY:
+    case ERR_NO_ACCESS:
         return PROBLEM_UNAVAILABLE;
     default:
         return PROBLEM_INTERNAL;

@@ -26,11 +26,18 @@ int err_from_errno(int errnum)
     case ENOSPC:
     case EDQUOT:
         return ERR_NO_SPACE;
+    case EROFS:
+        return ERR_READ_ONLY;
+    case EACCES:
+    case EPERM:
+        return ERR_NO_ACCESS;
     case EMFILE:
     case ENFILE:
         return ERR_NO_FILES;
     case ENOENT:
         return ERR_NOT_FOUND;
+    case EBADF: /* of a directory that could not be opened: see store_open() */
+        return ERR_UNAVAILABLE;
     case EEXIST:
         return ERR_EXISTS;
     default:

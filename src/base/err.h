@@ -23,6 +23,8 @@
     X(MISMATCH, "digest or length does not match")                                                 \
     X(DAMAGED, "stored data is damaged")                                                           \
     X(NO_SPACE, "no space left on device")                                                         \
+    X(NO_ACCESS, "permission denied")                                                              \
+    X(READ_ONLY, "read-only file system")                                                          \
     X(NO_FILES, "too many open files")                                                             \
     X(IO, "input/output error")                                                                    \
     X(BUSY, "busy, try again later")                                                               \
@@ -49,8 +51,9 @@ enum err {
 /* Static text for an error; "success" for 0, "unknown error" outside the table. */
 const char *err_text(int err);
 
-/* The error that fits an errno value: ENOSPC/EDQUOT -> NO_SPACE, EMFILE/ENFILE ->
- * NO_FILES, ENOENT -> NOT_FOUND, EEXIST -> EXISTS, everything else -> IO. */
+/* The error that fits an errno value: ENOSPC/EDQUOT -> NO_SPACE, EROFS -> READ_ONLY,
+ * EACCES/EPERM -> NO_ACCESS, EBADF -> UNAVAILABLE, EMFILE/ENFILE -> NO_FILES, ENOENT ->
+ * NOT_FOUND, EEXIST -> EXISTS, everything else -> IO. DENIED is for rights and rules of ours. */
 int err_from_errno(int errnum);
 
 #endif

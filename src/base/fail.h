@@ -10,7 +10,7 @@
  *
  *   kill     SIGKILL to itself
  *   wait     the file becomes NAME.reached; goes on when the test removes that
- *   ERRNO    ENOSPC, EIO, EMFILE: the call that the point guards fails so
+ *   ERRNO    ENOSPC, EDQUOT, EROFS, EACCES, EIO, EMFILE: the call that the point guards fails so
  *
  * A second word `always` leaves an errno's file in place: everybody fails until
  * the test removes it.

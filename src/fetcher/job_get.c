@@ -228,9 +228,10 @@ static void part_step(struct part *part, int err)
         return;
     }
     if (err != 0) {
-        job_fail(job, err == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_IO, 0,
-                 err == ERR_NO_SPACE ? "there is not enough space for it in the blob store"
-                                     : "its file cannot be written",
+        job_fail(job, err, 0,
+                 err == ERR_NO_SPACE    ? "there is not enough space for it in the blob store"
+                 : err == ERR_READ_ONLY ? "the blob store is read-only"
+                                        : "its file cannot be written",
                  true);
         return;
     }

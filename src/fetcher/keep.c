@@ -48,9 +48,10 @@ static void write_done(struct pool_job *job)
     struct keep *k = (struct keep *)((char *)job - offsetof(struct keep, job));
 
     if (k->err != 0) {
-        keep_end(k, k->err == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_IO,
-                 k->err == ERR_NO_SPACE ? "there is not enough space for it in the blob store"
-                                        : "the manifest cannot be written");
+        keep_end(k, k->err,
+                 k->err == ERR_NO_SPACE    ? "there is not enough space for it in the blob store"
+                 : k->err == ERR_READ_ONLY ? "the blob store is read-only"
+                                           : "the manifest cannot be written");
         return;
     }
     FAIL_POINT(fetcher_manifest);

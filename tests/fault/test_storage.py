@@ -281,3 +281,39 @@ def test_workers_killed_during_pushes(start):
     wait_for(lambda: all(r["state"] == "ready" for r in daemon.roles()), "all are back", 30)
     for (n, d), data in results.items():
         assert Registry(daemon.url, f"storm/{n}").get(f"blobs/{d}").content == data
+
+
+def remount(mount, how):
+    subprocess.run(["mount", "-o", f"remount,{how}", str(mount)], check=True)
+
+
+def test_a_store_that_becomes_read_only(start, small_disk, tmp_path):
+    """Every change of a read-only store is 503 with an OCI error, pulls go on, and it heals."""
+    daemon = start(run=False)
+    (small_disk / "store").mkdir()
+    daemon.conf.write_text(daemon.conf.read_text() + f'\nblobstore main {{ path = "{small_disk}/store" }}\n')
+    daemon.allow_error("cannot create", "cannot write", "cannot finish")
+    daemon.start()
+    registry = Registry(daemon.url)
+    kept = registry.push_image("kept")
+    data = os.urandom(100_000)
+    registry.push_blob(data)
+    begun = registry.begin()
+    remount(small_disk, "ro")
+    index = b'{"schemaVersion":2,"manifests":[],"annotations":{"new":"yes"}}'
+    tries = {
+        "begin": lambda: registry.post("blobs/uploads/"),
+        "at once": lambda: registry.post("blobs/uploads/?digest=" + digest(b"y" * 9000), data=b"y" * 9000),
+        "patch": lambda: registry.request("PATCH", begun, data=b"z" * 9000),
+        "finish": lambda: registry.finish(begun, digest(b"z" * 9000), b"z" * 9000),
+        "manifest": lambda: registry.put_manifest(index, "x", "application/vnd.oci.image.index.v1+json"),
+    }
+    for name, attempt in tries.items():
+        r = attempt()
+        assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), (name, r.status_code, r.text)
+        assert r.headers["Retry-After"], name
+    assert registry.get("manifests/kept").content == kept
+    assert registry.get(f"blobs/{digest(data)}").content == data
+    remount(small_disk, "rw")
+    assert registry.push_blob(b"again")
+    assert registry.put_manifest(index, "x", "application/vnd.oci.image.index.v1+json").status_code == 201

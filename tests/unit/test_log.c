@@ -332,6 +332,8 @@ static void test_err_texts(void **state)
     assert_string_equal(err_text(1), "unknown error");
     assert_string_equal(err_text(INT_MIN), "unknown error");
     assert_int_equal(err_from_errno(EDQUOT), ERR_NO_SPACE);
+    assert_int_equal(err_from_errno(EROFS), ERR_READ_ONLY);
+    assert_int_equal(err_from_errno(EACCES), ERR_NO_ACCESS);
     assert_int_equal(err_from_errno(EMFILE), ERR_NO_FILES);
     assert_int_equal(err_from_errno(EPIPE), ERR_IO);
 }
