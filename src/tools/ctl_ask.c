@@ -1,8 +1,9 @@
 /*
  * ctl_ask.c - entrepotctl's line to the daemon: connect, ask once, wait.
  */
-#include "base/log.h"
+#include "base/file.h"
 #include "base/net.h"
+#include "ipc/role.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -11,9 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#define WAIT_MS 30000
+#define WAIT_MS  30000
+#define STAT_MAX 4096
+/* Then we look whether somebody has stopped who should answer. */
+#define LOOK_MS 1000
 
 static int ask_connect(const struct ctl *ctl, const char *socket, int *fd_r)
 {
@@ -35,13 +40,47 @@ static int ask_connect(const struct ctl *ctl, const char *socket, int *fd_r)
     return err;
 }
 
-static int ask_wait(int fd, struct str *in, int *pass_fd)
+/* The process that made the socket, if it is stopped (SIGSTOP, a debugger): it will not
+ * answer however long we wait. 0: it is not, or is not to be seen from here. Role sockets
+ * are made by the master and answered by others: there this says nothing. */
+static pid_t stopped_peer(int fd)
+{
+    struct ucred peer;
+    socklen_t len = sizeof(peer);
+    struct str stat = {0};
+    char path[64];
+    const char *end = NULL;
+    pid_t pid = 0;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0 || peer.pid <= 0)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)peer.pid);
+    if (file_read_all(path, STAT_MAX, &stat) == 0)
+        end = strrchr(stat.data, ')'); /* proc(5): the state follows the name in parentheses */
+    if (end && end[1] == ' ' && (end[2] == 'T' || end[2] == 't'))
+        pid = peer.pid;
+    str_free(&stat);
+    return pid;
+}
+
+static int ask_wait(int fd, const char *socket, struct str *in, int *pass_fd)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+    int ready = poll(&poll_fd, 1, LOOK_MS);
+    pid_t pid = 0;
 
-    if (poll(&poll_fd, 1, WAIT_MS) <= 0)
+    if (ready == 0 && strcmp(socket, ROLE_SOCKET_CONTROL) == 0)
+        pid = stopped_peer(fd);
+    if (pid > 0) {
+        fprintf(stderr,
+                "entrepotctl: the master, pid %d, is stopped: kill -CONT %d lets it go on; the "
+                "other processes serve without it\n",
+                (int)pid, (int)pid);
         return ERR_TIMEOUT;
-    return msg_receive(fd, in, pass_fd);
+    }
+    if (ready == 0)
+        ready = poll(&poll_fd, 1, WAIT_MS - LOOK_MS);
+    return ready <= 0 ? ERR_TIMEOUT : msg_receive(fd, in, pass_fd);
 }
 
 int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *question, struct str *in,
@@ -58,7 +97,7 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
     msg_writer_free(question);
     /* News for workers may come before the answer. */
     for (*reply_r = (struct msg_reader){0}; err == 0 && reply_r->type != MSG_REPLY;) {
-        err = ask_wait(fd, in, &pass_fd);
+        err = ask_wait(fd, socket, in, &pass_fd);
         if (pass_fd >= 0)
             close(pass_fd);
         pass_fd = -1;

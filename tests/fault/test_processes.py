@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+import requests
 
 from harness import raw
 from harness.daemon import ENTREPOTD, Daemon, alive, free_port, wait_for
@@ -410,3 +411,16 @@ def test_workers_give_up_root(start):
     daemon.process.send_signal(signal.SIGUSR1)
     time.sleep(0)
     Registry(daemon.url).push_blob(b"after the logs were reopened")
+
+
+def test_status_tells_that_the_master_is_stopped(start):
+    daemon = start()
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        done = daemon.ctl("status", check=False)
+        assert done.returncode == 1 and "is stopped" in done.stderr and str(daemon.process.pid) in done.stderr
+        assert daemon.ctl("repos").stdout  # who can answer does
+        assert requests.get(daemon.url + "/v2/", timeout=20).status_code == 200
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    assert daemon.ctl("status").stdout
