@@ -54,22 +54,21 @@ static int wait_for_start(int fd)
     } while (got < 0 && errno == EINTR);
     if (got == 1)
         return EXIT_SUCCESS;
-    fprintf(stderr, "entrepotd: did not start; see the log\n");
+    fprintf(stderr, "entrepotd: did not start; what is wrong stands above\n");
     return EXIT_FAILURE;
 }
 
-static void detach(const struct conf *conf)
+/* Standard error is let go by the master when it serves: until then the terminal is told
+ * what is wrong. */
+static void detach(void)
 {
-    int null = open("/dev/null", O_RDWR);
-    bool keep_stderr = strcmp(conf->log, "stderr") == 0;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
     setsid(); /* the working directory stays: relative paths count from it at every reload */
     if (null < 0)
         return;
     dup2(null, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);
-    if (!keep_stderr)
-        dup2(null, STDERR_FILENO);
     if (null > STDERR_FILENO)
         close(null);
 }
@@ -89,9 +88,7 @@ static int run_detached(struct conf *conf)
         return wait_for_start(ready[0]);
     }
     close(ready[0]);
-    if (log_open(conf->log) != 0)
-        fprintf(stderr, "entrepotd: cannot open log %s\n", conf->log);
-    detach(conf);
+    detach();
     return master_run(conf, roles, ready[1]);
 }
 

@@ -38,19 +38,24 @@ static int own_directory(int dir_fd, const char *name, mode_t mode, uid_t uid, g
     return 0;
 }
 
-/* One component below dir_fd, made when missing; the next directory in *fd_r.
- * Only the last needs to be readable for us: on the way, passing through is enough. */
+/* One component below dir_fd; the next directory in *fd_r. Only the last is made when it
+ * is missing, and only it needs to be readable for us: on the way, passing through is
+ * enough. errno tells what failed. */
 static int step_into(int dir_fd, const char *name, mode_t mode, uid_t uid, gid_t gid, bool last,
                      int *fd_r)
 {
-    if (mkdirat(dir_fd, name, mode) == 0)
-        return own_directory(dir_fd, name, mode, uid, gid, fd_r);
-    if (errno != EEXIST)
-        return errno == EACCES || errno == EPERM ? ERR_DENIED : err_from_errno(errno);
     *fd_r = openat(dir_fd, name, (last ? O_RDONLY : O_PATH) | O_DIRECTORY | O_CLOEXEC);
-    if (*fd_r < 0)
-        return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
-    return 0;
+    if (*fd_r >= 0)
+        return 0;
+    if (errno == ENOENT && last) {
+        if (mkdirat(dir_fd, name, mode) == 0)
+            return own_directory(dir_fd, name, mode, uid, gid, fd_r);
+        if (errno == EEXIST) /* somebody else made it just now */
+            *fd_r = openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (*fd_r >= 0)
+            return 0;
+    }
+    return err_from_errno(errno);
 }
 
 int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r)
@@ -59,7 +64,7 @@ int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd
     bool steps = path[strspn(path, "/")] != 0;
     int fd =
         open(path[0] == '/' ? "/" : ".", (steps ? O_PATH : O_RDONLY) | O_DIRECTORY | O_CLOEXEC);
-    int err = fd < 0 ? err_from_errno(errno) : 0;
+    int err = fd < 0 ? err_from_errno(errno) : 0, failed = errno;
 
     while (err == 0 && (name = strsep(&rest, "/")) != NULL) {
         int next = -1;
@@ -67,10 +72,12 @@ int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd
         if (!*name)
             continue;
         err = step_into(fd, name, mode, uid, gid, !rest || !rest[strspn(rest, "/")], &next);
+        failed = errno;
         close(fd);
         fd = next;
     }
     free(copy);
+    errno = failed;
     if (err == 0)
         *fd_r = fd;
     return err;
@@ -108,7 +115,7 @@ int file_read_all(const char *path, size_t max, struct str *out)
     int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
 
     if (fd < 0)
-        return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
+        return err_from_errno(errno);
     while (err == 0) {
         ssize_t got = read(fd, buffer, sizeof(buffer));
 
@@ -178,7 +185,7 @@ int file_replace_at(int dir_fd, const char *name, const void *data, size_t len, 
     snprintf(temporary, sizeof(temporary), ".new-%s", random);
     fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
-        return errno == EACCES ? ERR_DENIED : err_from_errno(errno);
+        return err_from_errno(errno);
     err = file_write_full(fd, data, len);
     if (err == 0 && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
         err = err_from_errno(errno);

@@ -12,8 +12,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* mkdir -p with `mode` for what is created (umask ignored), then an O_DIRECTORY
- * descriptor on it. uid/gid of created directories are set when uid is not -1. */
+/* An O_DIRECTORY descriptor on `path`. Its last component is made when it is missing, with
+ * `mode` (umask ignored) and, when uid is not -1, its owner. Nothing above is ever made: a
+ * disk that is not mounted must not be replaced by a directory in its place. errno tells
+ * what failed (NOT_FOUND: what is above is missing). */
 must_check int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r);
 /* An existing directory for readdir(3); closedir(3) is the caller's. */
 must_check int file_dir_open(int dir_fd, const char *path, DIR **dir_r);

@@ -24,6 +24,7 @@ static char *log_path;
 static const char *log_role = "main";
 static int log_slot;
 static enum log_level log_highest = LOG_LEVEL_INFO;
+static bool log_echoes;
 
 int log_open(const char *path)
 {
@@ -42,6 +43,11 @@ int log_open(const char *path)
     log_path = copy;
     log_descriptor = fd;
     return 0;
+}
+
+void log_echo(bool on)
+{
+    log_echoes = on;
 }
 
 int log_reopen(void)
@@ -82,16 +88,23 @@ static size_t line_begin(char *line, enum log_level level, const char *msg)
     return len < LINE_MAX_BYTES ? (size_t)len : LINE_MAX_BYTES - 1;
 }
 
+/* What of a line a person at a terminal wants. */
+static void line_echo(enum log_level level, const char *msg, const char *fields, size_t len)
+{
+    if (log_echoes && level <= LOG_LEVEL_WARN && log_descriptor != STDERR_FILENO)
+        dprintf(STDERR_FILENO, "entrepotd: %s%s%.*s\n", msg, len > 0 ? ":" : "", (int)len, fields);
+}
+
 void log_write(enum log_level level, const char *msg, const char *fields, ...)
 {
     char line[LINE_MAX_BYTES + 1];
     int saved = errno;
-    size_t len;
+    size_t len, head;
     va_list args;
 
     if (level > log_highest)
         return;
-    len = line_begin(line, level, msg);
+    head = len = line_begin(line, level, msg);
     if (fields && len + 2 < LINE_MAX_BYTES) {
         int more;
 
@@ -104,6 +117,7 @@ void log_write(enum log_level level, const char *msg, const char *fields, ...)
                : (size_t)more < LINE_MAX_BYTES - len ? (size_t)more
                                                      : LINE_MAX_BYTES - len - 1;
     }
+    line_echo(level, msg, line + head, len - head);
     line[len++] = '\n';
     while (write(log_descriptor, line, len) < 0 && errno == EINTR)
         ;

@@ -11,6 +11,8 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdbool.h>
+
 enum log_level {
     LOG_LEVEL_ERROR,
     LOG_LEVEL_WARN,
@@ -26,6 +28,9 @@ must_check int log_open(const char *path);
 must_check int log_reopen(void);
 /* The descriptor lines go to. */
 int log_fd(void);
+/* Until further notice warnings and errors go to standard error too, short ("entrepotd: ...").
+ * Nothing is said twice: while the log is standard error itself, this does nothing. */
+void log_echo(bool on);
 /* What every line of this process says about itself. `role` must be static. */
 void log_identity(const char *role, int slot);
 /* Lines above this level are dropped; default INFO. */

@@ -92,7 +92,7 @@ static int listen_on(const struct sockaddr *sa, socklen_t len, bool v6_only, int
     const int on = 1;
     const int only = v6_only;
     int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    int err;
+    int err, failed;
 
     if (fd < 0)
         return errno == EAFNOSUPPORT ? ERR_UNSUPPORTED : err_from_errno(errno);
@@ -106,7 +106,9 @@ static int listen_on(const struct sockaddr *sa, socklen_t len, bool v6_only, int
               : errno == EADDRNOTAVAIL && sa->sa_family == AF_INET6 && !v6_only
                   ? ERR_UNSUPPORTED
                   : err_from_errno(errno);
+        failed = errno;
         close(fd);
+        errno = failed;
         return err;
     }
     *fd_r = fd;
@@ -158,7 +160,7 @@ static int seqpacket_socket(int *fd_r)
 int net_seqpacket_listen(int dir_fd, const char *name, int *fd_r)
 {
     struct sockaddr_un un;
-    int fd = -1, err;
+    int fd = -1, err, failed;
 
     err = unix_address(dir_fd, name, &un);
     if (err == 0)
@@ -169,7 +171,9 @@ int net_seqpacket_listen(int dir_fd, const char *name, int *fd_r)
     if (bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 || fchmodat(dir_fd, name, 0600, 0) != 0 ||
         listen(fd, 1024) != 0) {
         err = err_from_errno(errno);
+        failed = errno;
         close(fd);
+        errno = failed;
         return err;
     }
     *fd_r = fd;

@@ -25,7 +25,7 @@ char *net_addr_text(const struct sockaddr *sa, socklen_t len, char *out);
 
 /* Listening TCP socket: non-blocking, close-on-exec, SO_REUSEADDR, TCP_NODELAY
  * inherited by what it accepts, V6ONLY except for "*". EXISTS when the address
- * is taken, DENIED without the right to a low port. */
+ * is taken, DENIED without the right to a low port; errno tells what failed. */
 must_check int net_listen(const struct net_addr *addr, int backlog, int *fd_r);
 
 /* UNIX SEQPACKET sockets in a directory given by descriptor (paths of any

@@ -12,6 +12,8 @@
 #include "base/mem.h"
 #include "base/must.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,6 +67,16 @@ static void drain_old_workers(struct master *m)
     }
 }
 
+void master_leave_terminal(const struct master *m)
+{
+    int null = log_fd() == STDERR_FILENO ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    if (m->started_fd < 0 || null < 0)
+        return;
+    dup2(null, STDERR_FILENO);
+    close(null);
+}
+
 static void serving(struct master *m)
 {
     bool first = m->phase == MASTER_STARTING;
@@ -72,7 +84,9 @@ static void serving(struct master *m)
     m->phase = MASTER_SERVING;
     log_notice(first ? "serving" : "reloaded", "generation=%u workers=%u", m->generation,
                m->conf->workers);
+    log_echo(false);
     if (m->started_fd >= 0) {
+        master_leave_terminal(m);
         if (write(m->started_fd, "1", 1) != 1)
             log_warn("whoever started us has left", NULL);
         close(m->started_fd);
@@ -252,10 +266,15 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
     master_init(m, conf, roles, started_fd);
     log_identity("master", 0);
     m->loop = loop_new();
+    /* Whoever starts us hears what is wrong, and so does the log, as soon as it is open. */
+    log_echo(true);
+    if (log_open(conf->log) != 0)
+        log_debug("the log is not there yet", NULL); /* resources_prepare tells why, or makes it */
     if (resources_prepare(m, conf) != 0)
         return master_end(m, EXIT_FAILURE);
     if (log_open(conf->log) != 0) {
-        log_error("cannot open the log", "log=%s", log_quote(conf->log));
+        log_error("cannot open the log", "log=%s errno=%s", log_quote(conf->log),
+                  log_quote(strerror(errno)));
         return master_end(m, EXIT_FAILURE);
     }
     if (resources_claim(m) != 0 || master_certificates(m) != 0 ||

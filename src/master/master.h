@@ -92,6 +92,9 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
                int started_fd);
 /* Moves a start, reload or stop on; called after every change of a slot. */
 void master_progress(struct master *m);
+/* A daemonised start holds the caller's standard error until it serves; each process it
+ * forks lets go of it at once. Does nothing in the foreground or while the log is there. */
+void master_leave_terminal(const struct master *m);
 
 /* slots.c */
 void slots_init(struct master *m);

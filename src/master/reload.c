@@ -12,6 +12,7 @@
 #include "base/must.h"
 #include "master/master.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,8 +121,8 @@ void reload_begin(struct master *m)
     }
     FAIL_POINT(master_reload);
     if (log_open(conf->log) != 0)
-        log_error("cannot open the new log; writing to the old one", "log=%s",
-                  log_quote(conf->log));
+        log_error("cannot open the new log; writing to the old one", "log=%s errno=%s",
+                  log_quote(conf->log), log_quote(strerror(errno)));
     conf_rights_differences(m->conf, conf, &rights);
     log_rights(&rights);
     reload_close_listeners(m, conf, fds);

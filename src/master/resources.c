@@ -35,9 +35,11 @@ static int resources_account(struct master *m, const struct conf *conf)
     m->gid = (gid_t)-1;
     if (getuid() != 0 || !conf->user || !*conf->user)
         return 0;
+    errno = 0;
     account = getpwnam(conf->user);
     if (!account) {
-        log_error("no such account; create it or change `user`", "user=%s", log_quote(conf->user));
+        log_error("no such account; create it or change `user`", "user=%s errno=%s",
+                  log_quote(conf->user), log_quote(errno ? strerror(errno) : "no entry"));
         return ERR_NOT_FOUND;
     }
     m->uid = account->pw_uid;
@@ -45,14 +47,17 @@ static int resources_account(struct master *m, const struct conf *conf)
     return 0;
 }
 
-static int resources_directory(struct master *m, const char *path, mode_t mode)
+/* `key`: of the configuration, for the message. */
+static int resources_directory(struct master *m, const char *key, const char *path, mode_t mode)
 {
     int fd = -1;
     int err = file_mkdir_open(path, mode, m->uid, m->gid, &fd);
 
     if (err != 0) {
-        log_error("cannot make or open a directory", "path=%s err=%s", log_quote(path),
-                  log_quote(err_text(err)));
+        log_error(err == ERR_NOT_FOUND ? "a directory is not made because what is above it is "
+                                         "missing; is its disk mounted?"
+                                       : "cannot make or open a directory",
+                  "key=%s path=%s errno=%s", key, log_quote(path), log_quote(strerror(errno)));
         return err;
     }
     close(fd);
@@ -60,7 +65,7 @@ static int resources_directory(struct master *m, const char *path, mode_t mode)
 }
 
 /* Roles open log files again as themselves: the files must be theirs. */
-static int resources_log_file(struct master *m, const char *path)
+static int resources_log_file(struct master *m, const char *key, const char *path)
 {
     char *copy;
     int fd, err;
@@ -68,13 +73,13 @@ static int resources_log_file(struct master *m, const char *path)
     if (strcmp(path, "stderr") == 0 || strcmp(path, "off") == 0)
         return 0;
     copy = mem_strdup(path);
-    err = resources_directory(m, dirname(copy), 0750);
+    err = resources_directory(m, key, dirname(copy), 0750);
     free(copy);
     if (err != 0)
         return err;
     fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0 || (m->uid != (uid_t)-1 && fchown(fd, m->uid, m->gid) != 0)) {
-        log_error("cannot open a log file", "path=%s errno=%s", log_quote(path),
+        log_error("cannot open a log file", "key=%s path=%s errno=%s", key, log_quote(path),
                   log_quote(strerror(errno)));
         err = ERR_IO;
     }
@@ -99,7 +104,7 @@ static int resources_auth(struct master *m, const struct conf *conf)
     }
     path = mem_alloc(strlen(conf->data_dir) + sizeof("/auth"));
     stpcpy(stpcpy(path, conf->data_dir), "/auth");
-    err = resources_directory(m, path, 0700);
+    err = resources_directory(m, "data_dir", path, 0700);
     free(path);
     return err;
 }
@@ -109,13 +114,13 @@ int resources_prepare(struct master *m, const struct conf *conf)
     int err = resources_account(m, conf);
 
     if (err == 0)
-        err = resources_directory(m, conf->data_dir, 0750);
+        err = resources_directory(m, "data_dir", conf->data_dir, 0750);
     if (err == 0)
         err = resources_auth(m, conf);
     if (err == 0)
-        err = resources_log_file(m, conf->log);
+        err = resources_log_file(m, "log", conf->log);
     if (err == 0)
-        err = resources_log_file(m, conf->access_log);
+        err = resources_log_file(m, "access_log", conf->access_log);
     for (size_t i = 0; i < conf->store_count && err == 0; i++) {
         struct store store;
 
@@ -123,9 +128,11 @@ int resources_prepare(struct master *m, const struct conf *conf)
         if (err == 0)
             store_close(&store);
         else
-            log_error("cannot make or open a blob store", "store=%s path=%s err=%s",
-                      conf->stores[i].name, log_quote(conf->stores[i].path),
-                      log_quote(err_text(err)));
+            log_error(err == ERR_NOT_FOUND ? "a blob store is not made because what is above it is "
+                                             "missing; is its disk mounted?"
+                                           : "cannot make or open a blob store",
+                      "store=%s path=%s errno=%s", conf->stores[i].name,
+                      log_quote(conf->stores[i].path), log_quote(strerror(errno)));
     }
     return err;
 }
@@ -141,13 +148,14 @@ static int listen_patiently(const struct conf_connector *connector, bool patient
             usleep(CLAIM_WAIT_US);
     }
     if (err == ERR_EXISTS)
-        log_error("a connector's address is in use by another program", "connector=%s",
-                  connector->address);
+        log_error("a connector's address is in use by another program", "connector=%s errno=%s",
+                  connector->address, log_quote(strerror(errno)));
     else if (err == ERR_DENIED)
-        log_error("no right to listen on a connector's port", "connector=%s", connector->address);
+        log_error("no right to listen on a connector's port", "connector=%s errno=%s",
+                  connector->address, log_quote(strerror(errno)));
     else if (err != 0)
-        log_error("cannot listen on a connector's address", "connector=%s err=%s",
-                  connector->address, log_quote(err_text(err)));
+        log_error("cannot listen on a connector's address", "connector=%s errno=%s",
+                  connector->address, log_quote(strerror(errno)));
     return err;
 }
 
@@ -223,8 +231,10 @@ static int resources_run_dir(struct master *m)
     int err = file_mkdir_open(m->conf->run_dir, 0700, m->uid, m->gid, &m->run_dir_fd);
 
     if (err != 0) {
-        log_error("cannot make or open the run directory", "path=%s err=%s",
-                  log_quote(m->conf->run_dir), log_quote(err_text(err)));
+        log_error(err == ERR_NOT_FOUND
+                      ? "the run directory is not made because what is above it is missing"
+                      : "cannot make or open the run directory",
+                  "run_dir=%s errno=%s", log_quote(m->conf->run_dir), log_quote(strerror(errno)));
         return err;
     }
     /* Opened again: the roles inherit the other descriptor, and a worker that
@@ -254,8 +264,8 @@ static int resources_socket(struct master *m, const char *name, int *fd_r)
     if (err == 0 && m->uid != (uid_t)-1 && fchownat(m->run_dir_fd, name, m->uid, m->gid, 0) != 0)
         err = err_from_errno(errno);
     if (err != 0)
-        log_error("cannot make a role socket", "name=%s/%s err=%s", log_quote(m->conf->run_dir),
-                  name, log_quote(err_text(err)));
+        log_error("cannot make a role socket", "name=%s/%s errno=%s", log_quote(m->conf->run_dir),
+                  name, log_quote(strerror(errno)));
     return err;
 }
 
@@ -263,16 +273,13 @@ static int resources_pid_file(struct master *m)
 {
     int fd = openat(m->run_dir_fd, "entrepotd.pid",
                     O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    int err = fd < 0 ? err_from_errno(errno) : 0;
+    int err = fd < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0 ? err_from_errno(errno) : 0;
 
-    if (fd >= 0) {
-        if (dprintf(fd, "%d\n", (int)getpid()) < 0)
-            err = err_from_errno(errno);
-        close(fd);
-    }
     if (err != 0)
-        log_error("cannot write the pid file", "path=%s/entrepotd.pid err=%s",
-                  log_quote(m->conf->run_dir), log_quote(err_text(err)));
+        log_error("cannot write the pid file", "path=%s/entrepotd.pid errno=%s",
+                  log_quote(m->conf->run_dir), log_quote(strerror(errno)));
+    if (fd >= 0)
+        close(fd);
     return err;
 }
 

@@ -92,6 +92,8 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .gid = m->gid,
     };
 
+    log_echo(false);
+    master_leave_terminal(m);
     if (slot->role != MASTER_FETCHER)
         board_protect(m->board);
     if (slot->role != MASTER_WORKER) { /* keys are for those who use them */

@@ -25,8 +25,10 @@ static int make_dir(int dir_fd, const char *name, uid_t uid, gid_t gid)
 {
     struct stat st;
 
-    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+    if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        errno = ENOTDIR;
         return S_ISDIR(st.st_mode) ? 0 : ERR_IO;
+    }
     return file_mkdirat(dir_fd, name, DIR_MODE, uid, gid);
 }
 
@@ -46,7 +48,7 @@ static int make_fan_out(int dir_fd, const char *alg, uid_t uid, gid_t gid)
 
 int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
 {
-    int fd = -1;
+    int fd = -1, failed;
     int err = file_mkdir_open(path, DIR_MODE, uid, gid, &fd);
 
     if (err != 0)
@@ -65,7 +67,9 @@ int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
     if (err == 0)
         err = make_fan_out(fd, "sha512", uid, gid);
     if (err != 0) {
+        failed = errno;
         close(fd);
+        errno = failed;
         return err;
     }
     store_r->dir_fd = fd;

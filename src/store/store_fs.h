@@ -18,7 +18,8 @@ struct store {
 };
 
 /* Makes blobs/<alg>/00..ff and uploads/ when they are missing, owned by uid/gid (-1: leave),
- * modes 0750, and opens the directory. */
+ * modes 0750, and opens the directory, which itself is made only below an existing one. errno
+ * tells what failed. A store whose dir_fd is -1 (it did not open) is UNAVAILABLE to all calls. */
 must_check int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r);
 void store_close(struct store *store);
 

@@ -54,9 +54,12 @@ static void test_mkdir_open_makes_what_is_missing(void **state)
     char path[200];
     struct stat st, opened;
     mode_t old = umask(0777);
-    int fd = -1, err = file_mkdir_open(below("a//b/c/", path), 0750, getuid(), getgid(), &fd);
+    int fd = -1, err = file_mkdir_open(below("a/", path), 0750, getuid(), getgid(), &fd);
 
     (void)state;
+    assert_int_equal(err, 0);
+    close(fd);
+    err = file_mkdir_open(below("a//b/", path), 0750, getuid(), getgid(), &fd);
     umask(old);
     assert_int_equal(err, 0);
     assert_int_equal(mode_of("a"), 0750);
@@ -66,6 +69,19 @@ static void test_mkdir_open_makes_what_is_missing(void **state)
     assert_int_equal(opened.st_ino, st.st_ino);
     assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     close(fd);
+}
+
+static void test_mkdir_open_makes_nothing_above(void **state)
+{
+    char path[200];
+    int fd = -1;
+
+    (void)state;
+    errno = 0;
+    assert_int_equal(file_mkdir_open(below("a/b", path), 0750, (uid_t)-1, (gid_t)-1, &fd),
+                     ERR_NOT_FOUND);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(access(below("a", path), F_OK), -1);
 }
 
 static void test_mkdir_open_leaves_what_is_there(void **state)
@@ -106,6 +122,7 @@ static void test_mkdir_open_relative(void **state)
 
     (void)state;
     assert_int_equal(chdir(directory), 0);
+    assert_int_equal(mkdir("x", 0700), 0);
     assert_int_equal(file_mkdir_open("x/y", 0700, (uid_t)-1, (gid_t)-1, &fd), 0);
     assert_int_equal(fchdir(here), 0);
     assert_int_equal(mode_of("x/y"), 0700);
@@ -292,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         in_directory(test_mkdir_open_makes_what_is_missing),
+        in_directory(test_mkdir_open_makes_nothing_above),
         in_directory(test_mkdir_open_leaves_what_is_there),
         in_directory(test_mkdir_open_gives_it_to_its_owner),
         in_directory(test_mkdir_open_relative),
