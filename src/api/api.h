@@ -15,6 +15,7 @@
 #include "ipc/link.h"
 #include "ipc/msg_push.h"
 #include "shm/index_read.h"
+#include "shm/placed.h"
 #include "shm/recent.h"
 #include "shm/tally.h"
 #include "store/store_fs.h"
@@ -40,6 +41,7 @@ struct api {
     struct store stores[INDEX_STORES_MAX];
     struct tally_page *tally;
     struct recent *recent;     /* marked when a client is told that it is here */
+    struct placed *placed;     /* upload sessions that ended lately */
     struct api_hashes *hashes; /* running hashes of upload sessions */
     struct hot *hot;           /* small objects and open files */
     struct pipes *pipes;       /* of bodies on their way to the disk */

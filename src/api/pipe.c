@@ -9,6 +9,7 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -47,6 +48,7 @@ struct pipe {
     bool ended;   /* and only when all is written */
     bool unclean;
     bool leaving;
+    bool undoing; /* leaving, and the file goes back to setup.size */
     void (*left)(void *ctx, uint64_t size, struct digest_ctx **hash);
     void *left_ctx;
 };
@@ -149,6 +151,34 @@ static void pipe_next(struct pipe *p)
     pool_submit_slow(p->setup.pipes->pool, &p->job);
 }
 
+static void undo_work(struct pool_job *job)
+{
+    struct pipe *p = (struct pipe *)job;
+
+    p->unclean = ftruncate(p->setup.fd, (off_t)p->setup.size) != 0;
+}
+
+static void undo_done(struct pool_job *job)
+{
+    struct pipe *p = (struct pipe *)job;
+
+    if (p->unclean)
+        log_warn("cannot cut off what a broken request left in an upload session", NULL);
+    pipe_free(p);
+}
+
+/* No thread works for it any more. */
+static void pipe_gone(struct pipe *p)
+{
+    if (!p->undoing || (p->written == p->setup.size && !p->unclean)) {
+        pipe_free(p);
+        return;
+    }
+    p->job.work = undo_work;
+    p->job.done = undo_done;
+    pool_submit_slow(p->setup.pipes->pool, &p->job);
+}
+
 static void pipe_done(struct pool_job *job)
 {
     struct pipe *p = (struct pipe *)job;
@@ -159,7 +189,7 @@ static void pipe_done(struct pool_job *job)
         pipe_next(p);
     if (p->leaving) {
         if (!p->busy)
-            pipe_free(p);
+            pipe_gone(p);
         return;
     }
     if (p->err == 0 && (!p->waiting || (p->ended && p->busy)))
@@ -274,4 +304,15 @@ void pipe_leave(struct pipe **p_p, void (*left)(void *ctx, uint64_t size, struct
         pipe_next(p);
     if (!p->busy)
         pipe_free(p);
+}
+
+void pipe_undo(struct pipe **p_p)
+{
+    struct pipe *p = *p_p;
+
+    *p_p = NULL;
+    p->leaving = p->undoing = true;
+    piece_release(p->setup.pipes, &p->filling);
+    if (!p->busy)
+        pipe_gone(p);
 }

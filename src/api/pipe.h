@@ -65,5 +65,8 @@ const struct digest_ctx *pipe_hash(const struct pipe *p);
  * setting *hash to NULL) and frees `ctx`. */
 void pipe_leave(struct pipe **p, void (*left)(void *ctx, uint64_t size, struct digest_ctx **hash),
                 void *ctx);
+/* Gives the pipe up as if it had never been: the file goes back to setup.size bytes, on a thread,
+ * before it is closed and so before anybody else has its lock. */
+void pipe_undo(struct pipe **p);
 
 #endif

@@ -57,8 +57,9 @@ void upload_add_headers(struct api_call *call)
 {
     const struct upload *u = call->op;
 
-    http_header_add(call->r, "Location", "%s%s/blobs/uploads/%s", call->route.base,
-                    call->route.image, u->id);
+    /* The offset: where a request to this URL counts from (upload_replay.c). */
+    http_header_add(call->r, "Location", "%s%s/blobs/uploads/%s?offset=%llu", call->route.base,
+                    call->route.image, u->id, (unsigned long long)u->size);
     http_header_add(call->r, "Range", "0-%llu", (unsigned long long)(u->size ? u->size - 1 : 0));
     http_header_add(call->r, "Docker-Upload-UUID", "%s", u->id);
 }
@@ -257,8 +258,8 @@ void api_uploads(struct api_call *call)
         uploads_post(call);
 }
 
-/* Opens the session; answers when there is none or another request writes it. */
-static bool session_open(struct api_call *call, bool lock)
+/* Opens the session's file. */
+static int session_find(struct api_call *call, bool lock)
 {
     struct upload *u = upload_new(call);
     int err;
@@ -268,19 +269,33 @@ static bool session_open(struct api_call *call, bool lock)
     err = store_upload_open(api_store(call), u->owner, call->route.image, u->id, lock, &call->fd,
                             &u->size);
     u->start = u->size;
-    if (err == 0)
-        return true;
-    call->fd = -1;
+    if (err != 0)
+        call->fd = -1;
+    return err;
+}
+
+static void answer_no_session(struct api_call *call, int err)
+{
     if (err == ERR_NOT_FOUND || err == ERR_INVALID)
         problem_answer(call->r, PROBLEM_UPLOAD_UNKNOWN, NULL);
     else if (err == ERR_BUSY)
         problem_answer(call->r, PROBLEM_UPLOAD_BUSY, NULL);
     else
         problem_answer(call->r, problem_from_err(err), NULL);
+}
+
+/* The same; answers when there is none or another request writes it. */
+static bool session_open(struct api_call *call, bool lock)
+{
+    int err = session_find(call, lock);
+
+    if (err == 0)
+        return true;
+    answer_no_session(call, err);
     return false;
 }
 
-static void answer_bad_range(struct api_call *call)
+void upload_answer_range(struct api_call *call)
 {
     upload_add_headers(call);
     upload_release(call);
@@ -328,7 +343,7 @@ static bool chunk_fits(struct api_call *call)
     if (call->r->method == HTTP_PUT && !call->r->chunked && call->r->length == 0)
         return true; /* nothing comes: some clients repeat the header of their last chunk */
     if (!content_range_parse(header, &first, &last) || first != u->size) {
-        answer_bad_range(call);
+        upload_answer_range(call);
         return false;
     }
     u->expected_end = last + 1;
@@ -348,43 +363,50 @@ static void take_hash(struct api_call *call)
 
     if (u->size == 0)
         u->hash = digest_ctx_new(DIGEST_SHA256);
-    else
+    else if (!store_upload_rewound(call->fd))
         u->hash = api_hashes_take(call->api->hashes, u->id, u->size);
 }
 
-static void session_patch(struct api_call *call)
+/* The session stands where this request's bytes begin. */
+static void session_take(struct api_call *call)
 {
-    struct upload *u;
+    struct upload *u = call->op;
 
-    if (!session_open(call, true) || !chunk_fits(call))
-        return;
-    u = call->op;
     if (!upload_admit(call, u->size + call->r->length))
         return;
     take_hash(call);
     upload_receive(call);
+}
+
+static void session_patch(struct api_call *call)
+{
+    if (session_open(call, true) && chunk_fits(call))
+        upload_count_from(call, session_take);
 }
 
 static void session_put(struct api_call *call)
 {
     const char *digest;
     struct upload *u;
+    bool named;
+    int err;
 
-    if (!api_query(call, "digest", &digest) || !session_open(call, true))
+    if (!api_query(call, "digest", &digest))
         return;
+    err = session_find(call, true);
     u = call->op;
-    if (!digest || digest_parse(digest, &u->wanted) != 0) {
+    named = digest && digest_parse(digest, &u->wanted) == 0;
+    if (err == ERR_NOT_FOUND && named) {
+        upload_again(call);
+    } else if (err != 0) {
+        answer_no_session(call, err);
+    } else if (!named) {
         upload_release(call);
         api_digest(call, NULL, &u->wanted);
-        return;
+    } else if (chunk_fits(call)) {
+        u->finishing = true;
+        upload_count_from(call, session_take);
     }
-    if (!chunk_fits(call))
-        return;
-    if (!upload_admit(call, u->size + call->r->length))
-        return;
-    u->finishing = true;
-    take_hash(call);
-    upload_receive(call);
 }
 
 static void session_status(struct api_call *call)

@@ -21,8 +21,9 @@ struct upload {
     bool finishing;          /* the request names the digest */
     bool fresh;              /* made by this very request: nobody knows its id */
     struct digest wanted;
-    bool over;   /* the body has come to its end */
-    int job_err; /* of the pool */
+    bool over;                                /* the body has come to its end */
+    int job_err;                              /* of the pool */
+    void (*placed_at)(struct api_call *call); /* what follows when the file is cut to `start` */
 };
 
 /* call->op is the struct upload, call->fd its locked file, which goes over to the pipe. Takes the
@@ -37,6 +38,19 @@ void upload_answer_accepted(struct api_call *call, int status);
 void upload_add_headers(struct api_call *call);
 /* 201 for a blob that is here now. */
 void upload_answer_created(struct api_call *call, const struct digest *digest);
+/* The same after the catalog was asked to link it: 201, or what went wrong. */
+void upload_answer_committed(struct api_call *call, int err);
+/* 416, telling where the session ends. */
+void upload_answer_range(struct api_call *call);
+
+/* upload_replay.c */
+/* The bytes of this request count from where its URL says, in a session that may have got some of
+ * them before: those are cut off. Then `next`; or an answer. */
+void upload_count_from(struct api_call *call, void (*next)(struct api_call *call));
+/* A PUT whose session is not there (any more): 201 when an earlier try did what it asks for, else
+ * BLOB_UPLOAD_UNKNOWN. call->op: its id, owner and the wanted digest. */
+void upload_again(struct api_call *call);
+
 /* Is there room for a session that shall hold `size` bytes? Answers if not. */
 bool upload_admit(struct api_call *call, uint64_t size);
 /* Room for the bytes to come beyond what is on the disk already. The problem in *problem_r. */

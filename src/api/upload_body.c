@@ -128,7 +128,8 @@ static int body_refuse(struct api_call *call, enum problem problem, const char *
     return ERR_CLOSED;
 }
 
-/* The disk said no: keep what is durable, so that the client may go on later. */
+/* The disk said no: keep what is durable, so that the client may go on later. Of a request that
+ * was to bring all the rest nothing is kept: it comes again as a whole. */
 static void body_write_failed(struct api_call *call, int err)
 {
     struct upload *u = call->op;
@@ -137,6 +138,8 @@ static void body_write_failed(struct api_call *call, int err)
               log_quote(err_text(err)), call->r->id);
     if (u->fresh || !pipe_clean(u->pipe))
         session_drop(call);
+    else if (u->finishing)
+        pipe_undo(&u->pipe);
     upload_release(call);
     problem_answer(call->r, problem_from_err(err), NULL);
 }
@@ -174,6 +177,7 @@ static void *body_room(struct http_request *r, size_t *len_r)
 static int finish(struct api_call *call)
 {
     struct upload *u = call->op;
+    char session[LAYOUT_PATH_MAX];
     struct digest found;
     int err = pipe_write_rest(u->pipe);
 
@@ -181,7 +185,7 @@ static int finish(struct api_call *call)
         return err;
     if (u->wanted.alg == DIGEST_SHA256 && pipe_hash(u->pipe))
         digest_ctx_peek(pipe_hash(u->pipe), &found);
-    else if (u->wanted.alg != DIGEST_SHA256 ||
+    else if (u->wanted.alg != DIGEST_SHA256 || store_upload_rewound(pipe_fd(u->pipe)) ||
              store_upload_sum_load(api_store(call), u->owner, call->route.image, u->id, u->size,
                                    &found) != 0)
         err = digest_of_file(u->wanted.alg, pipe_fd(u->pipe), u->size, &found);
@@ -189,6 +193,8 @@ static int finish(struct api_call *call)
         return err;
     if (!digest_equal(&found, &u->wanted))
         return ERR_MISMATCH;
+    if (!u->fresh && layout_upload(u->id, u->owner, call->route.image, session))
+        placed_note(call->api->placed, session, &u->wanted);
     return store_upload_finish(api_store(call), pipe_fd(u->pipe), u->owner, call->route.image,
                                u->id, &u->wanted);
 }
@@ -201,13 +207,10 @@ static void job_work(struct pool_job *job)
     u->job_err = finish(call);
 }
 
-static void committed(struct ask *ask, int err, struct msg_reader *reply, int fd)
+void upload_answer_committed(struct api_call *call, int err)
 {
-    struct api_call *call = api_call_of_ask(ask);
-    struct upload *u = call->op;
+    const struct upload *u = call->op;
 
-    FAIL_POINT(worker_commit_done);
-    err = api_reply_err(err, reply, fd);
     if (err == 0)
         upload_answer_created(call, &u->wanted);
     else if (err == ERR_QUOTA)
@@ -215,6 +218,14 @@ static void committed(struct ask *ask, int err, struct msg_reader *reply, int fd
                        "the blob store's quota is used up; delete images or raise the quota");
     else
         problem_answer(call->r, problem_from_err(err), NULL);
+}
+
+static void committed(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+
+    FAIL_POINT(worker_commit_done);
+    upload_answer_committed(call, api_reply_err(err, reply, fd));
 }
 
 static void job_done(struct pool_job *job)
@@ -294,9 +305,12 @@ static void body_end(struct http_request *r, int err)
     struct upload *u = call->op;
 
     if (err != 0) {
-        /* Broken off: what came stays and GET tells how much. */
+        /* Broken off: what came stays and GET tells how much. Only a PUT, which brings all the
+         * rest, comes again as a whole, and must find the session as it was. */
         if (u->fresh)
             session_drop(call);
+        else if (u->pipe && u->finishing)
+            pipe_undo(&u->pipe);
         else if (u->pipe)
             session_leave(call);
         return;

@@ -15,6 +15,7 @@
     X(worker_upload_created)                                                                       \
     X(worker_upload_write)   /* error: instead of writing */                                       \
     X(worker_upload_written) /* a piece of the body is in the file */                              \
+    X(worker_upload_rewind)  /* what is known of the hash counts no more, the bytes are there */   \
     X(worker_place_sync)     /* error: instead of fdatasync */                                     \
     X(worker_place_synced)   /* the bytes are durable under a name of no meaning */                \
     X(worker_place_renamed)  /* the file has its name, the directory is not synced */              \

@@ -31,6 +31,7 @@ enum role_index_fd { ROLE_INDEX_WRITABLE = 1, ROLE_INDEX_READABLE = 2 };
 struct tls_pairs;
 struct tls_tickets;
 struct recent;
+struct placed;
 struct board;
 struct throttle;
 
@@ -50,6 +51,7 @@ struct role_start {
     int index_read_fd;                    /* worker: the present map; -1 when there is none yet */
     void *tally;                          /* region of all slots */
     struct recent *recent;                /* shared: what was asked for lately */
+    struct placed *placed;                /* worker: upload sessions that ended lately */
     struct board *board;                  /* shared: progress of downloads */
     struct throttle *throttle;            /* auth: failed logins lately */
     uid_t uid;                            /* to become; -1: stay */

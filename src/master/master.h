@@ -10,6 +10,7 @@
 #include "ipc/role.h"
 #include "ipc/serve.h"
 #include "shm/board.h"
+#include "shm/placed.h"
 #include "shm/recent.h"
 #include "shm/tally.h"
 #include "shm/throttle.h"
@@ -78,6 +79,7 @@ struct master {
     int index_write_fd, index_read_fd;
     void *tally;
     struct recent *recent;
+    struct placed *placed;
     struct board *board;
     struct throttle *throttle;
     int started_fd; /* told when we serve (daemonised start); -1: nobody waits */

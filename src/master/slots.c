@@ -86,6 +86,7 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .index_read_fd = slot->role == MASTER_WORKER ? m->index_read_fd : -1,
         .tally = m->tally,
         .recent = m->recent,
+        .placed = slot->role == MASTER_WORKER ? m->placed : NULL,
         .board = m->board,
         .throttle = slot->role == MASTER_AUTH ? m->throttle : NULL,
         .uid = m->uid,

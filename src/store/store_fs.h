@@ -62,6 +62,13 @@ must_check int store_upload_open(const struct store *store, const char *repo, co
 must_check int store_upload_unlink(const struct store *store, const char *repo, const char *image,
                                    const char *id);
 
+/* Cuts a session's file, open and locked as `fd`, back to `size` bytes; what was known of its hash
+ * counts no more. Blocks. */
+must_check int store_upload_rewind(const struct store *store, int fd, const char *repo,
+                                   const char *image, const char *id, uint64_t size);
+/* Was it ever? Then its hash is what the file's bytes say and nothing else. */
+bool store_upload_rewound(int fd);
+
 /* Remembers that the first `size` bytes hash to `digest`, for the worker that
  * takes the final PUT. Holds only within this boot: after a power loss the
  * bytes may differ, so it names the boot id and is ignored after another. */

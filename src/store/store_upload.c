@@ -22,7 +22,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define FILE_MODE  0640
+#define FILE_MODE 0640
+/* In the mode of a session's file: it was once cut back, so that a hash kept elsewhere may be of
+ * bytes that are not in it any more. Kept in the file itself, for all workers and after any crash.
+ */
+#define REWOUND    S_IXGRP
 #define SUM_SUFFIX ".sum"
 #define SUM_MAX    512
 #define BOOT_ID    "/proc/sys/kernel/random/boot_id"
@@ -161,6 +165,27 @@ int store_upload_sum_load(const struct store *store, const char *repo, const cha
     return 0;
 }
 
+bool store_upload_rewound(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) != 0 || (st.st_mode & REWOUND) != 0;
+}
+
+int store_upload_rewind(const struct store *store, int fd, const char *repo, const char *image,
+                        const char *id, uint64_t size)
+{
+    char path[LAYOUT_PATH_MAX];
+
+    /* The mark before the cut: a hash that was kept must not outlive the bytes it was made of. */
+    if (fchmod(fd, FILE_MODE | REWOUND) != 0)
+        return err_from_errno(errno);
+    if (sum_path(repo, image, id, path))
+        unlinkat(store->dir_fd, path, 0);
+    FAIL_POINT(worker_upload_rewind);
+    return ftruncate(fd, (off_t)size) == 0 ? 0 : err_from_errno(errno);
+}
+
 int store_upload_finish(const struct store *store, int fd, const char *repo, const char *image,
                         const char *id, const struct digest *digest)
 {
@@ -169,6 +194,8 @@ int store_upload_finish(const struct store *store, int fd, const char *repo, con
 
     if (!layout_upload(id, repo, image, path))
         return ERR_INVALID;
+    if (store_upload_rewound(fd) && fchmod(fd, FILE_MODE) != 0)
+        return err_from_errno(errno);
     err = store_blob_place(store, fd, path, digest);
     if (err == 0 && sum_path(repo, image, id, path))
         unlinkat(store->dir_fd, path, 0);

@@ -155,7 +155,7 @@ def test_requests_in_one_write_are_answered_in_order(registry, entrepot):
 def test_byte_by_byte(registry, entrepot):
     data = b"slow but honest"
     path = registry.begin()[len(registry.url):]
-    request = (f"PUT {path}?digest={digest(data)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+    request = (f"PUT {path}&digest={digest(data)} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
                + b"".join(b"1;ext=1\r\n%c\r\n" % c for c in data) + b"0\r\nTrailer: x\r\n\r\n")
     with raw.connect(entrepot) as s:
         for i in range(len(request)):

@@ -114,8 +114,9 @@ def test_max_blob(start):
         r = registry.request("PATCH", url, data=body)
         assert r.status_code == 413 and error(r) == "SIZE_INVALID"
     url = registry.begin()
-    assert registry.request("PATCH", url, data=fits).status_code == 202
-    assert registry.finish(url, digest(fits + b"x"), b"x").status_code == 413
+    r = registry.request("PATCH", url, data=fits)
+    assert r.status_code == 202
+    assert registry.finish(registry.absolute(r), digest(fits + b"x"), b"x").status_code == 413
 
 
 def test_quota(start):
