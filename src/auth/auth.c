@@ -91,6 +91,10 @@ static int auth_message(struct serve *serve, struct serve_return to, struct msg_
         auth_answer_err(a, to, ERR_UNSUPPORTED);
         return 0;
     }
+    if (!a->key) { /* STATE follows when it can be used */
+        auth_answer_err(a, to, ERR_UNAVAILABLE);
+        return 0;
+    }
     switch (m->type) {
     case MSG_AUTH_HELLO:
         return auth_hello(a, to, m);
@@ -109,11 +113,24 @@ static int auth_message(struct serve *serve, struct serve_return to, struct msg_
     }
 }
 
+/* What needs the signing key. Until it can be used, all logins are answered 503. */
+static bool auth_begin(struct auth *a)
+{
+    if (auth_keys_open(a) != 0)
+        return false;
+    if (auth_robots_open(a) != 0)
+        log_warn("going on without robot tokens", NULL);
+    auth_users_look(a);
+    auth_changed(a);
+    return true;
+}
+
 static void auth_look(struct loop_timer *timer)
 {
     struct auth *a = (struct auth *)((char *)timer - offsetof(struct auth, look));
 
-    auth_users_look(a);
+    if (a->key || auth_begin(a))
+        auth_users_look(a);
     loop_timer_set(a->loop, &a->look, LOOK_MS);
 }
 
@@ -124,9 +141,6 @@ static int auth_open(struct auth *a)
 
     if (!a->start->conf->auth.on)
         return 0;
-    err = auth_keys_open(a);
-    if (err != 0)
-        return err;
     /* One at least, half the machine at most. */
     err = pool_new(a->loop,
                    cpus < 4                 ? 1
@@ -139,10 +153,7 @@ static int auth_open(struct auth *a)
     a->verdicts = mem_alloc_array(AUTH_VERDICTS, sizeof(*a->verdicts));
     if (!*htpasswd_dummy())
         return ERR_UNSUPPORTED;
-    if (auth_robots_open(a) != 0)
-        log_warn("going on without robot tokens", NULL);
-    auth_users_look(a);
-    auth_changed(a);
+    auth_begin(a);
     a->look.fire = auth_look;
     loop_timer_set(a->loop, &a->look, LOOK_MS);
     return 0;

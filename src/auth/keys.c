@@ -22,6 +22,18 @@ static int key_read(const char *path, struct str *bytes)
     return err;
 }
 
+/* Each second is tried and each reason told once. */
+static void key_tell(struct auth *a, const char *path, int err)
+{
+    if (err != a->key_told)
+        log_error(err == ERR_DAMAGED
+                      ? "the file is no key that signs tokens; remove it and a new one is made"
+                      : "cannot use the key that signs tokens: it must belong to the account of "
+                        "`user`, and so must its directory; until then logins are answered 503",
+                  "path=%s err=%s", log_quote(path), log_quote(err_text(err)));
+    a->key_told = err;
+}
+
 int auth_keys_open(struct auth *a)
 {
     struct str path = {0}, bytes = {0};
@@ -45,8 +57,7 @@ int auth_keys_open(struct auth *a)
         digest_of(DIGEST_SHA256, bytes.data, bytes.len, &derived);
         memcpy(a->stamp_key, derived.bytes, sizeof(a->stamp_key));
     } else {
-        log_error("cannot use the key that signs tokens; remove the file and a new one is made",
-                  "path=%s err=%s", log_quote(path.data), log_quote(err_text(err)));
+        key_tell(a, path.data, err);
     }
     if (bytes.data)
         explicit_bzero(bytes.data, bytes.len);

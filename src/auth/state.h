@@ -44,9 +44,10 @@ struct auth {
     struct htpasswd *users; /* NULL: the file has never been good */
     struct auth_file file;  /* as it was when it was read last */
     struct robots robots;
-    bool robots_bad; /* their file is damaged: none is let in, none is changed */
-    bool saving;     /* a thread writes their file */
-    struct sign_key *key;
+    bool robots_bad;      /* their file is damaged: none is let in, none is changed */
+    bool saving;          /* a thread writes their file */
+    struct sign_key *key; /* NULL: it cannot be used yet */
+    int key_told;         /* why: what was told last */
     uint8_t public_key[SIGN_PUBLIC_BYTES];
     uint8_t stamp_key[16];
     uint64_t epoch;

@@ -14,6 +14,7 @@
 #include "base/must.h"
 #include "catalog/evict.h"
 #include "catalog/gc.h"
+#include "catalog/opening.h"
 #include "catalog/ops.h"
 #include "catalog/scrub.h"
 #include "catalog/turn.h"
@@ -24,7 +25,6 @@
 /* One writes the database, others look through directories and read blobs. */
 #define POOL_THREADS    3
 #define PEERS_MAX       512
-#define REOPEN_MS       1000
 #define SURVEY_MS       10000
 #define SURVEY_FIRST_MS 200
 
@@ -109,7 +109,7 @@ static int catalog_message(struct serve *serve, struct serve_return to, struct m
         if (q->type != m->type)
             continue;
         if (!c->db)
-            catalog_say(c, to, q->change ? ERR_NO_SPACE : ERR_UNAVAILABLE, -1);
+            catalog_say(c, to, q->change ? c->refusal : ERR_UNAVAILABLE, -1);
         else if (!q->change)
             catalog_read(c, to, m, q->op);
         else if (turn_add(c->turn, to, m, q->op, q->scans) != 0)
@@ -119,30 +119,13 @@ static int catalog_message(struct serve *serve, struct serve_return to, struct m
     return ERR_PROTOCOL;
 }
 
-/* After a failed write the database is opened again until it works: a full disk
- * gets room without anybody restarting us. */
-static void catalog_reopen(struct loop_timer *timer)
-{
-    struct catalog *c = (struct catalog *)((char *)timer - offsetof(struct catalog, reopen));
-
-    if (db_open(c->db_path, &c->db) != 0) {
-        loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
-        return;
-    }
-    if (publish_rebuild(c) != 0) {
-        db_close(&c->db);
-        loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
-        return;
-    }
-    log_notice("database opened again", NULL);
-}
-
 static void survey_work(struct pool_job *job)
 {
     struct catalog *c = (struct catalog *)((char *)job - offsetof(struct catalog, survey_job));
 
     for (size_t i = 0; i < c->conf->store_count; i++)
-        if (store_uploads_survey(&c->stores[i], c->conf->upload_expiry_ms, &c->survey_count[i],
+        if (c->stores[i].dir_fd >= 0 &&
+            store_uploads_survey(&c->stores[i], c->conf->upload_expiry_ms, &c->survey_count[i],
                                  &c->survey_bytes[i]) != 0)
             log_warn("cannot look through the upload sessions", "store=%s",
                      c->conf->stores[i].name);
@@ -177,27 +160,9 @@ static void catalog_stop(bool drain, void *ctx)
     loop_stop(c->loop);
 }
 
-static int catalog_open(struct catalog *c)
-{
-    int err = 0;
-
-    for (size_t i = 0; i < c->conf->store_count && err == 0; i++)
-        err = store_open(c->conf->stores[i].path, (uid_t)-1, (gid_t)-1, &c->stores[i]);
-    if (err != 0) {
-        log_error("cannot open the blob stores", "err=%s", log_quote(err_text(err)));
-        return err;
-    }
-    err = db_open(c->db_path, &c->db);
-    if (err != 0)
-        return err;
-    if (c->start->index_write_fd >= 0 &&
-        index_writer_adopt(c->start->index_write_fd, &c->index) == 0)
-        c->index_generation = c->index.header->generation;
-    return publish_rebuild(c);
-}
-
 static void catalog_close(struct catalog *c)
 {
+    opening_end(c);
     pool_free(&c->pool); /* waits for the running sync and answers it */
     serve_free(&c->serve);
     gc_free(&c->gc);
@@ -231,7 +196,6 @@ int catalog_main(const struct role_start *start)
     role.loop = serve.loop = c->loop;
     c->role = role_begin(&role);
     c->counts = mem_alloc_array(c->conf->repo_count + 1, sizeof(*c->counts));
-    c->reopen.fire = catalog_reopen;
     c->survey.fire = survey_begin;
     str_printf(&path, "%s/catalog", c->conf->data_dir);
     c->db_path = path.data;
@@ -241,12 +205,8 @@ int catalog_main(const struct role_start *start)
     c->gc = gc_new(c);
     c->evict = evict_new(c);
     c->scrub = scrub_new(c);
-    if (catalog_open(c) != 0)
-        return EXIT_FAILURE;
+    opening_begin(c);
     loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);
-    gc_start(c->gc);
-    evict_start(c->evict);
-    scrub_start(c->scrub);
     role_ready(c->role);
     loop_run(c->loop);
     catalog_close(c);

@@ -31,9 +31,13 @@ struct catalog {
     struct role *role;
     struct pool *pool;
     struct serve *serve;
-    struct db *db; /* NULL while it is closed after a failed write */
+    struct db *db;      /* NULL: it did not open, or is closed after a failed write */
+    int refusal;        /* what changes hear meanwhile */
+    int opening_told;   /* opening.c: errno of the cause that was told last */
+    bool opening_first; /* not tried yet */
+    bool working;       /* gc, evict and scrub have been started */
     char *db_path;
-    struct index_writer index;
+    struct index_writer index; /* header NULL: there is none yet */
     uint64_t index_generation;
     struct store stores[INDEX_STORES_MAX]; /* by place in conf->stores */
     int64_t store_bytes[INDEX_STORES_MAX];

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/opening.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -303,7 +304,7 @@ static void turn_written(struct pool_job *job)
         turn_answer(turn, ERR_NO_SPACE);
         /* LevelDB refuses every write after a failed one until it is opened anew. */
         db_close(&c->db);
-        loop_timer_set(c->loop, &c->reopen, 0);
+        opening_again(c, ERR_NO_SPACE);
         return;
     }
     FAIL_POINT(catalog_turn_written);
@@ -355,7 +356,7 @@ static void turn_begin(void *ctx)
             turn->waiting_count--;
             STAILQ_INSERT_TAIL(&turn->running, item, entry);
         }
-        turn_answer(turn, ERR_NO_SPACE);
+        turn_answer(turn, turn->catalog->refusal);
         return;
     }
     turn_run(turn);

@@ -62,9 +62,10 @@ struct fetch {
     struct index_map index;
     struct upstream *upstream;
     struct board *board;
-    struct store *stores;   /* by place in the configuration */
-    struct proxy **proxies; /* by place of the repository; NULL for others */
-    struct peer *peers;     /* who said hello, by id */
+    struct store *stores;           /* by place in the configuration */
+    struct loop_timer stores_timer; /* those that did not open */
+    struct proxy **proxies;         /* by place of the repository; NULL for others */
+    struct peer *peers;             /* who said hello, by id */
     bool ringing;
     struct jobs *jobs;
     struct head *heads; /* running */

@@ -35,6 +35,7 @@
 #define CATALOG_QUEUE  8192
 #define SWEEP_EVERY_MS 3600000
 #define SWEEP_OLDER_MS 86400000
+#define STORES_MS      1000
 
 /* Who wants to hear when the board changes. */
 struct peer {
@@ -374,6 +375,18 @@ static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
     return p;
 }
 
+static void fetcher_stores(struct loop_timer *timer)
+{
+    struct fetch *f = (struct fetch *)((char *)timer - offsetof(struct fetch, stores_timer));
+    const struct conf *conf = f->start->conf;
+    bool all = true;
+
+    for (size_t i = 0; i < conf->store_count; i++)
+        all = store_try(&f->stores[i], conf->stores[i].name, conf->stores[i].path) && all;
+    if (!all)
+        loop_timer_set(f->loop, timer, STORES_MS);
+}
+
 static int fetcher_open(struct fetch *f)
 {
     const struct conf *conf = f->start->conf;
@@ -387,15 +400,10 @@ static int fetcher_open(struct fetch *f)
 
     f->stores = mem_alloc_array(conf->store_count + 1, sizeof(*f->stores));
     f->proxies = mem_alloc_array(conf->repo_count + 1, sizeof(struct proxy *));
-    for (size_t i = 0; i < conf->store_count; i++) {
-        int err = store_open(conf->stores[i].path, (uid_t)-1, (gid_t)-1, &f->stores[i]);
-
-        if (err != 0) {
-            log_error("cannot open a blob store", "store=%s err=%s", conf->stores[i].name,
-                      log_quote(err_text(err)));
-            return err;
-        }
-    }
+    for (size_t i = 0; i < conf->store_count; i++)
+        f->stores[i].dir_fd = -1;
+    f->stores_timer.fire = fetcher_stores;
+    fetcher_stores(&f->stores_timer);
     for (size_t i = 0; i < conf->repo_count; i++)
         if (conf->repos[i].kind == CONF_PROXY)
             f->proxies[i] = proxy_new(f, &conf->repos[i]);

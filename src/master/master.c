@@ -98,10 +98,21 @@ static void serving(struct master *m)
     }
 }
 
+/* A catalog that cannot be is not waited for at a start: without it everything is answered
+ * 503, and health tells it. A reload waits: the old workers serve. */
+static bool catalog_settled(const struct master *m)
+{
+    if (role_ready_in_generation(m, MASTER_CATALOG, 1))
+        return true;
+    if (slots_count(m, MASTER_CATALOG, SLOT_FAILED) > 0)
+        return true;
+    return m->phase == MASTER_STARTING && slots_count(m, MASTER_CATALOG, SLOT_WAITING) > 0;
+}
+
 /* Start and reload are the same walk: catalog, then auth and workers, then serve. */
 static void bring_up(struct master *m)
 {
-    if (!role_ready_in_generation(m, MASTER_CATALOG, 1))
+    if (!catalog_settled(m))
         return;
     if (role_started_in_generation(m, MASTER_AUTH) == 0)
         start_role(m, MASTER_AUTH, 1);

@@ -211,6 +211,8 @@ static int resources_lock(struct master *m)
 
     str_printf(&path, "%s/lock", m->conf->data_dir);
     m->lock_fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (m->lock_fd < 0 && (errno == EROFS || errno == ENOSPC)) /* what is there is served */
+        m->lock_fd = open(path.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (m->lock_fd < 0) {
         log_error("cannot open the lock file", "path=%s errno=%s", log_quote(path.data),
                   log_quote(strerror(errno)));

@@ -137,6 +137,20 @@ static int manifest_read(int dir_fd, struct file *manifest_r)
     return 0;
 }
 
+/* Like copy_file_range(2), which not every pair of file systems can. */
+static ssize_t copy_piece(int in, int out)
+{
+    char piece[65536];
+    ssize_t got = copy_file_range(in, NULL, out, NULL, COPY_BYTES, 0);
+
+    if (got >= 0 || (errno != EXDEV && errno != EINVAL && errno != EOPNOTSUPP && errno != ENOSYS))
+        return got;
+    got = read(in, piece, sizeof(piece));
+    if (got > 0 && file_write_full(out, piece, (size_t)got) != 0)
+        return -1;
+    return got;
+}
+
 static int copy(int from_dir, int to_dir, const char *name)
 {
     int in = openat(from_dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -145,7 +159,7 @@ static int copy(int from_dir, int to_dir, const char *name)
     ssize_t got = 1;
 
     while (err == 0 && got > 0) {
-        got = copy_file_range(in, NULL, out, NULL, COPY_BYTES, 0);
+        got = copy_piece(in, out);
         if (got < 0)
             err = err_from_errno(errno);
     }
@@ -273,6 +287,53 @@ int checkpoint_make(const char *from, const char *to)
         close(to_dir);
     if (err != 0 && made)
         rmdir(to);
+    return err;
+}
+
+static int link_tables(const char *from, int to_dir, const struct files *files)
+{
+    char *real = realpath(from, NULL);
+    int err = real ? 0 : err_from_errno(errno);
+
+    for (size_t i = 0; err == 0 && i < files->count; i++) {
+        struct str target = {0};
+
+        if (!is_table(files->list[i].name))
+            continue;
+        str_printf(&target, "%s/%s", real, files->list[i].name);
+        if (symlinkat(target.data, to_dir, files->list[i].name) != 0)
+            err = err_from_errno(errno);
+        str_free(&target);
+    }
+    free(real);
+    return err;
+}
+
+int checkpoint_view(const char *from, const char *to)
+{
+    int from_dir = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC), to_dir = -1;
+    bool made = from_dir >= 0 && mkdir(to, 0700) == 0;
+    struct files files = {0};
+    struct file manifest = {0};
+    int err = 0;
+
+    if (!made || (to_dir = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        err = err_from_errno(errno);
+    if (err == 0)
+        err = manifest_read(from_dir, &manifest);
+    if (err == 0)
+        err = files_read(from_dir, &files);
+    if (err == 0)
+        err = link_tables(from, to_dir, &files);
+    if (err == 0)
+        err = copy_rest(from_dir, to_dir, &files, manifest.name);
+    free(files.list);
+    if (from_dir >= 0)
+        close(from_dir);
+    if (to_dir >= 0)
+        close(to_dir);
+    if (err != 0 && made)
+        checkpoint_remove(to);
     return err;
 }
 

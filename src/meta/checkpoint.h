@@ -18,7 +18,11 @@
  * than they could be copied. NO_SPACE: too little would stay free for the daemon. After a
  * failure nothing is left. Blocks. */
 must_check int checkpoint_make(const char *from, const char *to);
-/* Removes one, or what a crash left of it; content when there is none. Blocks. */
+/* The directory `to`, on another disk, with links to the tables and copies of the rest: for
+ * db_open() of a database that nobody has open and whose disk cannot be written. What the
+ * open writes comes to lie in `to`. After a failure nothing is left. Blocks. */
+must_check int checkpoint_view(const char *from, const char *to);
+/* Removes one of either kind, or what a crash left of it; content when there is none. Blocks. */
 void checkpoint_remove(const char *path);
 
 #endif

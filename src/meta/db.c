@@ -14,6 +14,7 @@
 #include "base/siphash.h"
 
 #include <leveldb/c.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -64,6 +65,17 @@ struct db_walk {
     char prefix[];
 };
 
+/* It is tried again and again: each reason is told once. */
+static void open_failed(const char *path, const char *reason)
+{
+    static char told[256];
+
+    if (strncmp(reason, told, sizeof(told) - 1) == 0)
+        return;
+    log_error("cannot open the database", "path=%s reason=%s", path, log_quote(reason));
+    snprintf(told, sizeof(told), "%s", reason);
+}
+
 int db_open(const char *path, struct db **db_r)
 {
     struct db *db = mem_alloc(sizeof(*db));
@@ -85,7 +97,7 @@ int db_open(const char *path, struct db **db_r)
 
     db->handle = leveldb_open(db->options, path, &reason);
     if (!db->handle) {
-        log_error("cannot open the database", "path=%s reason=%s", path, log_quote(reason));
+        open_failed(path, reason);
         leveldb_free(reason);
         db_close(&db);
         return ERR_IO;

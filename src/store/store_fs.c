@@ -9,12 +9,14 @@
 
 #include "base/fail.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/str.h"
 #include "store/layout.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +76,30 @@ int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
     }
     store_r->dir_fd = fd;
     return 0;
+}
+
+bool store_try(struct store *store, const char *name, const char *path)
+{
+    int told = store->told;
+
+    if (store->dir_fd >= 0)
+        return true;
+    if (store_open(path, (uid_t)-1, (gid_t)-1, store) == 0) {
+        if (told != 0)
+            log_notice("the blob store can be opened again", "store=%s", name);
+        store->told = 0;
+        return true;
+    }
+    store->dir_fd = -1;
+    store->told = errno;
+    if (store->told != told)
+        log_error(store->told == EACCES || store->told == EPERM
+                      ? "a blob store belongs to another account: give it with all in it to the "
+                        "one of `user` (chown -R); until then it answers 503"
+                      : "cannot open a blob store; until it opens it answers 503",
+                  "store=%s path=%s errno=%s", name, log_quote(path),
+                  log_quote(strerror(store->told)));
+    return false;
 }
 
 void store_close(struct store *store)

@@ -14,13 +14,17 @@
 #include <sys/types.h>
 
 struct store {
-    int dir_fd;
+    int dir_fd; /* -1: not open */
+    int told;   /* store_try(): errno of what was told last */
 };
 
 /* Makes blobs/<alg>/00..ff and uploads/ when they are missing, owned by uid/gid (-1: leave),
  * modes 0750, and opens the directory, which itself is made only below an existing one. errno
  * tells what failed. A store whose dir_fd is -1 (it did not open) is UNAVAILABLE to all calls. */
 must_check int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r);
+/* For roles: opens a store that is not open yet. When it cannot, the log is told why, once
+ * for each reason, and the caller goes on without it and tries again. True: it is open. */
+bool store_try(struct store *store, const char *name, const char *path);
 void store_close(struct store *store);
 
 /* Opens a finished blob for reading. Fails with DAMAGED when its size is not

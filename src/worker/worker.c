@@ -34,6 +34,9 @@
 #define DRAIN_BYTES (1u << 20)
 /* Requests wait this long for a new index; a start waits for a first one as long. */
 #define INDEX_WAIT_MS 5000
+/* For a first index less: who has none yet can only say so. */
+#define FIRST_WAIT_MS 500
+#define STORES_MS     1000
 
 struct parked {
     struct http_request *r;
@@ -50,8 +53,9 @@ struct worker {
     struct http_server *server;
     struct tls **tls; /* by place of the connector; NULL: plain HTTP */
     struct ask hello;
-    struct loop_timer index_timer, drain_timer;
+    struct loop_timer index_timer, drain_timer, stores_timer;
     STAILQ_HEAD(, parked) parked; /* requests that wait for a new index */
+    bool no_index;                /* the catalog has none: it cannot open its database */
     bool serving;
 };
 
@@ -68,16 +72,19 @@ static void worker_dispatch(struct worker *w, struct http_request *r)
     if (index_fresh(w))
         api_handle(&w->api, r);
     else
-        api_bad_request(r, 503, "the index is being replaced, try again");
+        api_bad_request(r, 503,
+                        w->api.index.header ? "the index is being replaced, try again"
+                                            : "the database is not open, try again later");
 }
 
 static void parked_release(struct worker *w, bool all)
 {
     uint64_t now = loop_now_ms(w->loop);
+    uint64_t wait = w->api.index.header ? INDEX_WAIT_MS : FIRST_WAIT_MS;
     struct parked *p;
 
     while ((p = STAILQ_FIRST(&w->parked)) != NULL) {
-        if (!all && now - p->since_ms < INDEX_WAIT_MS)
+        if (!all && now - p->since_ms < wait)
             break;
         STAILQ_REMOVE_HEAD(&w->parked, entry);
         worker_dispatch(w, p->r); /* p lies in the request's arena: not touched again */
@@ -105,6 +112,7 @@ static void index_take(struct worker *w, int fd)
         if (w->api.index.header)
             index_map_close(&w->api.index);
         w->api.index = map;
+        w->no_index = false;
     }
     if (fd >= 0)
         close(fd);
@@ -118,10 +126,19 @@ static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int f
 {
     struct worker *w = (struct worker *)((char *)ask - offsetof(struct worker, hello));
 
-    if (err == 0 && msg_get_i32(reply) == 0)
+    if (err == 0 && msg_get_i32(reply) == 0 && fd >= 0) {
         index_take(w, fd);
-    else if (fd >= 0)
+        return;
+    }
+    if (fd >= 0)
         close(fd);
+    if (err != 0)
+        return;
+    /* The map from the master, if there is one, is as true as ever. */
+    w->no_index = !w->api.index.header;
+    parked_release(w, w->no_index);
+    if (!w->serving)
+        worker_serve(w);
 }
 
 /* Every new line to the catalog begins with taking its index: what it
@@ -159,15 +176,15 @@ static void worker_request(struct http_request *r, void *ctx)
     forwarded_apply(&w->start->conf->connectors[r->listener], r);
     if (!index_fresh(w))
         link_poll(w->api.catalog); /* a successor lies in the socket before the end mark is set */
-    if (index_fresh(w)) {
-        api_handle(&w->api, r);
+    if (index_fresh(w) || w->no_index) {
+        worker_dispatch(w, r);
         return;
     }
     p = mem_arena_alloc(r->arena, sizeof(*p));
     p->r = r;
     p->since_ms = loop_now_ms(w->loop);
     STAILQ_INSERT_TAIL(&w->parked, p, entry);
-    loop_timer_set(w->loop, &w->index_timer, INDEX_WAIT_MS / 10);
+    loop_timer_set(w->loop, &w->index_timer, FIRST_WAIT_MS / 2);
 }
 
 static void worker_bad_request(struct http_request *r, int status, const char *reason, void *ctx)
@@ -301,6 +318,18 @@ static void worker_open_fetcher(struct worker *w)
         w->api.follows = follows_new(w->loop, w->api.fetcher, w->start->board);
 }
 
+static void worker_stores(struct loop_timer *timer)
+{
+    struct worker *w = (struct worker *)((char *)timer - offsetof(struct worker, stores_timer));
+    const struct conf *conf = w->start->conf;
+    bool all = true;
+
+    for (size_t i = 0; i < conf->store_count; i++)
+        all = store_try(&w->api.stores[i], conf->stores[i].name, conf->stores[i].path) && all;
+    if (!all)
+        loop_timer_set(w->loop, timer, STORES_MS);
+}
+
 static int worker_open(struct worker *w)
 {
     const struct conf *conf = w->start->conf;
@@ -313,14 +342,9 @@ static int worker_open(struct worker *w)
                               .ctx = w};
     int err;
 
-    for (size_t i = 0; i < conf->store_count; i++) {
-        err = store_open(conf->stores[i].path, (uid_t)-1, (gid_t)-1, &w->api.stores[i]);
-        if (err != 0) {
-            log_error("cannot open a blob store", "store=%s err=%s", conf->stores[i].name,
-                      log_quote(err_text(err)));
-            return err;
-        }
-    }
+    for (size_t i = 0; i < conf->store_count; i++)
+        w->api.stores[i].dir_fd = -1;
+    worker_stores(&w->stores_timer);
     if (access_open(conf->access_log) != 0)
         log_error("cannot open the access log: requests are not logged", "path=%s",
                   log_quote(conf->access_log));
@@ -363,10 +387,11 @@ int worker_main(const struct role_start *start)
     w->admin.tally = start->tally;
     w->index_timer.fire = index_timer;
     w->drain_timer.fire = drain_timer;
+    w->stores_timer.fire = worker_stores;
     STAILQ_INIT(&w->parked);
     if (worker_certificates(w) != 0 || worker_open(w) != 0)
         return EXIT_FAILURE;
-    loop_timer_set(w->loop, &w->index_timer, INDEX_WAIT_MS);
+    loop_timer_set(w->loop, &w->index_timer, FIRST_WAIT_MS);
     loop_run(w->loop);
     return EXIT_SUCCESS;
 }

@@ -247,7 +247,7 @@ def test_a_manifest_while_the_sweep_judges(collector):
 
 def test_a_failed_write_takes_everything_back(collector):
     daemon = collector()
-    daemon.allow_error("cannot write the database", "cannot open the database")
+    daemon.allow_error("cannot write the database", "cannot open the database", "database's disk")
     registry = Registry(daemon.url, "gc/failed")
     data = os.urandom(100)
     registry.push_blob(data)

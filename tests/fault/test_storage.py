@@ -28,7 +28,7 @@ def small_disk(tmp_path):
 def test_disk_full_and_recovery(start, small_disk, tmp_path):
     """Pushes end in 507 with an OCI body; what was acknowledged stays; room heals without a restart."""
     daemon = start(directory=small_disk)
-    daemon.allow_error("cannot write", "cannot finish", "cannot create", "cannot open the database")
+    daemon.allow_error("cannot write", "cannot finish", "cannot create", "cannot open the database", "database's disk")
     registry = Registry(daemon.url)
     kept = {}
     for _ in range(40):
@@ -71,7 +71,7 @@ def test_database_disk_full(start, small_disk):
     (small_disk / "data").mkdir(mode=0o777)
     daemon.conf.write_text(daemon.conf.read_text().replace(f'{daemon.dir}/data"', f'{small_disk}/data"')
                            + f'\nblobstore main {{ path = "{daemon.dir}/store" }}\n')
-    daemon.allow_error("cannot write the database", "cannot open the database")
+    daemon.allow_error("cannot write the database", "cannot open the database", "database's disk")
     daemon.start()
     registry = Registry(daemon.url)
     data = registry.push_image("x")

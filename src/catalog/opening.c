@@ -1,0 +1,209 @@
+/*
+ * opening.c - database and blob stores of the catalog, opened when they can be.
+ *
+ * Runs in the catalog. A disk that is full, read-only or missing, files of another
+ * account, a damaged database: none of them ends this process, for then every port would
+ * wait for it. It answers what it can, tells why, and tries again each second, so that
+ * whatever an operator does helps without a restart. What can be read and not written is
+ * read from a view in the run directory. A crash leaves a view, which the next one removes.
+ */
+#include "catalog/opening.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "catalog/evict.h"
+#include "catalog/gc.h"
+#include "catalog/scrub.h"
+#include "meta/checkpoint.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define REOPEN_MS   1000
+#define PROBE_BYTES 4096
+#define VIEW        "catalog-view"
+
+/* What keeps us from reading and writing a directory's files; *path_r: which. 0: nothing. */
+static int forbidden(const char *path, struct str *path_r)
+{
+    DIR *dir = opendir(path);
+    struct dirent *entry;
+    int failed = dir ? 0 : errno;
+
+    str_reset(path_r);
+    str_puts(path_r, path);
+    if (dir && faccessat(AT_FDCWD, path, R_OK | W_OK | X_OK, AT_EACCESS) != 0)
+        failed = errno;
+    while (dir && failed == 0 && (entry = readdir(dir)) != NULL) {
+        if (faccessat(dirfd(dir), entry->d_name, R_OK | W_OK, AT_EACCESS) == 0 ||
+            strcmp(entry->d_name, "..") == 0 || errno == ENOENT)
+            continue;
+        failed = errno;
+        str_printf(path_r, "/%s", entry->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    return failed;
+}
+
+/* What the disk says to a file that nobody sees. 0: it takes it, or cannot be asked so. */
+static int unwritable(const char *path)
+{
+    static const char probe[PROBE_BYTES] = {1};
+    int fd = open(path, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+    int failed = fd < 0 ? errno : 0;
+
+    if (fd >= 0 && (write(fd, probe, sizeof(probe)) != (ssize_t)sizeof(probe) || fsync(fd) != 0))
+        failed = errno;
+    if (fd >= 0)
+        close(fd);
+    return failed == EOPNOTSUPP || failed == EISDIR || failed == ENOENT ? 0 : failed;
+}
+
+/* What the database would not say of itself, as an error and, when it is another than
+ * before, as a line of the log. IO: neither rights nor room; it is the database itself. */
+static int find_cause(struct catalog *c)
+{
+    struct str path = {0};
+    struct stat st = {0};
+    int failed = forbidden(c->db_path, &path);
+    bool missing = failed == ENOENT;
+
+    if (missing) { /* not even made */
+        str_reset(&path);
+        str_puts(&path, c->conf->data_dir);
+        failed = faccessat(AT_FDCWD, path.data, W_OK | X_OK, AT_EACCESS) != 0 ? errno : 0;
+    }
+    if (failed == 0)
+        failed = unwritable(path.data);
+    if (failed != 0 && failed != c->opening_told && stat(path.data, &st) == 0)
+        log_error(failed == EACCES || failed == EPERM
+                      ? "the database belongs to another account: give data_dir with all in it "
+                        "to the one of `user` (chown -R); until then nothing is changed"
+                      : "the database's disk cannot be written; until it can, nothing is changed",
+                  "path=%s errno=%s owner=%u account=%u", log_quote(path.data),
+                  log_quote(strerror(failed)), (unsigned)st.st_uid, (unsigned)geteuid());
+    c->opening_told = failed;
+    str_free(&path);
+    return failed == 0 ? ERR_IO : err_from_errno(failed);
+}
+
+static int open_and_publish(struct catalog *c, const char *path)
+{
+    int err = db_open(path, &c->db);
+
+    if (err == 0)
+        err = publish_rebuild(c);
+    if (err != 0)
+        db_close(&c->db);
+    return err;
+}
+
+/* The index from a database that cannot be written: its view is opened, walked over and
+ * removed. Only pulls come of it; lists wait for the database itself. */
+static void publish_view(struct catalog *c)
+{
+    struct str view = {0};
+    int err;
+
+    str_printf(&view, "%s/" VIEW, c->conf->run_dir);
+    checkpoint_remove(view.data);
+    err = checkpoint_view(c->db_path, view.data);
+    if (err == 0)
+        err = open_and_publish(c, view.data);
+    if (err == 0) {
+        db_close(&c->db);
+        log_warn("the database can be read and not written: pulls are served, changes are not",
+                 "path=%s", log_quote(c->db_path));
+    } else {
+        log_error("nothing can be served: the database cannot be read either", "path=%s err=%s",
+                  log_quote(c->db_path), log_quote(err_text(err)));
+    }
+    checkpoint_remove(view.data);
+    str_free(&view);
+}
+
+static bool stores_open(struct catalog *c)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        all = store_try(&c->stores[i], c->conf->stores[i].name, c->conf->stores[i].path) && all;
+    return all;
+}
+
+/* What works on its own waits for the first time the database opens. */
+static void begin_work(struct catalog *c)
+{
+    if (c->working)
+        return;
+    c->working = true;
+    gc_start(c->gc);
+    evict_start(c->evict);
+    scrub_start(c->scrub);
+}
+
+static void database_try(struct catalog *c)
+{
+    bool first = c->opening_first;
+
+    c->opening_first = false;
+    if (open_and_publish(c, c->db_path) == 0) {
+        if (!first)
+            log_notice("database opened again", NULL);
+        c->opening_told = 0;
+        begin_work(c);
+        return;
+    }
+    c->refusal = find_cause(c);
+    if (first && !c->index.header &&
+        (c->refusal == ERR_NO_SPACE || c->refusal == ERR_READ_ONLY || c->refusal == ERR_NO_ACCESS))
+        publish_view(c);
+    /* Whoever pushes hears "no room" of a full disk; all else is an operator's to mend. */
+    if (c->refusal != ERR_NO_SPACE)
+        c->refusal = ERR_UNAVAILABLE;
+}
+
+static void opening_try(struct catalog *c)
+{
+    bool stores = stores_open(c);
+
+    if (!c->db)
+        database_try(c);
+    if (!c->db || !stores)
+        loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
+}
+
+static void opening_due(struct loop_timer *timer)
+{
+    opening_try((struct catalog *)((char *)timer - offsetof(struct catalog, reopen)));
+}
+
+void opening_begin(struct catalog *c)
+{
+    c->reopen.fire = opening_due;
+    c->opening_first = true;
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        c->stores[i].dir_fd = -1;
+    c->index = (struct index_writer){.fd = -1, .read_fd = -1};
+    if (c->start->index_write_fd >= 0 &&
+        index_writer_adopt(c->start->index_write_fd, &c->index) == 0)
+        c->index_generation = c->index.header->generation;
+    opening_try(c);
+}
+
+void opening_again(struct catalog *c, int refusal)
+{
+    c->refusal = refusal;
+    loop_timer_set(c->loop, &c->reopen, 0);
+}
+
+void opening_end(struct catalog *c)
+{
+    loop_timer_cancel(c->loop, &c->reopen);
+}

@@ -1,0 +1,218 @@
+"""Starts with a disk that is full or read-only, files of another account, a damaged database: no port hangs,
+health tells, what opens is served, and what heals is taken without a restart."""
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+import requests
+
+from harness.daemon import BODY, Daemon, free_port, wait_for
+from harness.registry import Registry, digest, error
+from harness.tools import own_directory
+from harness.users import basic, write_users
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+TROUBLE = ("cannot open the database", "database's disk", "belongs to another account", "cannot be read",
+           "key that signs tokens", "cannot write", "cannot create", "cannot look through", "cannot open a blob store",
+           "cannot finish", "cannot read a manifest")
+
+
+class Place:
+    """A data_dir on a small disk of its own; the rest lies elsewhere."""
+
+    def __init__(self):
+        self.dir = own_directory("entrepot-states-")
+        self.dir.chmod(0o755)
+        self.disk = self.dir / "disk"
+        self.disk.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m,mode=755", "none", str(self.disk)], check=True)
+        self.data = self.disk / "data"
+        self.admin = free_port()
+        self.daemon = None
+
+    def start(self, top="", body=""):
+        self.daemon = Daemon(directory=self.dir, top=top, text='admin "127.0.0.1:%d" {{ }}\n' % self.admin + BODY + body)
+        self.daemon.conf.write_text(self.daemon.conf.read_text().replace(f'{self.dir}/data"', f'{self.data}/"'))
+        self.daemon.allow_error(*TROUBLE)
+        return self.daemon.start()
+
+    def again(self):
+        self.daemon.start()
+        return Registry(self.daemon.url)
+
+    def health(self, which=""):
+        return requests.get(f"http://127.0.0.1:{self.admin}/health{which}", timeout=20).status_code
+
+    def remount(self, how):
+        subprocess.run(["mount", "-o", f"remount,{how}", str(self.disk)], check=True)
+
+    def fill(self):
+        try:
+            with open(self.disk / "fill", "wb") as f:
+                while True:
+                    f.write(b"x" * 4096)
+                    f.flush()
+        except OSError:
+            pass
+
+    def end(self, check):
+        try:
+            if self.daemon:
+                self.daemon.close(check=check)
+        finally:
+            subprocess.run(["umount", "-l", str(self.disk)], check=True)
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+@pytest.fixture
+def place(request):
+    p = Place()
+    yield p
+    p.end(check=True)
+
+
+def chown(path, account):
+    subprocess.run(["chown", "-R", account, str(path)], check=True)
+
+
+def nothing_opens(place):
+    """Every port answers, and says so."""
+    for path in ("/v2/", "/v2/test/image/manifests/kept", "/v2/_catalog"):
+        r = requests.get(place.daemon.url + path, timeout=20)
+        assert (r.status_code, error(r)) == (503, "UNAVAILABLE") and r.headers["Retry-After"], (path, r.text)
+    assert (place.health(), place.health("/ready"), place.health("/live")) == (503, 503, 200)
+
+
+def heals(place, registry, kept):
+    """Without a restart."""
+    wait_for(lambda: place.health() == 200, "it has healed", 20)
+    assert registry.get("manifests/kept").content == kept
+    registry.push_image("after")
+    assert "after" in registry.get("tags/list").json()["tags"]
+    place.daemon.stop()
+    if "user =" not in place.daemon.conf.read_text():
+        assert place.daemon.fsck()[0] == 0
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_a_disk_that_cannot_be_written(place, how):
+    place.start()
+    registry = Registry(place.daemon.url)
+    data = os.urandom(100_000)
+    registry.push_blob(data)
+    kept = registry.push_image("kept")
+    place.daemon.stop()
+    if how == "full":
+        place.fill()
+    else:
+        place.remount("ro")
+    registry = place.again()
+    assert (place.health(), place.health("/ready"), place.health("/live")) == (503, 200, 200)
+    assert registry.get("manifests/kept").content == kept
+    assert registry.get(f"blobs/{digest(data)}").content == data
+    r = registry.put_manifest(kept, "moved")
+    assert r.status_code == (507 if how == "full" else 503) and error(r) == "UNAVAILABLE"
+    assert registry.get("manifests/moved").status_code == 404
+    text = place.daemon.log_text()
+    assert ("No space left" if how == "full" else "Read-only file system") in text and str(place.data) in text
+    assert "can be read and not written" in text
+    assert not (place.daemon.run_dir / "catalog-view").exists()
+    if how == "full":
+        (place.disk / "fill").unlink()
+    else:
+        place.remount("rw")
+    heals(place, registry, kept)
+
+
+def test_a_view_that_a_crash_left(place):
+    """Is removed, and what it links to is not."""
+    place.start()
+    kept = Registry(place.daemon.url).push_image("kept")
+    place.daemon.stop()
+    view = place.daemon.run_dir / "catalog-view"
+    view.mkdir()
+    (view / "000005.ldb").symlink_to(place.data / "catalog" / "CURRENT")
+    place.remount("ro")
+    registry = place.again()
+    assert registry.get("manifests/kept").content == kept
+    assert (place.data / "catalog" / "CURRENT").read_text().startswith("MANIFEST-")
+    place.remount("rw")
+    heals(place, registry, kept)
+
+
+@pytest.mark.parametrize("part", ["catalog", "catalog/CURRENT", "."])
+def test_a_database_of_another_account(place, part):
+    """As after a restore, or a start without `user`."""
+    place.start(top='user = "nobody"\n')
+    kept = Registry(place.daemon.url).push_image("kept")
+    place.daemon.stop()
+    what = place.data / part
+    if part == ".":
+        what = place.data
+        for path in (place.data, *place.data.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+    what.chmod(0o700 if what.is_dir() else 0o600)
+    chown(what, "root:root")
+    registry = place.again()
+    wait_for(lambda: "Permission denied" in place.daemon.log_text(), "the log tells it")
+    assert str(place.data / part if part != "." else place.data) in place.daemon.log_text()
+    nothing_opens(place)
+    chown(place.data, "nobody")
+    heals(place, registry, kept)
+
+
+def test_a_store_of_another_account(place):
+    place.start(top='user = "nobody"\n')
+    kept = Registry(place.daemon.url).push_image("kept")
+    place.daemon.stop()
+    (place.data / "blobs").chmod(0o700)
+    chown(place.data / "blobs", "root:root")
+    registry = place.again()
+    for attempt in (lambda: registry.get("manifests/kept"), lambda: registry.post("blobs/uploads/"),
+                    lambda: registry.post("blobs/uploads/?digest=" + digest(b"y"), data=b"y")):
+        r = attempt()
+        assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), r.text
+    text = place.daemon.log_text()
+    assert "a blob store belongs to another account" in text and "Permission denied" in text
+    chown(place.data / "blobs", "nobody")
+    wait_for(lambda: registry.post("blobs/uploads/").status_code == 202, "it has healed")
+    wait_for(lambda: place.daemon.log_text().count("can be opened again") == 3, "all processes have it")
+    heals(place, registry, kept)
+
+
+def test_keys_of_another_account(place):
+    """Logins are 503, whoever needs none is served, and it heals."""
+    users = pathlib.Path(place.dir) / "users"
+    write_users(users, {"alice": "secret"})
+    auth = f'auth {{{{ htpasswd = "{users}"\n force_basic_auth = false }}}}\n'
+    auth += 'role all {{ users = {{alice}}\n images = {{"**:**"}}\n may = {{pull, push, delete}} }}\n'
+    place.start(top='user = "nobody"\n', body=auth)
+    alice = requests.Session()
+    alice.headers.update(basic("alice", "secret"))
+    kept = Registry(place.daemon.url, session=alice).push_image("kept")
+    place.daemon.stop()
+    chown(place.data / "auth", "root:root")
+    place.again()
+    assert Registry(place.daemon.url).get("manifests/kept").content == kept
+    r = alice.get(place.daemon.url + "/v2/", timeout=20)
+    assert (r.status_code, error(r)) == (503, "UNAVAILABLE")
+    text = place.daemon.log_text()
+    assert "key that signs tokens" in text and "permission denied" in text and f"{place.data}" in text
+    chown(place.data / "auth", "nobody")
+    wait_for(lambda: alice.get(place.daemon.url + "/v2/", timeout=20).status_code == 200, "logins work again")
+    heals(place, Registry(place.daemon.url, session=alice), kept)
+
+
+@pytest.mark.parametrize("damage", ["CURRENT", "MANIFEST"])
+def test_a_database_that_does_not_open(place, damage):
+    place.start()
+    Registry(place.daemon.url).push_image("kept")
+    place.daemon.stop()
+    for path in (place.data / "catalog").glob(f"{damage}*"):
+        path.write_bytes(b"damaged\n")
+    place.again()
+    wait_for(lambda: "cannot open the database" in place.daemon.log_text(), "the log tells it")
+    nothing_opens(place)
