@@ -6,6 +6,7 @@ import pytest
 
 from harness.daemon import wait_for
 from harness.registry import Registry
+from harness.shared import own_name
 from harness.tools import need, own_directory, run, unmount_below
 
 
@@ -57,7 +58,7 @@ def test_pull_run_push(containerd, entrepot, seeded):
     containerd.ctr("images", "pull", "--plain-http", "--all-platforms", seeded)
     listed = containerd.ctr("images", "ls", "-q").stdout.split()
     assert seeded in listed
-    out = containerd.ctr("run", "--rm", seeded, "test-run")
+    out = containerd.ctr("run", "--rm", seeded, own_name("test"))
     assert out.stdout == "layered hello from a container\n"
     target = f"{entrepot.registry}/containerd/pushed:2"
     containerd.ctr("images", "tag", seeded, target)

@@ -1,7 +1,7 @@
 """docker search and podman search, through the leftovers of the V1 API."""
 import pytest
 
-from harness.daemon import Daemon
+from harness.daemon import Daemon, wait_for
 from harness.registry import Registry
 from test_podman import podman  # noqa: F401 (fixture)
 
@@ -19,7 +19,7 @@ def test_docker_search(engine, searched):
     out = engine.docker("search", "--format", "{{.Name}}", f"{searched.registry}/nginx").stdout.split()
     assert out == ["library/nginx", "team/nginx-unit"] or out == [f"{searched.registry}/{x}" for x in
                                                                   ("library/nginx", "team/nginx-unit")]
-    assert "/v1/search?" in searched.access_log_text()
+    wait_for(lambda: "/v1/search?" in searched.access_log_text(), "the line")
     out = engine.docker("search", "--limit", "1", "--format", "{{.Name}}", f"{searched.registry}/nginx").stdout.split()
     assert len(out) == 1
 

@@ -2,6 +2,7 @@
 import pytest
 
 from harness.registry import Registry
+from harness.shared import own_name
 from harness.tools import need, run
 from test_containerd import containerd  # noqa: F401 (fixture)
 from test_podman import podman  # noqa: F401 (fixture)
@@ -48,7 +49,7 @@ def test_containerd(entrepot, pushed, containerd):  # noqa: F811
     assert layers(entrepot, "together/containerd") == layers(entrepot, "together/docker")
     containerd.ctr("images", "rm", pushed, target)
     containerd.ctr("images", "pull", "--plain-http", target, timeout=300)
-    assert containerd.ctr("run", "--rm", target, "deb", "/bin/cat", "/etc/debian_version").stdout.startswith("12.")
+    assert containerd.ctr("run", "--rm", target, own_name("deb"), "/bin/cat", "/etc/debian_version").stdout.startswith("12.")
 
 
 def test_artifact_and_its_referrer(entrepot, layout, containerd):  # noqa: F811

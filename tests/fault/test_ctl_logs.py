@@ -15,6 +15,7 @@ def filled():
     for image in ("team/app", "team/tool"):
         for tag in ("1", "2"):
             at.at(image).push_image(tag)
+    daemon.everybody()
     yield daemon
     daemon.close()
 

@@ -71,7 +71,7 @@ def test_damage(running, damage):
     if damage == "missing":
         path_of(running, d).unlink()
     else:
-        path_of(running, d).write_bytes(running.layer[:-1] + b"?")
+        path_of(running, d).write_bytes(running.layer[:-1] + bytes([running.layer[-1] ^ 1]))
     status, report = running.fsck()
     assert status == 4 and [x["kind"] for x in report["found"]] == ["blob"] and d in report["found"][0]["text"]
     assert path_of(running, d).exists() == (damage != "missing")  # looking changes nothing

@@ -24,6 +24,7 @@ def test_each_role_is_respawned(start):
     daemon = start()
     registry = Registry(daemon.url)
     data = registry.push_image("x")
+    daemon.everybody()
     for role in ("worker", "auth", "catalog"):
         old = daemon.kill_role(role)
         assert old
@@ -38,6 +39,7 @@ def test_pulls_need_nobody_else(start):
     daemon = start()
     registry = Registry(daemon.url)
     data = registry.push_image("x", layers=(b"layer" * 1000,))
+    daemon.everybody()
     asks = sum(r["asks"] for r in daemon.roles("worker"))
     catalog = daemon.kill_role("catalog", signal.SIGSTOP)
     try:
@@ -133,8 +135,9 @@ def test_session_goes_on_in_another_worker(start):
     old = daemon.kill_role("worker")
     daemon.respawned("worker", old)
     registry = Registry(daemon.url)
-    assert registry.request("GET", url).headers["Range"] == "0-199999"
-    assert registry.finish(url, digest(data), data[200_000:]).status_code == 201
+    r = registry.request("GET", url)
+    assert r.headers["Range"] == "0-199999"
+    assert registry.finish(registry.absolute(r), digest(data), data[200_000:]).status_code == 201
 
 
 def test_back_off_of_a_role_that_keeps_dying(start):
@@ -162,7 +165,7 @@ def test_reload_takes_up_changes(start):
     assert second.get("manifests/x").status_code == 404
     second.push_image("new")
     assert Registry(daemon.url).get("manifests/x").content == data
-    assert all(r["generation"] == 2 for r in daemon.roles())
+    wait_for(lambda: all(r["generation"] == 2 for r in daemon.roles()), "the old workers have left")
     config(daemon)
     daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: daemon.log_text().count('msg="reloaded"') == 2, "the second reload")
@@ -399,6 +402,7 @@ def test_workers_give_up_root(start):
     daemon.conf.write_text('user = "nobody"\n' + daemon.conf.read_text())
     daemon.start()
     data = Registry(daemon.url).push_image("x")
+    daemon.everybody()
     for row in daemon.roles():
         status = pathlib.Path(f"/proc/{row['pid']}/status").read_text()
         fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)

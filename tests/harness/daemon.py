@@ -1,18 +1,16 @@
 """An entrepotd of the test's own: configuration, processes, logs."""
-import itertools
 import json
 import os
 import pathlib
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 
 import requests
 
+from harness.shared import free_port
 from harness.tools import own_directory
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
@@ -49,21 +47,6 @@ def wait_for(condition, what, timeout=15.0):
         if time.monotonic() > end:
             raise AssertionError(f"{what}: not within {timeout} s")
         time.sleep(0.01)
-
-
-# Below those of clients, who would take a free one before it is used.
-PORTS = itertools.cycle(random.sample(range(20000, 32000), 12000))
-
-
-def free_port(family=socket.AF_INET):
-    while True:
-        with socket.socket(family, socket.SOCK_STREAM) as s:
-            port = next(PORTS)
-            try:
-                s.bind(("127.0.0.1" if family == socket.AF_INET else "::1", port))
-                return port
-            except OSError:
-                continue
 
 
 class Daemon:
@@ -195,8 +178,12 @@ class Daemon:
         return [r["pid"] for r in self.roles(role) if r["pid"]]
 
     def everybody(self):
-        """all_pids(), once all are there: a daemon serves with its first worker."""
-        wait_for(lambda: len(self.pids("worker")) == self.workers, "all workers are there")
+        """all_pids(), once all are there and ready: a daemon serves with its first worker."""
+        def ready():
+            rows = self.roles()
+            return sum(r["role"] == "worker" for r in rows) == self.workers and all(r["state"] == "ready" for r in rows)
+
+        wait_for(ready, "everybody is ready")
         return self.all_pids()
 
     def all_pids(self):
@@ -220,6 +207,7 @@ class Daemon:
 
     def kill_all(self):
         """SIGKILL to every process at once, as a power cut would end them."""
+        self.process.send_signal(signal.SIGSTOP)  # it starts nobody while we look who is there
         pids = self.all_pids()
         for pid in pids:
             kill(pid, signal.SIGKILL)

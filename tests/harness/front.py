@@ -5,7 +5,8 @@ import shutil
 import socket
 import subprocess
 
-from harness.daemon import ENTREPOTCTL, TOP, free_port, wait_for
+from harness.daemon import ENTREPOTCTL, TOP, wait_for
+from harness.shared import free_port
 from harness.tools import need, own_directory
 
 

@@ -5,8 +5,9 @@ import subprocess
 import pytest
 import requests
 
-from harness.daemon import free_port, wait_for
+from harness.daemon import wait_for
 from harness.registry import Registry
+from harness.shared import free_port
 from harness.tools import need, own_directory
 
 CONF = """

@@ -7,6 +7,7 @@ import threading
 import time
 import urllib.parse
 
+from harness.shared import free_port
 from harness.users import basic
 
 
@@ -26,7 +27,7 @@ class TokenServer:
                              stdout=subprocess.PIPE).stdout
         self.chain = base64.b64encode(der).decode()
         self.issued = self.refused = 0
-        self.server = http.server.ThreadingHTTPServer((host, 0), self.handler())
+        self.server = http.server.ThreadingHTTPServer((host, free_port(host=host)), self.handler())
         self.url = f"http://{host}:{self.server.server_port}/token"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 

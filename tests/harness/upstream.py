@@ -12,6 +12,7 @@ import threading
 import time
 
 from harness.registry import OCI_CONFIG, OCI_IMAGE, OCI_LAYER, digest
+from harness.shared import free_port
 
 
 class Rule:
@@ -159,7 +160,7 @@ class Upstream:
         self.tls = tls
         self.server = None
         self.connections = []
-        self.listen(0)
+        self.listen(free_port(host=host))
 
     def listen(self, port):
         self.server = Server((self.host, port), Handler)

@@ -252,6 +252,7 @@ def test_no_other_role_keeps_the_keys(secure):
     scalar = bytes.fromhex(text.split("priv:")[1].split("pub:")[0].replace(":", "").replace("\n", "").replace(" ", ""))
     little = scalar[::-1]
     found = {}
+    secure.everybody()
     for child in secure.roles():
         found.setdefault(child["role"], []).append(memory_holds(child["pid"], (scalar, little)))
     assert any(found["worker"])  # else the search is blind

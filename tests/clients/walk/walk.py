@@ -13,6 +13,7 @@ from harness.engine import Engine
 from harness.origin import Origin
 from harness.registry import Registry
 from harness.token_server import TokenServer
+from harness.shared import own_name
 from harness.tools import own_directory, run, unmount_below
 from harness.users import write_users
 from test_containerd import Containerd
@@ -224,11 +225,10 @@ def test_containerd(daemon, hub):
         c.ctr("images", "tag", f"{HOST}/team/nginx:latest", f"{HOST}/team/ctr:1")
         c.ctr("images", "push", *with_hosts, *user, f"{HOST}/team/ctr:1")
         c.ctr("images", "pull", *with_hosts, "docker.io/library/redis:latest")  # by the mirror, with ns=docker.io
-        assert "hello from a container" in c.ctr("run", "--rm", "docker.io/library/redis:latest", "walk").stdout
+        assert "hello from a container" in c.ctr("run", "--rm", "docker.io/library/redis:latest", own_name("walk")).stdout
     finally:
         c.close()
-    log = daemon.access_log_text()
-    assert "ns=docker.io" in log
+    wait_for(lambda: "ns=docker.io" in daemon.access_log_text(), "the mirror was asked")
 
 
 def test_the_hub_saw_each_blob_once(daemon, hub):
