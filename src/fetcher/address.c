@@ -52,3 +52,14 @@ bool address_public(const struct sockaddr *sa)
         return public6(((const struct sockaddr_in6 *)sa)->sin6_addr.s6_addr);
     return false;
 }
+
+bool address_text_public(const char *text)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
+        return address_public((const struct sockaddr *)&v4);
+    return inet_pton(AF_INET6, text, &v6.sin6_addr) == 1 &&
+           address_public((const struct sockaddr *)&v6);
+}

@@ -82,7 +82,7 @@ static char *key_of(const struct challenge *c, bool credentials)
 {
     struct str key = {0};
 
-    str_printf(&key, "%s\n%s\n%s\n%d", c->realm, c->service, c->scope, credentials);
+    str_printf(&key, "%s\n%s\n%s\n%d %d", c->realm, c->service, c->scope, credentials, c->inner);
     return key.data;
 }
 
@@ -272,15 +272,15 @@ static void bearer_ask(struct bearer *b, const struct challenge *c, bool credent
     str_percent_encode(&url, c->service);
     scope_append(&url, c->scope);
     ask.url = url.data;
-    ask.any_address = p->conf->allow_private || p->remote_private || p->conf->http_proxy[0] ||
-                      is_remote(p, b->url);
+    ask.any_address =
+        p->conf->allow_private || c->inner || p->conf->http_proxy[0] || is_remote(p, b->url);
     if (credentials && credentials_belong(p, b->url)) {
         ask.username = p->conf->username;
         ask.password = bearer_password(p);
         if (!ask.password)
             ask.username = NULL;
     }
-    b->request = upstream_start(p->f->upstream, &ask);
+    b->request = upstream_start(p->upstream, &ask);
     str_free(&url);
 }
 

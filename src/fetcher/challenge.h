@@ -10,8 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* `inner`: it came from a remote at a private address, so that its realm may be at one. */
 struct challenge {
-    bool bearer;                         /* else Basic */
+    bool bearer; /* else Basic */
+    bool inner;
     const char *realm, *service, *scope; /* "" when absent; in the arena */
 };
 

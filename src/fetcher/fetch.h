@@ -39,8 +39,8 @@ struct proxy {
     const struct conf_repo *repo;
     const struct conf_proxy *conf;
     const struct store *store;
-    bool remote_private;   /* the remote itself is at a private address: what it names may be */
-    struct bucket *bucket; /* NULL: no limit */
+    struct upstream *upstream;                 /* its own connections */
+    struct bucket *bucket;                     /* NULL: no limit */
     struct remote_health *health;              /* by place of the remote */
     struct bearer *tokens;                     /* cached, by realm, service, scope, credential */
     struct hint *hints;                        /* what the remotes asked for last, by image */
@@ -60,7 +60,6 @@ struct fetch {
     struct link *catalog;
     struct ask hello;
     struct index_map index;
-    struct upstream *upstream;
     struct board *board;
     struct store *stores;           /* by place in the configuration */
     struct loop_timer stores_timer; /* those that did not open */

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "fetcher/environment.h"
 #include "fetcher/head.h"
 #include "fetcher/job.h"
 #include "fetcher/lists.h"
@@ -369,6 +370,7 @@ static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
     p->conf = repo->proxy;
     p->store = &f->stores[repo->store - f->start->conf->stores];
     p->health = mem_alloc_array(p->conf->remote_count + 1, sizeof(*p->health));
+    p->upstream = upstream_new(f->loop);
     p->rate_limit = p->rate_left = UINT64_MAX;
     if (p->conf->bandwidth)
         p->bucket = bucket_new(f->loop, p->conf->bandwidth);
@@ -424,6 +426,7 @@ int fetcher_main(const struct role_start *start)
                                 .on_gone = peer_gone,
                                 .ctx = f};
 
+    environment_drop();
     role_confine(start);
     f->start = start;
     f->board = start->board;
@@ -431,7 +434,6 @@ int fetcher_main(const struct role_start *start)
     role.loop = setup.loop = f->loop;
     f->role = role_begin(&role);
     board_reset(f->board);
-    f->upstream = upstream_new(f->loop);
     log_debug("upstream library", "version=%s", log_quote(upstream_library()));
     f->jobs = jobs_new();
     f->misses = misses_new(f->loop);

@@ -13,6 +13,7 @@
 
 struct hint {
     char *key, *realm, *service, *scope;
+    bool inner;
     UT_hash_handle hh;
 };
 
@@ -49,6 +50,7 @@ void hint_set(struct proxy *p, size_t remote, const char *image, const struct ch
     h->realm = mem_strdup(c->realm);
     h->service = mem_strdup(c->service);
     h->scope = mem_strdup(c->scope);
+    h->inner = c->inner;
     HASH_ADD_KEYPTR(hh, p->hints, h->key, strlen(h->key), h);
 }
 
@@ -60,7 +62,10 @@ bool hint_get(struct proxy *p, size_t remote, const char *image, struct challeng
     str_free(&key);
     if (!h)
         return false;
-    *c_r = (struct challenge){
-        .bearer = true, .realm = h->realm, .service = h->service, .scope = h->scope};
+    *c_r = (struct challenge){.bearer = true,
+                              .inner = h->inner,
+                              .realm = h->realm,
+                              .service = h->service,
+                              .scope = h->scope};
     return true;
 }

@@ -259,6 +259,7 @@ static void remote_unauthorized(struct remote_request *r, const struct upstream_
     if (challenge_choose(arena, head->challenges, head->challenge_count, &c) != 0) {
         remote_finish(r, ERR_DENIED, head, 0, "the upstream wants credentials of an unknown kind");
     } else if (c.bearer) {
+        c.inner = r->inner;
         if (!r->foreign && r->image)
             hint_set(r->proxy, r->used, r->image, &c);
         remote_token(r, &c);
@@ -313,6 +314,7 @@ static void wire_done(void *ctx, int err, const struct upstream_head *head, cons
 
     r->wire = NULL;
     if (head->status != 0 && !r->foreign && !r->one_hop_only) {
+        r->inner = head->inner;
         health_good(r);
         rate_take(r->proxy, head);
     }
@@ -352,10 +354,7 @@ static void remote_send(struct remote_request *r)
 
     for (size_t i = 0; i < REMOTE_EXTRA_MAX && r->extra[i]; i++)
         ask.headers[n++] = r->extra[i];
-    ask.any_address =
-        p->conf->allow_private || p->remote_private || p->conf->http_proxy[0] || !r->foreign;
-    if (!r->foreign && !r->one_hop_only)
-        ask.was_private = &p->remote_private;
+    ask.any_address = p->conf->allow_private || r->inner || p->conf->http_proxy[0] || !r->foreign;
     r->basic = false;
     if (r->token) {
         str_reset(&r->authorization);
@@ -367,7 +366,7 @@ static void remote_send(struct remote_request *r)
         r->basic = ask.username != NULL;
     }
     p->requests++;
-    r->wire = upstream_start(p->f->upstream, &ask);
+    r->wire = upstream_start(p->upstream, &ask);
 }
 
 /* A token that is there, or that will be asked for, saves the request without one. */
@@ -425,7 +424,7 @@ static void remote_try(struct remote_request *r)
         return;
     }
     r->redirects = 0;
-    r->foreign = r->asked_token = false;
+    r->foreign = r->asked_token = r->inner = false;
     free(r->token);
     r->token = NULL;
     remote_url(r);

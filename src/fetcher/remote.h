@@ -36,6 +36,7 @@ struct remote_request {
     char *token;
     unsigned redirects;
     bool asked_token, foreign, begun, waiting, basic;
+    bool inner; /* the remote answered from a private address: what it names may be at one */
     struct failed last; /* of the remotes that could not answer */
     struct loop_timer later;
 };

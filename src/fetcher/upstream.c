@@ -23,7 +23,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#define CONNECTIONS_KEPT 64
+#define CONNECTIONS_KEPT 32
 #define HOST_CONNECTIONS 32
 
 struct watch {
@@ -214,13 +214,27 @@ static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockad
     struct upstream_request *r = ctx;
 
     (void)purpose;
-    if (r->ask.was_private && !address_public(&address->addr))
-        *r->ask.was_private = true;
     if (!r->ask.any_address && !address_public(&address->addr)) {
         r->refused_address = true;
         return CURL_SOCKET_BAD;
     }
     return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* Before a byte is sent: over a connection just made, or over one that an earlier request left,
+ * for which on_open was never asked. */
+static int on_connection(void *ctx, char *peer, char *local, int peer_port, int local_port)
+{
+    struct upstream_request *r = ctx;
+
+    (void)local;
+    (void)peer_port;
+    (void)local_port;
+    r->head.inner = !address_text_public(peer);
+    if (!r->head.inner || r->ask.any_address)
+        return CURL_PREREQFUNC_OK;
+    r->refused_address = true;
+    return CURL_PREREQFUNC_ABORT;
 }
 
 static void stall_fire(struct loop_timer *timer)
@@ -366,12 +380,17 @@ static void options_connection(struct upstream_request *r)
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)p->connect_timeout_ms);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, p->tls_verify ? 1L : 0L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, p->tls_verify ? 2L : 0L);
-    if (p->ca_file[0])
+    if (p->ca_file[0]) {
         curl_easy_setopt(e, CURLOPT_CAINFO, p->ca_file);
-    curl_easy_setopt(e, CURLOPT_PROXY, p->http_proxy); /* "": none, whatever the environment says */
+        curl_easy_setopt(e, CURLOPT_CAPATH, NULL); /* else the system's directory counts as well */
+    }
+    curl_easy_setopt(e, CURLOPT_PROXY, p->http_proxy);
+    curl_easy_setopt(e, CURLOPT_NOPROXY, ""); /* no host is spared from it */
     curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, on_open);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, r);
+    curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, on_connection);
+    curl_easy_setopt(e, CURLOPT_PREREQDATA, r);
     curl_easy_setopt(e, CURLOPT_BUFFERSIZE, 131072L);
 }
 

@@ -24,6 +24,7 @@ struct upstream_head {
     uint64_t length; /* Content-Length; UINT64_MAX: not told */
     const char *content_type, *content_encoding, *content_range, *digest, *etag, *location, *link,
         *retry_after, *rate_limit, *rate_remaining, *rate_source;
+    bool inner;                    /* it came over a connection to an address that is not public */
     const char *const *challenges; /* of WWW-Authenticate, a line each */
     size_t challenge_count;
 };
@@ -39,8 +40,7 @@ struct upstream_ask {
     const char *username, *password;           /* Basic; NULL: none. Copied */
     const struct conf_proxy *proxy;            /* TLS, timeouts, HTTP proxy */
     struct bucket *bucket;                     /* NULL: no limit */
-    bool any_address;                          /* else only public ones are connected to */
-    bool *was_private;                         /* set when the address was not public; or NULL */
+    bool any_address;                          /* else only public ones are spoken to */
     /* Once, before any of the body; NULL: not interested. */
     enum upstream_take (*on_head)(void *ctx, const struct upstream_head *head);
     /* PAUSE takes nothing: the same bytes come again after upstream_resume. */
@@ -53,6 +53,7 @@ struct upstream_ask {
     void *ctx;
 };
 
+/* One a proxy: connections and resolved names are never shared between two of them. */
 struct upstream *upstream_new(struct loop *loop);
 /* Begins; callbacks come later, never from inside. */
 struct upstream_request *upstream_start(struct upstream *u, const struct upstream_ask *ask);

@@ -313,9 +313,9 @@ class Upstream:
         return 200, {"Content-Type": "application/json"}, json.dumps(body).encode()
 
 
-def tls_pair(tmp_path):
+def tls_pair(tmp_path, name="up"):
     done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                           "-keyout", tmp_path / "key", "-out", tmp_path / "crt", "-days", "2", "-subj", "/CN=up",
+                           "-keyout", tmp_path / "key", "-out", tmp_path / "crt", "-days", "2", "-subj", f"/CN={name}",
                            "-addext", "subjectAltName=IP:127.0.0.1"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return str(tmp_path / "crt"), str(tmp_path / "key")

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from harness.proxy import proxy  # noqa: F401
-from harness.registry import digest, error
+from harness.registry import Registry, digest, error
 from harness.upstream import Upstream, tls_pair
 
 PUBLIC = "11.22.33.44"
@@ -79,3 +79,63 @@ def test_slow_to_connect_is_a_timeout(proxy):  # noqa: F811
     finally:
         for s in (*waiting, full):
             s.close()
+
+
+def leads_into_the_house(remote, inner, layer):
+    path = f"/v2/team/app/blobs/{digest(layer)}"
+    inner.blob("team/app", layer)
+    remote.rule("*", path, status=307, headers={"Location": inner.url + path})
+    return "blobs/" + digest(layer)
+
+
+def test_an_address_that_was_only_tried_opens_nothing(proxy, remote, inner):  # noqa: F811
+    """A name with a private address beside its public one, tried first (RFC 6724, rule 8): nobody listens there."""
+    path = leads_into_the_house(remote, inner, b"of the house")
+    client = proxy(f"http://twofold.example:{remote.port}")
+    for _ in range(2):
+        refused = client.get(path)
+        assert refused.status_code == 403 and error(refused) == "DENIED"
+    assert remote.log and not inner.log
+
+
+def test_a_remote_at_a_private_address_may_name_others(proxy, remote, inner):  # noqa: F811
+    """By name: what counts is the address that answered."""
+    other = Upstream()
+    try:
+        path = leads_into_the_house(other, inner, b"of the house")
+        assert proxy(f"http://within.example:{other.port}").get(path).content == b"of the house"
+    finally:
+        other.close()
+
+
+TWO = """
+proxy inside {{ remotes = {{"@inner@"}} missing_ttl = 1s }}
+proxy outside {{ remotes = {{"@remote@"}} missing_ttl = 1s }}
+connector "127.0.0.1:{port}" {{ }}
+"""
+
+
+def test_a_connection_of_another_proxy_opens_nothing(start, remote, inner):
+    """One proxy's remote is in the house and its connection stays open; another's must not ride on it."""
+    daemon = start(text=TWO.replace("@inner@", inner.url).replace("@remote@", remote.url))
+    path = leads_into_the_house(remote, inner, b"of the house")
+    first = inner.blob("team/app", b"first")
+    assert Registry(f"{daemon.url}/repository/inside", "team/app").get("blobs/" + first).content == b"first"
+    seen = len(inner.log)
+    refused = Registry(f"{daemon.url}/repository/outside", "team/app").get(path)
+    assert refused.status_code == 403 and error(refused) == "DENIED"
+    assert len(inner.log) == seen
+
+
+def test_a_connection_of_another_remote_opens_nothing(proxy, remote, inner):  # noqa: F811
+    """The same within one proxy, whose second remote is in the house."""
+    client = proxy(remote, inner)
+    first = inner.blob("team/app", b"first")
+    remote.rule("*", "/v2/", status=503)
+    assert client.get("blobs/" + first).content == b"first"
+    remote.forget()
+    path = leads_into_the_house(remote, inner, b"of the house")
+    seen = len(inner.log)
+    refused = client.get(path)
+    assert refused.status_code == 403 and error(refused) == "DENIED"
+    assert len(inner.log) == seen
