@@ -229,8 +229,12 @@ class Daemon:
 
     def reload(self):
         """HUP and wait until the new generation serves alone."""
+        def done():
+            return self.log_text().count('msg="reloaded"')
+
+        before = done()
         self.hup()
-        wait_for(lambda: "msg=\"reloaded\"" in self.log_text(), "the reload is done")
+        wait_for(lambda: done() > before, "the reload is done")
 
 
 def kill(pid, sig):

@@ -28,8 +28,9 @@ def upstream():
 
 @pytest.fixture
 def proxy(start):
-    """proxy(upstream, ...): a daemon with one proxy, and a client of it."""
-    def make(*ups, ttl="0s", stall="1s", more="", top=""):
+    """proxy(upstream, ...): a daemon with one proxy, and a client of it. stall: long, for an upstream of ours on a busy
+    machine stands still now and then, and another request of it is not what a test counts."""
+    def make(*ups, ttl="0s", stall="10s", more="", top=""):
         remotes = ", ".join(f'"{u if isinstance(u, str) else u.url}"' for u in ups)
         text = CONF
         for name, value in (("remotes", remotes), ("ttl", ttl), ("stall", stall), ("more", more)):

@@ -191,7 +191,7 @@ def test_guessing_outlives_auth(daemon):
 
 def test_a_full_queue_is_told(daemon):
     """Passwords are checked a few at a time; who finds the queue full comes again."""
-    read_again(daemon, {f"u{i}": "x" for i in range(100)}, cost=10)
+    read_again(daemon, {f"u{i}": "x" for i in range(100)}, cost=11)
     outcomes = []
     def log_in(i):
         r = Registry(daemon.url).request("GET", "/v2/", headers=basic(f"u{i}", "x"))

@@ -33,11 +33,18 @@ def test_proxy_status_tells_budget_and_health(proxy, upstream):
     assert (p["repository"], p["rate_limit"], p["rate_left"]) == ("up", 100, 76)
     assert p["remotes"] == [{"url": upstream.url, "up": True, "failures": 0, "down_s": 0}]
     upstream.close()
-    for name in ("a", "b", "c"):
-        client.get("manifests/" + name)
-    p = json.loads(client.daemon.ctl("--json", "proxy", "status").stdout)[0]
-    assert not p["remotes"][0]["up"] and p["remotes"][0]["failures"] == 3
-    assert "DOWN" in client.daemon.ctl("proxy", "status").stdout
+
+    def down():
+        client.get("manifests/none")
+        return json.loads(client.daemon.ctl("--json", "proxy", "status").stdout)[0]["remotes"][0]
+
+    assert wait_for(lambda: not (row := down())["up"] and row, "the remote is down")["failures"] >= 3
+
+    def told():
+        client.get("manifests/again")  # asked anew when its time is over, and down for longer then
+        return "DOWN" in client.daemon.ctl("proxy", "status").stdout
+
+    wait_for(told, "it is told in words")
 
 
 def multi_platform(upstream):

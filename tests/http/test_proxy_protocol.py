@@ -11,7 +11,7 @@ from harness.raw import closed, read_response
 from harness.tools import own_directory
 
 CONF = """
-head_timeout = 500ms
+head_timeout = 1s
 hosted docker-local {{ }}
 connector "127.0.0.1:{port}" {{
     repository = docker-local
