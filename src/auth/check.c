@@ -23,8 +23,9 @@ struct check {
     struct serve_return to;
     struct mem_arena *arena;
     struct auth_question q; /* strings in the arena */
-    char *hash;             /* of the user, or a dummy */
-    bool known, token, good;
+    char *hash;             /* of the user; NULL: there is none */
+    int cost;               /* what a wrong password takes */
+    bool token, good;
     enum auth_lane lane;
 };
 
@@ -111,7 +112,7 @@ static void check_work(struct pool_job *job)
 {
     struct check *c = (struct check *)((char *)job - offsetof(struct check, job));
 
-    c->good = htpasswd_verify(c->hash, c->q.password) && c->known;
+    c->good = htpasswd_verify_evenly(c->hash, c->cost, c->q.password);
 }
 
 static void check_done(struct pool_job *job)
@@ -147,8 +148,10 @@ static void check_robot(struct auth *a, struct serve_return to, const struct aut
     const struct robot *robot = robots_find(&a->robots, q->user);
     const char *principal = robot && *robot->user ? robot->user : q->user;
     char secret[DIGEST_TEXT_MAX];
+    static const struct robot nobody;
 
-    if (!robot || !robots_match(robot, q->password, (uint64_t)time(NULL)) ||
+    /* Who does not exist takes as long as who does. */
+    if (!robots_match(robot ? robot : &nobody, q->password, (uint64_t)time(NULL)) || !robot ||
         (*robot->user && (!a->users || !htpasswd_find(a->users, robot->user)))) {
         failed(a, q);
         auth_answer_err(a, to, ERR_DENIED);
@@ -167,7 +170,7 @@ static enum auth_lane lane_of(struct auth *a, const struct auth_question *q)
 }
 
 static void check_begin(struct auth *a, struct serve_return to, const struct auth_question *q,
-                        bool token, const char *hash, bool known)
+                        bool token, const struct htpasswd_user *user)
 {
     struct mem_arena *arena = mem_arena_new();
     struct check *c = mem_alloc(sizeof(*c));
@@ -181,8 +184,8 @@ static void check_begin(struct auth *a, struct serve_return to, const struct aut
     c->q.peer = mem_arena_strdup(arena, q->peer);
     for (uint32_t i = 0; i < q->scope_count; i++)
         c->q.scopes[i].name = mem_arena_strdup(arena, q->scopes[i].name);
-    c->hash = mem_arena_strdup(arena, hash);
-    c->known = known;
+    c->hash = user ? mem_arena_strdup(arena, user->hash) : NULL;
+    c->cost = htpasswd_cost(a->users);
     c->token = token;
     c->lane = lane_of(a, q);
     c->job.work = check_work;
@@ -197,11 +200,10 @@ static void check_user(struct auth *a, struct serve_return to, const struct auth
                        bool token)
 {
     const struct htpasswd_user *user = htpasswd_find(a->users, q->user);
-    const char *hash = user ? user->hash : htpasswd_dummy();
     enum auth_lane lane = lane_of(a, q);
     uint8_t mac[SIGN_MAC_BYTES];
 
-    verdict_of(a, q, hash, mac);
+    verdict_of(a, q, user ? user->hash : "", mac);
     if (user && str_equal_constant_time(verdict_place(a, mac), mac, sizeof(mac)))
         answer_good(a, to, q, token, user->name, user->hash);
     else if (a->checking >= AUTH_QUEUE_MAX)
@@ -209,7 +211,7 @@ static void check_user(struct auth *a, struct serve_return to, const struct auth
     else if (lane != AUTH_FAST && a->in_lane[lane] >= AUTH_SLOW_MAX)
         auth_answer_err(a, to, ERR_QUOTA);
     else
-        check_begin(a, to, q, token, hash, user != NULL);
+        check_begin(a, to, q, token, user);
 }
 
 /* A robot's token stamps its own secret, but its user is the one it acts for. */

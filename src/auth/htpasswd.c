@@ -33,11 +33,11 @@ __attribute__((format(printf, 4, 5))) static void mistake(struct str *out, const
     str_printf(out, "%s:%zu: %s\n", path, line, text);
 }
 
+static const char alphabet[] = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
 /* $2a$, $2b$ or $2y$, two digits, $, 53 characters. */
 static bool hash_ok(const char *hash)
 {
-    static const char alphabet[] =
-        "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     uint64_t cost;
 
     return strlen(hash) == BCRYPT_LEN && strncmp(hash, "$2", 2) == 0 && strchr("aby", hash[2]) &&
@@ -159,17 +159,47 @@ bool htpasswd_verify(const char *hash, const char *password)
     return good;
 }
 
-const char *htpasswd_dummy(void)
+static int hash_cost(const char *hash)
 {
-    static char hash[HTPASSWD_HASH_MAX];
-    char password[65];
+    return (hash[4] - '0') * 10 + hash[5] - '0';
+}
 
-    if (!*hash) {
-        file_random_hex(32, password);
-        if (htpasswd_hash(password, HTPASSWD_COST, hash) != 0)
-            *hash = 0;
+int htpasswd_cost(const struct htpasswd *htpasswd)
+{
+    int cost = 0;
+
+    for (size_t i = 0; i < htpasswd->count; i++)
+        if (hash_cost(htpasswd->users[i].hash) > cost)
+            cost = hash_cost(htpasswd->users[i].hash);
+    return cost > 0 ? cost : HTPASSWD_COST;
+}
+
+/* Takes the time of a hash of that cost. Its text is random: nobody has the password. */
+static void verify_in_vain(int cost, const char *password)
+{
+    char hash[HTPASSWD_HASH_MAX];
+    uint8_t random[BCRYPT_LEN];
+    int head = snprintf(hash, sizeof(hash), "$2b$%02d$", cost);
+
+    file_random(random, sizeof(random));
+    for (int i = head; i < BCRYPT_LEN; i++)
+        hash[i] = alphabet[random[i] % (sizeof(alphabet) - 1)];
+    hash[BCRYPT_LEN] = 0;
+    (void)htpasswd_verify(hash, password);
+}
+
+bool htpasswd_verify_evenly(const char *hash, int cost, const char *password)
+{
+    if (!hash) {
+        verify_in_vain(cost, password);
+        return false;
     }
-    return hash;
+    if (htpasswd_verify(hash, password))
+        return true;
+    /* 2^c + 2^c + 2^(c+1) + ... + 2^(cost-1) is 2^cost. */
+    for (int c = hash_cost(hash); c < cost; c++)
+        verify_in_vain(c, password);
+    return false;
 }
 
 int htpasswd_hash(const char *password, int cost, char out[HTPASSWD_HASH_MAX])

@@ -41,9 +41,11 @@ const struct htpasswd_user *htpasswd_find(const struct htpasswd *htpasswd, const
 
 /* Is it the password of that hash? Blocks for the hash's cost: pool only. */
 bool htpasswd_verify(const char *hash, const char *password);
-/* A hash nobody has the password of, that costs as much as a new one: what an
- * unknown user's password is compared with, so that time tells nothing. */
-const char *htpasswd_dummy(void);
+/* The same, but what fails takes as long as a hash of that cost, whatever this one costs, so
+ * that time tells neither who exists nor whose hash is a cheap one. hash NULL: of nobody. */
+bool htpasswd_verify_evenly(const char *hash, int cost, const char *password);
+/* What the dearest of its hashes costs; HTPASSWD_COST without any. */
+int htpasswd_cost(const struct htpasswd *htpasswd);
 /* Hashes a new password with a random salt. TOO_BIG when bcrypt would cut it. */
 must_check int htpasswd_hash(const char *password, int cost, char out[HTPASSWD_HASH_MAX]);
 
