@@ -6,6 +6,7 @@
 #include "auth/auth.h"
 #include "auth/htpasswd.h"
 #include "base/fail.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "catalog/catalog.h"
 #include "conf/conf.h"
@@ -96,8 +97,18 @@ static int run_detached(struct conf *conf)
 static int users_check(const struct conf *conf, struct str *mistakes)
 {
     struct htpasswd *users = NULL;
-    int err = conf->auth.on ? htpasswd_load(conf->auth.htpasswd, &users, mistakes) : 0;
+    int err;
 
+    if (!conf->auth.on)
+        return 0;
+    if (file_absent(conf->auth.htpasswd)) {
+        fprintf(stderr,
+                "entrepotd: warning: %s: there are no users yet; make one with entrepotctl user "
+                "add NAME\n",
+                conf->auth.htpasswd);
+        return 0;
+    }
+    err = htpasswd_load(conf->auth.htpasswd, &users, mistakes);
     htpasswd_free(&users);
     return err;
 }

@@ -3,12 +3,14 @@
  *
  * Runs in AUTH. data_dir/auth/token.key holds 32 random bytes, so that tokens
  * outlive the process and the host; it is made once. The users' file is looked
- * at each second; while a new one has mistakes the old users stay.
+ * at each second; while a new one has mistakes the old users stay. One that is not
+ * there yet holds nobody.
  */
 #include "auth/state.h"
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/must.h"
 
 #include <errno.h>
 #include <string.h>
@@ -107,6 +109,13 @@ void auth_users_look(struct auth *a)
     if (same_file(&now, &a->file) && (now.inode != 0 || a->users))
         return;
     a->file = now;
+    /* The section may come before the first user. A file that goes later is another matter. */
+    if (!a->users && file_absent(path)) {
+        log_warn("there are no users yet; make one with entrepotctl user add", "htpasswd=%s",
+                 log_quote(path));
+        MUST(htpasswd_parse(path, "", 0, &a->users, &mistakes) == 0);
+        return;
+    }
     if (htpasswd_load(path, &users, &mistakes) != 0) {
         log_lines(LOG_LEVEL_ERROR,
                   a->users ? "mistake in the file of users: the users read before stay"

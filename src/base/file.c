@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,6 +153,19 @@ int file_pread_full(int fd, void *data, size_t len, uint64_t offset)
         len -= (size_t)got;
     }
     return 0;
+}
+
+bool file_absent(const char *path)
+{
+    char *copy;
+    bool absent;
+
+    if (access(path, F_OK) == 0 || errno != ENOENT)
+        return false;
+    copy = mem_strdup(path);
+    absent = access(dirname(copy), F_OK) == 0;
+    free(copy);
+    return absent;
 }
 
 int file_write_full(int fd, const void *data, size_t len)

@@ -8,6 +8,7 @@
 #include "base/str.h"
 
 #include <dirent.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,6 +26,8 @@ must_check int file_mkdirat(int dir_fd, const char *name, mode_t mode, uid_t uid
 must_check int file_read_all(const char *path, size_t max, struct str *out);
 /* pread exactly len bytes; IO when the file is shorter. */
 must_check int file_pread_full(int fd, void *data, size_t len, uint64_t offset);
+/* There is no such file, but a directory it can be made in. */
+bool file_absent(const char *path);
 must_check int file_write_full(int fd, const void *data, size_t len);
 /* The kernel begins to write this range to the disk and does not wait for it; whether it
  * does is its own business. May block behind other writes. */

@@ -88,7 +88,7 @@ static int resources_log_file(struct master *m, const char *key, const char *pat
     return err;
 }
 
-/* What is in the file is AUTH's to read; that there is none is told at once. */
+/* What is in the file, and that it is not made yet, is AUTH's to tell. */
 static int resources_auth(struct master *m, const struct conf *conf)
 {
     char *path;
@@ -96,10 +96,9 @@ static int resources_auth(struct master *m, const struct conf *conf)
 
     if (!conf->auth.on)
         return 0;
-    if (access(conf->auth.htpasswd, F_OK) != 0) {
-        log_error("the file of users is missing; make it with entrepotctl user add",
-                  "htpasswd=%s errno=%s", log_quote(conf->auth.htpasswd),
-                  log_quote(strerror(errno)));
+    if (access(conf->auth.htpasswd, F_OK) != 0 && !file_absent(conf->auth.htpasswd)) {
+        log_error("the file of users cannot be reached", "htpasswd=%s errno=%s",
+                  log_quote(conf->auth.htpasswd), log_quote(strerror(errno)));
         return ERR_NOT_FOUND;
     }
     path = mem_alloc(strlen(conf->data_dir) + sizeof("/auth"));

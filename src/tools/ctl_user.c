@@ -131,20 +131,31 @@ static void users_owner(struct users_file *f, const struct conf *conf)
     }
 }
 
+/* Users may come before the section that names their file: then it is the one beside the
+ * configuration, as the configuration we ship has it. */
+static bool users_path(struct users_file *f, const struct conf *conf)
+{
+    const char *slash = strrchr(conf->file, '/');
+    int len;
+
+    if (conf->auth.on)
+        len = snprintf(f->path, sizeof(f->path), "%s", conf->auth.htpasswd);
+    else
+        len = snprintf(f->path, sizeof(f->path), "%.*shtpasswd",
+                       slash ? (int)(slash + 1 - conf->file) : 0, conf->file);
+    return (size_t)len < sizeof(f->path);
+}
+
 static bool users_open(struct users_file *f, const struct conf *conf)
 {
     struct str mistakes = {0};
     int err;
 
     *f = (struct users_file){.lock_fd = -1};
-    if (!conf->auth.on) {
-        fprintf(stderr,
-                "entrepotctl: %s has no logins; add a section like: auth { htpasswd = "
-                "/etc/entrepot/htpasswd }\n",
-                conf->file);
+    if (!users_path(f, conf)) {
+        fprintf(stderr, "entrepotctl: the path of %s is too long\n", conf->file);
         return false;
     }
-    snprintf(f->path, sizeof(f->path), "%s", conf->auth.htpasswd);
     users_owner(f, conf);
     if (!users_lock(f))
         return false;
@@ -222,8 +233,8 @@ static void list(const struct ctl *ctl, const struct users_file *f)
     str_free(&out);
 }
 
-static int user_change(const struct ctl *ctl, struct users_file *f, const char *verb,
-                       const char *name, bool from_stdin)
+static int user_change(const struct ctl *ctl, const struct conf *conf, struct users_file *f,
+                       const char *verb, const char *name, bool from_stdin)
 {
     const bool there = htpasswd_find(f->users, name) != NULL, add = strcmp(verb, "add") == 0;
     const char *done = add ? "added" : strcmp(verb, "del") == 0 ? "deleted" : "changed";
@@ -246,6 +257,11 @@ static int user_change(const struct ctl *ctl, struct users_file *f, const char *
         printf("{\"user\":\"%s\",\"%s\":true}\n", name, done);
     else if (err == 0)
         printf("user %s %s in %s\n", name, done, f->path);
+    if (err == 0 && !conf->auth.on)
+        fprintf(stderr,
+                "%s has no logins yet: add auth { htpasswd = \"%s\" } to it and reload; until then "
+                "everybody may do everything\n",
+                conf->file, f->path);
     return err;
 }
 
@@ -268,7 +284,7 @@ int ctl_user(const struct ctl *ctl, int argc, char **argv)
         if (argc == 1)
             list(ctl, &f);
         else
-            err = user_change(ctl, &f, verb, argv[1], from_stdin);
+            err = user_change(ctl, conf, &f, verb, argv[1], from_stdin);
     }
     users_close(&f);
     conf_free(&conf);

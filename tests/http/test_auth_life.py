@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from harness.daemon import ENTREPOTCTL, ENTREPOTD, wait_for
+from harness.daemon import ENTREPOTCTL, ENTREPOTD, HEAD, wait_for
 from harness.registry import Registry, error
 from harness.users import basic, bearer, bcrypt, write_users
 
@@ -100,17 +100,60 @@ def test_config_test_names_the_line(daemon):
     daemon.allow_error("mistake in the file of users")
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(daemon.conf)], stderr=subprocess.PIPE, text=True)
     assert done.returncode != 0 and "htpasswd:1: user alice: not a bcrypt hash" in done.stderr
-    os.unlink(daemon.dir / "htpasswd")
+    (daemon.dir / "htpasswd").unlink()
+    (daemon.dir / "htpasswd").mkdir()
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(daemon.conf)], stderr=subprocess.PIPE, text=True)
     assert done.returncode != 0 and "htpasswd: cannot read it" in done.stderr
 
 
-def test_no_start_without_the_file(start):
-    d = start(run=False, text=TEXT)
-    d.allow_error("the file of users is missing")
-    done = subprocess.run([ENTREPOTD, "-f", "-c", str(d.conf)], timeout=20)
-    assert done.returncode != 0 and "the file of users is missing" in d.log_text() + (d.dir / "log").read_text() \
-        if (d.dir / "log").exists() else done.returncode != 0
+def add_user(d, name, password):
+    done = ctl(d, "user", "add", name, "--password-stdin", stdin=password)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def config_test(d):
+    return subprocess.run([ENTREPOTD, "-t", "-c", str(d.conf)], stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_the_section_comes_before_the_first_user(start, reloaded):
+    d = start(run=False)
+    if reloaded:
+        d.start()
+    d.write_conf(HEAD + TEXT)
+    done = config_test(d)
+    assert done.returncode == 0 and "htpasswd: there are no users yet; make one with entrepotctl user add" in done.stderr
+    if reloaded:
+        d.process.send_signal(signal.SIGHUP)
+    else:
+        d.start()
+    wait_for(lambda: "there are no users yet" in d.log_text(), "it is told")
+    wait_for(lambda: status(d, basic("alice", "a")) == 401, "nobody can log in")
+    add_user(d, "alice", "a")
+    wait_for(lambda: status(d, basic("alice", "a")) == 200, "alice can")
+    assert status(d, basic("alice", "b")) == 401 and config_test(d).stderr == ""
+
+
+def test_the_first_user_comes_before_the_section(start):
+    d = start()
+    told = add_user(d, "alice", "a")
+    assert f'has no logins yet: add auth {{ htpasswd = "{d.dir}/htpasswd" }}' in told.stderr
+    assert ctl(d, "user", "list").stdout == "alice\n"
+    d.write_conf(HEAD + TEXT)
+    assert config_test(d).returncode == 0
+    d.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: status(d, basic("alice", "b")) == 401, "logins count")
+    assert status(d, basic("alice", "a")) == 200
+
+
+def test_no_start_where_the_file_of_users_cannot_be(start):
+    d = start(run=False, text=TEXT.replace("{dir}/htpasswd", "{dir}/not/there/htpasswd"))
+    d.allow_error("the file of users cannot be reached")
+    done = subprocess.run([ENTREPOTD, "-f", "-c", str(d.conf)], timeout=20, stderr=subprocess.PIPE, text=True)
+    assert done.returncode != 0 and "the file of users cannot be reached" in done.stderr
+    done = config_test(d)
+    assert done.returncode != 0 and "there/htpasswd: cannot read it" in done.stderr
 
 
 def test_auth_may_die(start):
