@@ -71,7 +71,8 @@ static void take_names(struct api_call *call, struct msg_reader *reply)
         const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
         bool seen =
             !reply->bad && (m->kind == FETCH_LIST_TAGS ||
-                            api_may(call, m->members.repos[m->members.at], name, RIGHT_PULL));
+                            (api_may(call, m->members.repos[m->members.at], name, RIGHT_PULL) &&
+                             !conf_reserved(m->members.repos[m->members.at], name)));
         struct merge_entry *entry = seen ? entry_add(m) : NULL;
 
         if (entry)

@@ -12,25 +12,16 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool reserved(const struct conf_group *group, const char *image)
-{
-    for (size_t i = 0; i < group->reserve_count; i++)
-        if (conf_pattern_matches(group->reserve[i], image))
-            return true;
-    return false;
-}
-
 static void members_add(struct api_call *call, struct members *m, const struct conf_repo *repo,
-                        const char *image, bool hosted_only)
+                        const char *image)
 {
     if (repo->kind == CONF_GROUP) {
-        hosted_only = hosted_only || (image && reserved(repo->group, image));
         for (size_t i = 0; i < repo->group->member_count; i++)
-            members_add(call, m, repo->group->members[i], image, hosted_only);
+            members_add(call, m, repo->group->members[i], image);
         return;
     }
-    if (!repo->online || (hosted_only && repo->kind == CONF_PROXY) ||
-        (image && !api_may(call, repo, image, RIGHT_PULL)))
+    if (!repo->online ||
+        (image && (conf_reserved(repo, image) || !api_may(call, repo, image, RIGHT_PULL))))
         return;
     for (size_t i = 0; i < m->count; i++)
         if (m->repos[i] == repo)
@@ -43,7 +34,7 @@ void members_find(struct api_call *call, const struct conf_repo *repo, const cha
 {
     *m_r = (struct members){.group = repo->kind == CONF_GROUP ? repo : NULL};
     m_r->repos = mem_arena_alloc(call->r->arena, call->api->conf->repo_count * sizeof(*m_r->repos));
-    members_add(call, m_r, repo, image, false);
+    members_add(call, m_r, repo, image);
 }
 
 bool members_failed(struct api_call *call, struct members *m, int err,

@@ -20,7 +20,7 @@ struct members {
 };
 
 /* Offline members are left out, those of which the caller may not read the image, and proxies
- * where a pattern of `reserve` matches. */
+ * for which its name is reserved, also the one that was named itself. */
 void members_find(struct api_call *call, const struct conf_repo *repo, const char *image,
                   struct members *members_r);
 /* A member failed: notes it. False: the request fails with it (upstream_answer), the next

@@ -102,7 +102,8 @@ static void search_add(struct api_call *call, const struct conf_repo *repo,
     struct search *s = call->op;
     uint64_t first = (uint64_t)(s->page - 1) * s->n, place = s->found;
 
-    if (!api_may(call, repo, hit->image, RIGHT_PULL) || shown_before(s, hit->name))
+    if (!api_may(call, repo, hit->image, RIGHT_PULL) || conf_reserved(repo, hit->image) ||
+        shown_before(s, hit->name))
         return;
     s->found++;
     if (place < first || place >= first + s->n)
@@ -187,7 +188,7 @@ static void search_index(struct api_call *call)
     const struct conf_repo *repo = s->repos[s->repo];
     struct msg_writer *w;
 
-    if (strcmp(repo->proxy->index, "none") == 0 || !*s->term) {
+    if (strcmp(repo->proxy->index, "none") == 0 || !*s->term || conf_reserved(repo, s->term)) {
         search_kept(call);
         return;
     }

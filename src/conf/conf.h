@@ -62,6 +62,8 @@ struct conf_proxy {
     uint64_t bandwidth;      /* bytes a second of all its downloads; 0: no limit */
     uint64_t rate_reserve;   /* pulls left (ratelimit-remaining) below which it spares them */
     uint64_t connect_timeout_ms, stall_timeout_ms; /* stall: no byte for that long */
+    char **reserve; /* of all groups that lead here: patterns of images it is never asked for */
+    size_t reserve_count;
 };
 
 struct conf_repo;
@@ -202,6 +204,10 @@ const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *n
 
 /* May a tag of this repository that exists be made to point elsewhere? */
 bool conf_tag_may_move(const struct conf_repo *repo, const char *tag);
+
+/* Is the image one that this repository, a proxy, must neither be asked for nor answer for,
+ * whatever way the request came? False for other kinds. */
+bool conf_reserved(const struct conf_repo *repo, const char *image);
 
 bool conf_user_ok(const char *name);
 bool conf_pattern_matches(const char *pattern, const char *text);

@@ -326,4 +326,5 @@ void conf_build_repos(struct conf_build *b)
         conf_mistake(b->m, 0,
                      "there is no repository; add a section like: hosted docker-local { }");
     resolve_groups(b);
+    conf_build_reserve(b);
 }

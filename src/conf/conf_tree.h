@@ -85,6 +85,7 @@ size_t conf_sections_count(const struct conf_section *root, enum conf_section_id
 void conf_check_name(struct conf_build *b, const struct conf_section *s, bool in_paths);
 /* conf_repo.c; blob stores must be there. */
 void conf_build_repos(struct conf_build *b);
+void conf_build_reserve(struct conf_build *b);
 /* conf_connector.c; repositories must be there. */
 void conf_build_connectors(struct conf_build *b);
 

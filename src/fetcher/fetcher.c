@@ -162,6 +162,19 @@ static bool image_ok(const char *image)
     return name_image_ok(image, strlen(image));
 }
 
+/* Workers do not ask for such names, entrepotctl may: no remote hears of them all the same. */
+static bool refused(struct fetch *f, struct serve_return to, const char *repo, const char *image)
+{
+    static const struct fetch_failure why = {
+        .reason = "the name is reserved for hosted repositories (`reserve`)"};
+    const struct proxy *p = fetch_proxy(f, repo);
+
+    if (!p || !conf_reserved(p->repo, image))
+        return false;
+    fetch_fail(f, to, ERR_NOT_FOUND, &why);
+    return true;
+}
+
 static int on_blob(struct fetch *f, struct serve_return to, struct msg_reader *m)
 {
     unsigned type = m->type;
@@ -176,6 +189,8 @@ static int on_blob(struct fetch *f, struct serve_return to, struct msg_reader *m
     if (msg_end(m) != 0 || !image_ok(t.image) || t.digest.alg == 0 || first > last ||
         last >= INT64_MAX)
         return ERR_PROTOCOL;
+    if (refused(f, to, t.repo, t.image))
+        return 0;
     if (type == MSG_FETCH_BLOB)
         job_ask(f, to, &t, false);
     else if (type == MSG_FETCH_RANGE)
@@ -195,7 +210,8 @@ static int on_manifest(struct fetch *f, struct serve_return to, struct msg_reade
     if (msg_end(m) != 0 || !image_ok(image) ||
         (!name_tag_ok(ref, strlen(ref)) && digest_parse(ref, &digest) != 0))
         return ERR_PROTOCOL;
-    tag_ask(f, to, repo, image, ref);
+    if (!refused(f, to, repo, image))
+        tag_ask(f, to, repo, image, ref);
     return 0;
 }
 
@@ -208,7 +224,8 @@ static int on_list(struct fetch *f, struct serve_return to, struct msg_reader *m
         (q.kind != FETCH_LIST_CATALOG && !image_ok(q.image)) ||
         (q.kind == FETCH_LIST_REFERRERS && q.subject.alg == 0))
         return ERR_PROTOCOL;
-    lists_ask(f, to, &q);
+    if (!refused(f, to, q.repo, q.image))
+        lists_ask(f, to, &q);
     return 0;
 }
 
@@ -220,7 +237,8 @@ static int on_search(struct fetch *f, struct serve_return to, struct msg_reader 
 
     if (msg_end(m) != 0)
         return ERR_PROTOCOL;
-    lists_search(f, to, repo, term, limit > SEARCH_MAX ? SEARCH_MAX : limit);
+    if (!refused(f, to, repo, term))
+        lists_search(f, to, repo, term, limit > SEARCH_MAX ? SEARCH_MAX : limit);
     return 0;
 }
 
@@ -233,7 +251,8 @@ static int on_warm(struct fetch *f, struct serve_return to, struct msg_reader *m
     if (msg_end(m) != 0 || !image_ok(q.image) ||
         (!name_tag_ok(q.ref, strlen(q.ref)) && digest_parse(q.ref, &digest) != 0))
         return ERR_PROTOCOL;
-    warm_ask(f, to, &q);
+    if (!refused(f, to, q.repo, q.image))
+        warm_ask(f, to, &q);
     return 0;
 }
 
