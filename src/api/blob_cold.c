@@ -123,15 +123,22 @@ static void ask_member(struct api_call *call, const struct conf_repo *repo)
     struct blob_read *blob = call->op;
     struct push_target target = {
         .repo = repo->name, .image = call->route.image, .digest = blob->digest};
+    char client[FETCH_CLIENT_MAX + 1];
+    struct msg_writer *w;
 
     upstream_count(call, repo, false);
     if (call->r->method == HTTP_HEAD) {
-        push_target_put(upstream_ask_begin(call, MSG_FETCH_HEAD), &target);
-        upstream_ask(call, head_done);
+        w = upstream_ask_begin(call, MSG_FETCH_HEAD);
+        push_target_put(w, &target);
+        upstream_ask(call, w, head_done);
         return;
     }
     blob->target = (struct follow_target){
-        .repo = repo->name, .image = call->route.image, .digest = blob->digest, .call = call};
+        .repo = repo->name,
+        .image = call->route.image,
+        .client = mem_arena_strdup(call->r->arena, upstream_client(call, client)),
+        .digest = blob->digest,
+        .call = call};
     blob->share.ready = growing;
     call->finish = cold_finish;
     follow_join(call->api->follows, &blob->target, &blob->share);

@@ -30,7 +30,7 @@ enum follow_state {
 struct follow {
     struct follows *follows;
     enum follow_state state;
-    char *repo, *image;
+    char *repo, *image, *client;
     struct follow_target target;
     struct ask ask;
     bool asked;   /* `ask` is under way */
@@ -62,6 +62,7 @@ static void follow_free(struct follow *f)
         close(f->fd);
     free(f->repo);
     free(f->image);
+    free(f->client);
     free(f);
 }
 
@@ -252,6 +253,7 @@ static void follow_ask(struct follow *f)
         msg_put_u64(w, f->target.first);
         msg_put_u64(w, f->target.last);
     }
+    msg_put_str(w, f->client);
     f->ask.done = follow_answered;
     f->asked = true;
     link_ask_send(f->follows->fetcher, &f->ask);
@@ -338,6 +340,7 @@ void follow_join(struct follows *follows, const struct follow_target *target,
     f->follows = follows;
     f->repo = mem_strdup(target->repo);
     f->image = mem_strdup(target->image);
+    f->client = mem_strdup(target->client);
     f->target = *target;
     f->fd = -1;
     TAILQ_INIT(&f->shares);

@@ -22,7 +22,7 @@ struct follows;
 struct follow;
 
 struct follow_target {
-    const char *repo, *image; /* copied */
+    const char *repo, *image, *client; /* copied; client: see upstream_client() */
     struct digest digest;
     bool part;            /* only a range of it: never shared */
     uint64_t first, last; /* inclusive; `part` only */

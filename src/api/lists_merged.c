@@ -250,9 +250,11 @@ static void ask_remote(struct api_call *call, const char *repo)
                            .repo = repo,
                            .image = call->route.image ? call->route.image : "",
                            .subject = l->referrers.subject.digest};
+    struct msg_writer *w;
 
-    fetch_list_put(upstream_ask_begin(call, MSG_FETCH_LIST), &q);
-    upstream_ask(call, answered);
+    w = upstream_ask_begin(call, MSG_FETCH_LIST);
+    fetch_list_put(w, &q);
+    upstream_ask(call, w, answered);
 }
 
 static void ask_next(struct api_call *call)

@@ -164,7 +164,7 @@ static void ask_remote(struct api_call *call)
     msg_put_str(w, m->members.repos[m->members.at]->name);
     msg_put_str(w, call->route.image);
     msg_put_str(w, call->route.ref);
-    upstream_ask(call, fetched);
+    upstream_ask(call, w, fetched);
 }
 
 /* Member by member. A digest is looked for in all that is here before any remote

@@ -5,10 +5,13 @@
  */
 #include "api/upstream.h"
 
+#include "api/login.h"
 #include "api/rights.h"
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -105,9 +108,35 @@ struct msg_writer *upstream_ask_begin(struct api_call *call, enum msg_type type)
     return link_ask_begin(call->api->fetcher, &call->ask, type);
 }
 
-void upstream_ask(struct api_call *call,
+/* Whoever has logged in counts by name, others by address; IPv6 by its /64, the least that a client
+ * has of it. */
+const char *upstream_client(const struct api_call *call, char *out)
+{
+    const struct sockaddr_storage *ss = &call->r->client.ss;
+    struct sockaddr_in6 v6;
+
+    if (call->user && call->user->known) {
+        snprintf(out, FETCH_CLIENT_MAX + 1, "user %s", call->user->name);
+        return out;
+    }
+    login_peer(call, out);
+    if (ss->ss_family == AF_INET6) {
+        memcpy(&v6, ss, sizeof(v6));
+        if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
+            memset(v6.sin6_addr.s6_addr + 8, 0, 8);
+            v6.sin6_port = 0;
+            net_addr_text((const struct sockaddr *)&v6, sizeof(v6), out);
+        }
+    }
+    return out;
+}
+
+void upstream_ask(struct api_call *call, struct msg_writer *w,
                   void (*done)(struct ask *ask, int err, struct msg_reader *reply, int fd))
 {
+    char client[FETCH_CLIENT_MAX + 1];
+
+    msg_put_str(w, upstream_client(call, client));
     call->ask.done = done;
     link_ask_send(call->api->fetcher, &call->ask);
 }

@@ -196,7 +196,7 @@ static void search_index(struct api_call *call)
     msg_put_str(w, repo->name);
     msg_put_str(w, s->term);
     msg_put_u32(w, N_MAX);
-    upstream_ask(call, index_done);
+    upstream_ask(call, w, index_done);
 }
 
 static void kept_done(struct ask *ask, int err, struct msg_reader *reply, int fd)

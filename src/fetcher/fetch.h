@@ -23,6 +23,7 @@ struct head;
 struct jobs;
 struct tags;
 struct misses;
+struct share_client;
 struct lists;
 struct warms;
 struct peer;
@@ -42,6 +43,9 @@ struct proxy {
     struct upstream *upstream;                 /* its own connections */
     struct bucket *bucket;                     /* NULL: no limit */
     struct remote_health *health;              /* by place of the remote */
+    struct misses *misses;                     /* of its own: no other's strangers push them out */
+    unsigned shares;                           /* held, see share.h */
+    struct share_client *clients;              /* who hold some */
     struct bearer *tokens;                     /* cached, by realm, service, scope, credential */
     struct hint *hints;                        /* what the remotes asked for last, by image */
     uint64_t busy_until_ms;                    /* 429: no request before */
@@ -69,7 +73,7 @@ struct fetch {
     struct jobs *jobs;
     struct head *heads; /* running */
     struct tags *tags;
-    struct misses *misses;
+    unsigned shares; /* held by all proxies, see share.h */
     struct lists *lists;
     struct warms *warms;
 };

@@ -180,23 +180,25 @@ static int on_blob(struct fetch *f, struct serve_return to, struct msg_reader *m
     unsigned type = m->type;
     uint64_t first = 0, last = 0;
     struct push_target t;
+    const char *client;
 
     push_target_get(m, &t);
     if (type == MSG_FETCH_RANGE) {
         first = msg_get_u64(m);
         last = msg_get_u64(m);
     }
+    client = msg_get_str(m, FETCH_CLIENT_MAX);
     if (msg_end(m) != 0 || !image_ok(t.image) || t.digest.alg == 0 || first > last ||
         last >= INT64_MAX)
         return ERR_PROTOCOL;
     if (refused(f, to, t.repo, t.image))
         return 0;
     if (type == MSG_FETCH_BLOB)
-        job_ask(f, to, &t, false);
+        job_ask(f, to, &t, client, false);
     else if (type == MSG_FETCH_RANGE)
-        job_ask_range(f, to, &t, first, last);
+        job_ask_range(f, to, &t, client, first, last);
     else
-        head_ask(f, to, &t, false);
+        head_ask(f, to, &t, client, false);
     return 0;
 }
 
@@ -205,27 +207,30 @@ static int on_manifest(struct fetch *f, struct serve_return to, struct msg_reade
     const char *repo = msg_get_str(m, CONF_NAME_MAX);
     const char *image = msg_get_str(m, NAME_IMAGE_MAX);
     const char *ref = msg_get_str(m, DIGEST_TEXT_MAX);
+    const char *client = msg_get_str(m, FETCH_CLIENT_MAX);
     struct digest digest;
 
     if (msg_end(m) != 0 || !image_ok(image) ||
         (!name_tag_ok(ref, strlen(ref)) && digest_parse(ref, &digest) != 0))
         return ERR_PROTOCOL;
     if (!refused(f, to, repo, image))
-        tag_ask(f, to, repo, image, ref);
+        tag_ask(f, to, repo, image, ref, client);
     return 0;
 }
 
 static int on_list(struct fetch *f, struct serve_return to, struct msg_reader *m)
 {
     struct fetch_list q;
+    const char *client;
 
     fetch_list_get(m, &q);
+    client = msg_get_str(m, FETCH_CLIENT_MAX);
     if (msg_end(m) != 0 || q.kind < FETCH_LIST_TAGS || q.kind > FETCH_LIST_REFERRERS ||
         (q.kind != FETCH_LIST_CATALOG && !image_ok(q.image)) ||
         (q.kind == FETCH_LIST_REFERRERS && q.subject.alg == 0))
         return ERR_PROTOCOL;
     if (!refused(f, to, q.repo, q.image))
-        lists_ask(f, to, &q);
+        lists_ask(f, to, &q, client);
     return 0;
 }
 
@@ -234,11 +239,12 @@ static int on_search(struct fetch *f, struct serve_return to, struct msg_reader 
     const char *repo = msg_get_str(m, CONF_NAME_MAX);
     const char *term = msg_get_str(m, NAME_IMAGE_MAX);
     uint32_t limit = msg_get_u32(m);
+    const char *client = msg_get_str(m, FETCH_CLIENT_MAX);
 
     if (msg_end(m) != 0)
         return ERR_PROTOCOL;
     if (!refused(f, to, repo, term))
-        lists_search(f, to, repo, term, limit > SEARCH_MAX ? SEARCH_MAX : limit);
+        lists_search(f, to, repo, term, limit > SEARCH_MAX ? SEARCH_MAX : limit, client);
     return 0;
 }
 
@@ -390,6 +396,7 @@ static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
     p->store = &f->stores[repo->store - f->start->conf->stores];
     p->health = mem_alloc_array(p->conf->remote_count + 1, sizeof(*p->health));
     p->upstream = upstream_new(f->loop);
+    p->misses = misses_new(f->loop);
     p->rate_limit = p->rate_left = UINT64_MAX;
     if (p->conf->bandwidth)
         p->bucket = bucket_new(f->loop, p->conf->bandwidth);
@@ -455,7 +462,6 @@ int fetcher_main(const struct role_start *start)
     board_reset(f->board);
     log_debug("upstream library", "version=%s", log_quote(upstream_library()));
     f->jobs = jobs_new();
-    f->misses = misses_new(f->loop);
     if (fetcher_open(f) != 0)
         return EXIT_FAILURE;
     MUST(serve_new(&setup, &f->serve) == 0);

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "fetcher/job.h"
 #include "fetcher/misses.h"
+#include "fetcher/share.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +26,7 @@ struct head {
     char *key;
     char path[16 + DIGEST_TEXT_MAX];
     struct remote_request request;
+    struct share share;
     TAILQ_HEAD(, head_waiter) waiters;
     UT_hash_handle hh;
 };
@@ -37,7 +39,7 @@ static void head_tell(struct head *h, const struct head_waiter *w, int err, uint
     if (err != 0) {
         fetch_fail(h->f, w->to, err, why);
     } else if (w->join) {
-        job_ask(h->f, w->to, &h->target, true);
+        job_ask(h->f, w->to, &h->target, "", true);
     } else {
         serve_reply_begin(&reply, w->to);
         msg_put_i32(&reply, 0);
@@ -55,9 +57,10 @@ static void head_done(struct remote_request *r, int err, const struct upstream_h
     struct failed failed;
 
     HASH_DEL(h->f->heads, h);
+    share_give(&h->share);
     if (err != 0) {
         failed_set(&failed, err, why->retry_after_s, why->reason);
-        misses_add(h->f->misses, h->key, &failed, misses_ms(r->proxy, err));
+        misses_add(r->proxy->misses, h->key, &failed, misses_ms(r->proxy, err));
     }
     while ((w = TAILQ_FIRST(&h->waiters)) != NULL) {
         TAILQ_REMOVE(&h->waiters, w, entry);
@@ -96,12 +99,15 @@ static struct head *head_new(struct fetch *f, struct proxy *p, const struct push
     return h;
 }
 
-void head_ask(struct fetch *f, struct serve_return to, const struct push_target *t, bool join)
+void head_ask(struct fetch *f, struct serve_return to, const struct push_target *t,
+              const char *client, bool join)
 {
     struct proxy *p = fetch_proxy(f, t->repo);
     const struct failed *miss;
     struct head_waiter *w;
     char text[DIGEST_TEXT_MAX];
+    const struct fetch_failure *busy;
+    struct share share = {0};
     struct str key = {0};
     struct head *h;
 
@@ -110,7 +116,7 @@ void head_ask(struct fetch *f, struct serve_return to, const struct push_target 
         return;
     }
     str_printf(&key, "head %s %s %s", t->repo, t->image, digest_text(&t->digest, text));
-    miss = misses_find(f->misses, key.data);
+    miss = misses_find(p->misses, key.data);
     if (miss) {
         struct fetch_failure why = {.retry_after_s = miss->retry_after_s, .reason = miss->reason};
 
@@ -119,8 +125,15 @@ void head_ask(struct fetch *f, struct serve_return to, const struct push_target 
         return;
     }
     HASH_FIND_STR(f->heads, key.data, h);
-    if (!h)
+    if (!h && share_take(&share, p, client, &busy) != 0) {
+        str_free(&key);
+        fetch_fail(f, to, ERR_BUSY, busy);
+        return;
+    }
+    if (!h) {
         h = head_new(f, p, t, key.data);
+        h->share = share;
+    }
     str_free(&key);
     w = mem_alloc(sizeof(*w));
     w->to = to;

@@ -8,6 +8,7 @@
 #include "fetcher/fetch.h"
 
 /* `join`: the question is FETCH_BLOB, and goes on with job_ask. Else FETCH_HEAD. */
-void head_ask(struct fetch *f, struct serve_return to, const struct push_target *t, bool join);
+void head_ask(struct fetch *f, struct serve_return to, const struct push_target *t,
+              const char *client, bool join);
 
 #endif

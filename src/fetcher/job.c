@@ -152,6 +152,7 @@ static void job_free(struct job *job)
 
     MUST(TAILQ_EMPTY(&job->waiters) && !job->part.busy);
     job_untable(job);
+    share_give(&job->share);
     remote_cancel(&job->request);
     loop_timer_cancel(job->f->loop, &job->retry);
     loop_timer_cancel(job->f->loop, &job->linger);
@@ -207,8 +208,9 @@ void job_finish(struct job *job, enum board_state state, bool unlink)
     remote_cancel(&job->request);
     loop_timer_cancel(job->f->loop, &job->retry);
     job_publish(job, state);
+    share_give(&job->share);
     if (job->part.fd >= 0)
-        part_close(&job->part, unlink);
+        part_close(&job->part, unlink || job->part.size == 0);
     str_free(&job->fill);
     wants_tell(job, state == BOARD_DONE ? 0 : ERR_UNAVAILABLE, "");
     if (state == BOARD_DONE)
@@ -216,7 +218,8 @@ void job_finish(struct job *job, enum board_state state, bool unlink)
     else
         job->f->jobs->failed++;
     job->linger.fire = linger_fire;
-    loop_timer_set(job->f->loop, &job->linger, LINGER_MS);
+    /* Its place is free at once when nobody was given the file. */
+    loop_timer_set(job->f->loop, &job->linger, TAILQ_EMPTY(&job->peers) ? 0 : LINGER_MS);
 }
 
 void job_fail(struct job *job, int err, uint32_t retry_after_s, const char *reason, bool unlink)
@@ -235,7 +238,7 @@ void job_fail(struct job *job, int err, uint32_t retry_after_s, const char *reas
     while ((waiter = job_waiter_take(job)) != NULL) {
         miss_key(job->proxy, waiter->image, &job->digest, &key);
         if (!job->part_only)
-            misses_add(job->f->misses, key.data, &failed, misses_ms(job->proxy, err));
+            misses_add(job->proxy->misses, key.data, &failed, misses_ms(job->proxy, err));
         str_reset(&key);
         fetch_fail(job->f, waiter->to, err, &why);
         waiter_free(waiter);
@@ -265,7 +268,7 @@ static void job_there(struct job *job, uint64_t size)
             msg_put_u64(&w, size);
             serve_reply(f->serve, waiter->to, &w, -1);
         } else {
-            job_ask(f, waiter->to, &t, true);
+            job_ask(f, waiter->to, &t, "", true);
         }
         waiter_free(waiter);
     }
@@ -306,8 +309,28 @@ static void job_link(struct job *job)
     link_ask_send(job->f->catalog, &job->ask);
 }
 
-static struct job *job_new(struct proxy *p, const struct digest *digest, const char *image)
+/* A place of one that is over and lingers, the oldest: whoever still reads asks again. */
+static int slot_take(struct fetch *f, size_t *slot_r, uint64_t *epoch_r)
 {
+    struct job *job;
+
+    if (board_take(f->board, slot_r, epoch_r) == 0)
+        return 0;
+    TAILQ_FOREACH(job, &f->jobs->list, all)
+        if (job->over)
+            break;
+    if (!job)
+        return ERR_BUSY;
+    job_free(job);
+    return board_take(f->board, slot_r, epoch_r);
+}
+
+/* NULL: *why_r. */
+static struct job *job_new(struct proxy *p, const struct digest *digest, const char *image,
+                           const char *client, const struct fetch_failure **why_r)
+{
+    static const struct fetch_failure full = {.retry_after_s = 5,
+                                              .reason = "too many downloads are running"};
     struct fetch *f = p->f;
     struct job *job = mem_alloc(sizeof(*job));
 
@@ -326,8 +349,14 @@ static struct job *job_new(struct proxy *p, const struct digest *digest, const c
     TAILQ_INIT(&job->images);
     TAILQ_INIT(&job->peers);
     TAILQ_INIT(&job->wants);
-    if (board_take(f->board, &job->slot, &job->epoch) != 0) {
+    if (share_take(&job->share, p, client, why_r) != 0) {
         free(job);
+        return NULL;
+    }
+    if (slot_take(f, &job->slot, &job->epoch) != 0) {
+        share_give(&job->share);
+        free(job);
+        *why_r = &full;
         return NULL;
     }
     job->state = BOARD_QUEUED;
@@ -347,14 +376,13 @@ static bool image_names(struct fetch *f, const struct push_target *t)
 }
 
 static void job_begin(struct fetch *f, struct proxy *p, struct serve_return to,
-                      const struct push_target *t, bool proven, const char *key)
+                      const struct push_target *t, const char *client, bool proven, const char *key)
 {
-    static const struct fetch_failure full = {.retry_after_s = 5,
-                                              .reason = "too many downloads are running"};
-    struct job *job = job_new(p, &t->digest, t->image);
+    const struct fetch_failure *why;
+    struct job *job = job_new(p, &t->digest, t->image, client, &why);
 
     if (!job) {
-        fetch_fail(f, to, ERR_BUSY, &full);
+        fetch_fail(f, to, ERR_BUSY, why);
         return;
     }
     snprintf(job->key, sizeof(job->key), "%s", key);
@@ -366,7 +394,8 @@ static void job_begin(struct fetch *f, struct proxy *p, struct serve_return to,
     job_link(job);
 }
 
-void job_ask(struct fetch *f, struct serve_return to, const struct push_target *t, bool proven)
+void job_ask(struct fetch *f, struct serve_return to, const struct push_target *t,
+             const char *client, bool proven)
 {
     struct proxy *p = fetch_proxy(f, t->repo);
     char key[sizeof(((struct job *)0)->key)], text[DIGEST_TEXT_MAX];
@@ -379,7 +408,7 @@ void job_ask(struct fetch *f, struct serve_return to, const struct push_target *
         return;
     }
     miss_key(p, t->image, &t->digest, &missed);
-    miss = misses_find(f->misses, missed.data);
+    miss = misses_find(p->misses, missed.data);
     str_free(&missed);
     if (miss && !proven) {
         struct fetch_failure why = {.retry_after_s = miss->retry_after_s, .reason = miss->reason};
@@ -390,23 +419,25 @@ void job_ask(struct fetch *f, struct serve_return to, const struct push_target *
     snprintf(key, sizeof(key), "%s %s", p->repo->name, digest_text(&t->digest, text));
     HASH_FIND_STR(f->jobs->table, key, job);
     if (!job) {
-        job_begin(f, p, to, t, proven, key);
+        job_begin(f, p, to, t, client, proven, key);
     } else if (proven || job_has_image(job, t->image) || image_names(f, t)) {
         job_add_image(job, t->image);
         job_wait(job, to, t->image);
     } else {
-        head_ask(f, to, t, true); /* what another image has, this one may not even know of */
+        head_ask(f, to, t, client,
+                 true); /* what another image has, this one may not even know of */
     }
 }
 
 void job_ask_range(struct fetch *f, struct serve_return to, const struct push_target *t,
-                   uint64_t first, uint64_t last)
+                   const char *client, uint64_t first, uint64_t last)
 {
+    const struct fetch_failure *why = NULL;
     struct proxy *p = fetch_proxy(f, t->repo);
-    struct job *job = p ? job_new(p, &t->digest, t->image) : NULL;
+    struct job *job = p ? job_new(p, &t->digest, t->image, client, &why) : NULL;
 
     if (!job) {
-        fetch_fail(f, to, p ? ERR_BUSY : ERR_UNSUPPORTED, NULL);
+        fetch_fail(f, to, p ? ERR_BUSY : ERR_UNSUPPORTED, why);
         return;
     }
     job->part_only = true;
@@ -423,7 +454,7 @@ void job_want(struct fetch *f, const struct push_target *t, struct job_want *wan
     char key[sizeof(((struct job *)0)->key)], text[DIGEST_TEXT_MAX];
     struct job *job;
 
-    job_ask(f, nobody, t, false);
+    job_ask(f, nobody, t, "", false);
     snprintf(key, sizeof(key), "%s %s", t->repo, digest_text(&t->digest, text));
     HASH_FIND_STR(f->jobs->table, key, job);
     if (job && job_has_image(job, t->image))

@@ -10,6 +10,7 @@
 #include "fetcher/fetch.h"
 #include "fetcher/part.h"
 #include "fetcher/remote.h"
+#include "fetcher/share.h"
 
 #include <uthash.h>
 
@@ -39,6 +40,7 @@ struct job {
     uint64_t first, last; /* of the blob; part_only */
     bool proven;          /* the upstream said that the image has it */
 
+    struct share share; /* until it is over */
     size_t slot;
     uint64_t epoch, started_ms;
     enum board_state state;
@@ -88,9 +90,10 @@ struct job_want {
 };
 
 /* FETCH_BLOB, FETCH_RANGE. `proven`: the upstream has just said that the image has it. */
-void job_ask(struct fetch *f, struct serve_return to, const struct push_target *t, bool proven);
+void job_ask(struct fetch *f, struct serve_return to, const struct push_target *t,
+             const char *client, bool proven);
 void job_ask_range(struct fetch *f, struct serve_return to, const struct push_target *t,
-                   uint64_t first, uint64_t last);
+                   const char *client, uint64_t first, uint64_t last);
 
 /* The image is known to have it: a manifest of it that is here names it. */
 void job_want(struct fetch *f, const struct push_target *t, struct job_want *want);

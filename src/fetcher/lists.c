@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "fetcher/collect.h"
 #include "fetcher/list_parse.h"
+#include "fetcher/share.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,7 @@ struct list {
     unsigned pages;
     struct str path;
     struct collect get;
+    struct share share;
     struct list_out out;
     TAILQ_HEAD(, list_waiter) waiters;
     UT_hash_handle hh;
@@ -77,6 +79,7 @@ static void list_end(struct list *l, int err, const struct fetch_failure *why)
     struct list_waiter *w;
 
     l->running = false;
+    share_give(&l->share);
     l->until_ms = loop_now_ms(l->f->loop) + KEEP_MS;
     str_free(&l->get.body);
     while ((w = TAILQ_FIRST(&l->waiters)) != NULL) {
@@ -208,8 +211,10 @@ static void wait_for_list(struct list *l, struct serve_return to)
 
 /* True: answered, or joined to what runs. Else a new one, whose request is the caller's. */
 static bool list_found(struct fetch *f, struct proxy *p, struct serve_return to, const char *key,
-                       struct list **list_r)
+                       const char *client, struct list **list_r)
 {
+    const struct fetch_failure *busy;
+    struct share share = {0};
     struct list *l;
 
     if (!f->lists)
@@ -224,7 +229,12 @@ static bool list_found(struct fetch *f, struct proxy *p, struct serve_return to,
         wait_for_list(l, to);
         return true;
     }
+    if (share_take(&share, p, client, &busy) != 0) {
+        fetch_fail(f, to, ERR_BUSY, busy);
+        return true;
+    }
     l = mem_alloc(sizeof(*l));
+    l->share = share;
     l->f = f;
     l->proxy = p;
     l->key = mem_strdup(key);
@@ -240,7 +250,8 @@ static bool list_found(struct fetch *f, struct proxy *p, struct serve_return to,
     return false;
 }
 
-void lists_ask(struct fetch *f, struct serve_return to, const struct fetch_list *q)
+void lists_ask(struct fetch *f, struct serve_return to, const struct fetch_list *q,
+               const char *client)
 {
     static const struct fetch_failure hub = {.reason = "Docker Hub tells no catalog"};
     struct proxy *p = fetch_proxy(f, q->repo);
@@ -255,7 +266,7 @@ void lists_ask(struct fetch *f, struct serve_return to, const struct fetch_list 
     if (q->kind == FETCH_LIST_REFERRERS)
         digest_text(&q->subject, text);
     str_printf(&key, "%d %s %s %s", q->kind, q->repo, q->image, text);
-    if (!list_found(f, p, to, key.data, &l)) {
+    if (!list_found(f, p, to, key.data, client, &l)) {
         l->kind = q->kind;
         l->subject = q->subject;
         l->image = mem_strdup(q->image);
@@ -282,7 +293,7 @@ static void search_path(struct list *l, const char *index, const char *term)
 }
 
 void lists_search(struct fetch *f, struct serve_return to, const char *repo, const char *term,
-                  uint32_t limit)
+                  uint32_t limit, const char *client)
 {
     static const struct fetch_failure none = {.reason = "this proxy has no index to search in"};
     struct proxy *p = fetch_proxy(f, repo);
@@ -294,7 +305,7 @@ void lists_search(struct fetch *f, struct serve_return to, const char *repo, con
         return;
     }
     str_printf(&key, "%d %s %u %s", SEARCH, repo, limit, term);
-    if (!list_found(f, p, to, key.data, &l)) {
+    if (!list_found(f, p, to, key.data, client, &l)) {
         l->kind = SEARCH;
         l->limit = limit;
         search_path(l, p->conf->index, term);

@@ -8,9 +8,10 @@
 #include "fetcher/fetch.h"
 
 /* FETCH_LIST */
-void lists_ask(struct fetch *f, struct serve_return to, const struct fetch_list *q);
+void lists_ask(struct fetch *f, struct serve_return to, const struct fetch_list *q,
+               const char *client);
 /* FETCH_SEARCH */
 void lists_search(struct fetch *f, struct serve_return to, const char *repo, const char *term,
-                  uint32_t limit);
+                  uint32_t limit, const char *client);
 
 #endif

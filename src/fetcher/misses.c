@@ -9,7 +9,7 @@
 #include <string.h>
 #include <uthash.h>
 
-#define MISSES_MAX 8192
+#define MISSES_MAX 2048
 
 struct miss {
     char *key;

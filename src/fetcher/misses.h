@@ -7,6 +7,7 @@
 
 #include "fetcher/fetch.h"
 
+/* One a proxy. */
 struct misses *misses_new(struct loop *loop);
 /* `key`: of the caller's making. NULL: nothing is remembered. */
 const struct failed *misses_find(struct misses *m, const char *key);

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "fetcher/keep.h"
 #include "fetcher/misses.h"
+#include "fetcher/share.h"
 #include "oci/name.h"
 
 #include <stdio.h>
@@ -40,6 +41,8 @@ struct tag {
     struct keep keep;
     struct ask ask;
     struct loop_timer later;
+    char client[FETCH_CLIENT_MAX + 1]; /* who asked first */
+    struct share share;
     struct failed failed;
     TAILQ_HEAD(, tag_wait) waits;
     UT_hash_handle hh;
@@ -55,6 +58,7 @@ static void tag_free(struct tag *t)
 {
     loop_timer_cancel(t->f->loop, &t->later);
     remote_cancel(&t->get.request);
+    share_give(&t->share);
     str_free(&t->get.body);
     str_free(&t->none_match);
     free(t->key);
@@ -100,7 +104,7 @@ static void tag_failed(struct tag *t, int err, const struct fetch_failure *why)
     bool passing = failure_is_passing(err);
 
     failed_set(&failed, err == ERR_CLOSED ? ERR_UNAVAILABLE : err, why->retry_after_s, why->reason);
-    misses_add(t->f->misses, t->key, &failed,
+    misses_add(t->proxy->misses, t->key, &failed,
                passing && t->cached.alg ? FAILED_MS : misses_ms(t->proxy, err));
     if (passing && t->cached.alg && t->proxy->conf->serve_stale)
         tag_cached(t, true, failed.reason);
@@ -157,7 +161,7 @@ static void tag_missing(struct tag *t, const struct fetch_failure *why)
     struct failed failed;
 
     failed_set(&failed, ERR_NOT_FOUND, 0, why->reason);
-    misses_add(t->f->misses, t->key, &failed, misses_ms(t->proxy, ERR_NOT_FOUND));
+    misses_add(t->proxy->misses, t->key, &failed, misses_ms(t->proxy, ERR_NOT_FOUND));
     if (!t->by_digest && t->cached.alg)
         tag_tell_catalog(t, MSG_TAG_GONE, gone_done);
     else
@@ -296,7 +300,7 @@ static bool tag_spared(struct tag *t)
 
 static bool tag_remembered(struct tag *t)
 {
-    const struct failed *miss = misses_find(t->f->misses, t->key);
+    const struct failed *miss = misses_find(t->proxy->misses, t->key);
     struct fetch_failure why;
 
     if (!miss)
@@ -309,6 +313,20 @@ static bool tag_remembered(struct tag *t)
     else
         tag_end(t, t->failed.err, NULL, &why);
     return true;
+}
+
+/* The first who asks needs a share of the fetcher. Not remembered: another client may have one. */
+static bool tag_admitted(struct tag *t)
+{
+    const struct fetch_failure *why;
+
+    if (share_take(&t->share, t->proxy, t->client, &why) == 0)
+        return true;
+    if (t->cached.alg && t->proxy->conf->serve_stale)
+        tag_cached(t, true, why->reason);
+    else
+        tag_end(t, ERR_BUSY, NULL, why);
+    return false;
 }
 
 static void tag_begin(struct loop_timer *timer)
@@ -325,7 +343,7 @@ static void tag_begin(struct loop_timer *timer)
     }
     if (t->by_digest && t->cached.alg)
         tag_cached(t, false, "");
-    else if (!tag_remembered(t) && !tag_spared(t)) {
+    else if (!tag_remembered(t) && !tag_spared(t) && tag_admitted(t)) {
         if (t->by_digest)
             tag_get_manifest(t);
         else
@@ -334,7 +352,7 @@ static void tag_begin(struct loop_timer *timer)
 }
 
 void tag_get(struct fetch *f, const char *repo, const char *image, const char *ref,
-             struct tag_wait *wait)
+             const char *client, struct tag_wait *wait)
 {
     struct str key = {0};
     struct tag *t;
@@ -351,6 +369,7 @@ void tag_get(struct fetch *f, const char *repo, const char *image, const char *r
         t->repo = mem_strdup(repo);
         t->image = mem_strdup(image);
         t->ref = mem_strdup(ref);
+        snprintf(t->client, sizeof(t->client), "%s", client);
         t->by_digest = digest_parse(ref, &t->want) == 0;
         if (!t->by_digest)
             t->want.alg = 0;
@@ -391,7 +410,7 @@ static void question_done(struct tag_wait *wait, int err, const struct fetch_man
 }
 
 void tag_ask(struct fetch *f, struct serve_return to, const char *repo, const char *image,
-             const char *ref)
+             const char *ref, const char *client)
 {
     struct tag_question *q;
 
@@ -403,5 +422,5 @@ void tag_ask(struct fetch *f, struct serve_return to, const char *repo, const ch
     q->wait.done = question_done;
     q->f = f;
     q->to = to;
-    tag_get(f, repo, image, ref, &q->wait);
+    tag_get(f, repo, image, ref, client, &q->wait);
 }

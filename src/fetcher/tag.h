@@ -16,9 +16,9 @@ struct tag_wait {
 
 /* FETCH_MANIFEST */
 void tag_ask(struct fetch *f, struct serve_return to, const char *repo, const char *image,
-             const char *ref);
+             const char *ref, const char *client);
 /* `ref`: tag or digest. */
 void tag_get(struct fetch *f, const char *repo, const char *image, const char *ref,
-             struct tag_wait *wait);
+             const char *client, struct tag_wait *wait);
 
 #endif

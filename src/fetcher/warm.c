@@ -254,7 +254,7 @@ static void warm_go_on(struct warm *w)
             digest_text(&item->digest, w->ref_text);
             free(item);
             w->wait.done = manifest_done;
-            tag_get(w->f, w->proxy->repo->name, w->image, w->ref_text, &w->wait);
+            tag_get(w->f, w->proxy->repo->name, w->image, w->ref_text, "", &w->wait);
             return;
         }
         item->want.done = blob_done;
@@ -294,7 +294,7 @@ void warm_ask(struct fetch *f, struct serve_return to, const struct fetch_warm *
     TAILQ_INSERT_TAIL(&f->warms->list, w, entry);
     f->warms->count++;
     w->wait.done = manifest_done;
-    tag_get(f, p->repo->name, w->image, w->ref, &w->wait);
+    tag_get(f, p->repo->name, w->image, w->ref, "", &w->wait);
     serve_reply_begin(&reply, to);
     msg_put_i32(&reply, 0);
     msg_put_u64(&reply, w->id);

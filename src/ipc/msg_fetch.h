@@ -11,9 +11,14 @@
 #define FETCH_REASON_MAX 512
 /* Warning of RFC 7234 section 5.5 and others. */
 #define FETCH_NAMES_MAX 1000000
+/* Who asks, for the fetcher's bounds by client: "user NAME" or an address; "": nobody in
+ * particular. */
+#define FETCH_CLIENT_MAX 128
 
 /* FETCH_HELLO, first on every line from a worker: nothing. Reply: i32 0 and an
  * eventfd that the fetcher writes to when something on the board has changed.
+ *
+ * Questions of clients end with a str client (FETCH_CLIENT_MAX).
  *
  * FETCH_BLOB: a push_target (size unused). The first answer of several:
  *   0           struct fetch_ready and a read-only descriptor of the growing file
