@@ -305,6 +305,7 @@ static void turn_written(struct pool_job *job)
         /* LevelDB refuses every write after a failed one until it is opened anew. */
         db_close(&c->db);
         opening_again(c, ERR_NO_SPACE);
+        turn_schedule(turn); /* who waits behind it is told, too */
         return;
     }
     FAIL_POINT(catalog_turn_written);

@@ -1,6 +1,9 @@
 """Fixtures: an upstream, and daemons with one proxy of it."""
+import json
+
 import pytest
 
+from harness.daemon import wait_for
 from harness.registry import Registry
 from harness.upstream import Upstream
 
@@ -17,6 +20,15 @@ connector "127.0.0.1:{port}" {{
     repository = up
 }}
 """
+
+
+def kept(daemon, repo, blobs):
+    """Waits until the catalog knows so many blobs of a proxy: it is told of each after its last byte has left."""
+    def known():
+        rows = json.loads(daemon.ctl("--json", "repos").stdout)["repositories"]
+        return next(r for r in rows if r["name"] == repo)["blobs"] >= blobs
+
+    wait_for(known, f"{blobs} blobs of {repo} are kept")
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from harness.daemon import wait_for
-from harness.registry import Registry, digest, error
+from harness.registry import OCI_INDEX, Registry, digest, error
 
 
 def everywhere(registry, path, status):
@@ -60,6 +60,20 @@ def test_referenced_blobs_may_be_deleted(registry):
 def test_last_content_takes_the_image(registry):
     d = registry.push_blob(b"only")
     assert registry.delete(f"blobs/{d}").status_code == 202
+    assert registry.get("tags/list").status_code == 404
+
+
+def test_an_image_stays_while_it_holds_anything(registry):
+    """Blobs without a manifest, or a manifest without blobs."""
+    body = registry.push_image("x")
+    assert registry.delete(f"manifests/{digest(body)}").status_code == 202
+    assert registry.get("tags/list").status_code == 200
+    index = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()
+    assert registry.put_manifest(index, "i", OCI_INDEX).status_code == 201
+    for blob in (b"{}", b"layer"):
+        assert registry.delete(f"blobs/{digest(blob)}").status_code == 202
+    assert registry.get("tags/list").json()["tags"] == ["i"]
+    assert registry.delete(f"manifests/{digest(index)}").status_code == 202
     assert registry.get("tags/list").status_code == 404
 
 

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from harness.daemon import wait_for
-from harness.proxy import proxy, upstream  # noqa: F401
+from harness.proxy import kept, proxy, upstream  # noqa: F401
 from harness.registry import Registry, digest, error
 from harness.upstream import Upstream, tls_pair
 
@@ -24,7 +24,7 @@ def test_manifest_and_blobs_come_through_and_stay(proxy, upstream):
     assert r.content == manifest
     assert r.headers["Docker-Content-Digest"] == digest(manifest)
     assert client.get("blobs/" + digest(layer)).content == layer
-    wait_for(lambda: client.head("blobs/" + digest(layer)).status_code == 200, "it is kept")
+    kept(client.daemon, "up", 1)
     upstream.close()
     assert client.get("manifests/latest").content == manifest
     assert client.get("blobs/" + digest(layer)).content == layer

@@ -10,6 +10,7 @@ import requests
 
 from harness.daemon import ENTREPOTCTL, free_port, wait_for
 from harness.origin import origin  # noqa: F401, a fixture
+from harness.proxy import kept
 from harness.registry import Registry, digest
 
 CONF = """
@@ -64,6 +65,7 @@ def test_pulls_by_tag_and_digest_survive_the_upstream(origin, proxied):
     assert hub.get(f"blobs/{digest(b'layer one')}").content == b"layer one"
     assert hub.get(f"blobs/{digest(b'{}')}").content == b"{}"
     assert hub.get("tags/list").json()["tags"] == ["v1"]
+    kept(daemon, "hub", 2)
     origin.stop()
     assert hub.get("manifests/v1").content == body
     assert hub.get(f"manifests/{digest(body)}").content == body
@@ -175,6 +177,7 @@ def test_groups_join_both(origin, proxied):
     group = at(daemon, "all", "nginx")
     assert group.get("manifests/latest").content == body
     assert group.get(f"blobs/{digest(b'nginx layer')}").content == b"nginx layer"
+    kept(daemon, "hub", 1)
     mine = group.push_image("mine", layers=(b"mine",))
     assert group.get("manifests/mine").content == mine
     assert group.get("tags/list").json()["tags"] == ["latest", "mine"]
@@ -262,6 +265,7 @@ def test_evict(origin, proxied):
     hub = at(daemon, "hub", "evicted")
     assert hub.get("manifests/v1").content == body
     assert hub.get(f"blobs/{digest(b'evicted')}").content == b"evicted"
+    kept(daemon, "hub", 1)
     assert daemon.ctl("evict", "local", check=False).returncode == 1
     daemon.ctl("evict", "hub:evicted")
     wait_for(lambda: "proxies made room" in daemon.log_text(), "it is evicted")
