@@ -89,9 +89,19 @@ def test_what_another_image_or_manifest_holds_stays(collector):
     sweep(daemon)
     assert a.head(f"blobs/{digest(shared)}").status_code == 404
     assert b.get(f"blobs/{digest(shared)}").content == shared  # the bytes are another image's too
+    assert path_of(daemon, digest(shared)).exists()  # and not in a worker's memory alone
     assert b.delete(f"manifests/{digest(other)}").status_code == 202
     sweep(daemon)
     assert not path_of(daemon, digest(shared)).exists()
+
+
+def test_more_than_a_slice_at_once(collector):
+    """SWEEP_SLICE (src/catalog/gc.h) is what one turn looks at."""
+    daemon = collector()
+    registry = Registry(daemon.url, "gc/many")
+    blobs = [registry.push_blob(b"%d" % n) for n in range(300)]
+    assert sweep(daemon)["blobs"] == len(blobs)
+    assert not any(path_of(daemon, d).exists() for d in blobs)
 
 
 def test_children_of_an_index_stay(collector):

@@ -276,6 +276,32 @@ def test_evict(origin, proxied):
     wait_for(lambda: hub.get("manifests/v1").content == body, "the upstream is asked again", 30)
 
 
+def test_evict_takes_what_it_is_told(origin, start):
+    """One image of one proxy: not its others, and not the same one of another proxy."""
+    daemon = start(text=conf(origin) + f'proxy other {{{{ remotes = {{{{"{origin.url}"}}}} tag_ttl = 10m }}}}\n')
+    bodies = {n: origin.registry(f"told/{n}").push_image("v1", config=b'{"n":"%s"}' % n.encode()) for n in ("one", "two")}
+    for repo, n in (("hub", "one"), ("hub", "two"), ("other", "one")):
+        assert at(daemon, repo, f"told/{n}").get("manifests/v1").content == bodies[n]
+    daemon.ctl("evict", "hub:told/one")
+    wait_for(lambda: "proxies made room" in daemon.log_text(), "it is evicted")
+    origin.stop()
+    assert at(daemon, "hub", "told/one").get("manifests/v1").status_code in (502, 503, 504)
+    assert at(daemon, "hub", "told/two").get("manifests/v1").content == bodies["two"]
+    assert at(daemon, "other", "told/one").get("manifests/v1").content == bodies["one"]
+
+
+def test_room_is_made_for_one_that_did_not_get_in(origin, start):
+    """The store is not yet short of room by itself; the next layer is larger than what is left."""
+    layers = [os.urandom(900 << 10) for _ in range(5)]
+    daemon = start(text='blobstore main {{ path = "{dir}/data/blobs" quota = 4M }}\n' + conf(origin))
+    for i, layer in enumerate(layers):
+        origin.registry(f"room/{i}").push_blob(layer)
+        assert at(daemon, "hub", f"room/{i}").get(f"blobs/{digest(layer)}").content == layer
+        if i < 4:
+            kept(daemon, "hub", i + 1)
+    wait_for(lambda: "proxies made room" in daemon.log_text(), "room is made", 60)
+
+
 def test_a_failing_member_can_be_skipped(origin, start):
     text = conf(origin).replace("members = {{local, hub}}", "members = {{hub, local}} on_member_error = \"skip\"")
     daemon = start(text=text)
