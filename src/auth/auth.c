@@ -170,6 +170,7 @@ int auth_main(const struct role_start *start)
     struct auth *a = &only;
     struct role_setup role = {.start = start, .on_stop = auth_stop};
     struct serve_setup setup = {.listen_fd = start->listen_fd,
+                                .operator_uid = start->operator_uid,
                                 .peers_max = PEERS_MAX,
                                 .on_message = auth_message,
                                 .ctx = a};

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 static int key_read(const char *path, struct str *bytes)
 {
@@ -28,29 +29,43 @@ static int key_read(const char *path, struct str *bytes)
 static void key_tell(struct auth *a, const char *path, int err)
 {
     if (err != a->key_told)
-        log_error(err == ERR_DAMAGED
-                      ? "the file is no key that signs tokens; remove it and a new one is made"
-                      : "cannot use the key that signs tokens: it must belong to the account of "
-                        "`user`, and so must its directory; until then logins are answered 503",
-                  "path=%s err=%s", log_quote(path), log_quote(err_text(err)));
+        log_error(
+            err == ERR_DAMAGED
+                ? "the file is no key that signs tokens; remove it and a new one is made"
+                : "cannot use the key that signs tokens: its directory and what is in it must "
+                  "belong to the account of AUTH; until then logins are answered 503",
+            "path=%s/auth/%s uid=%d err=%s", log_quote(a->start->conf->data_dir), path,
+            (int)geteuid(), log_quote(err_text(err)));
     a->key_told = err;
+}
+
+/* What lies in data_dir/auth is reached from inside: data_dir is the others' and may be closed
+ * to us. A directory of theirs could be one that they have put in its place. */
+static int enter_directory(const struct auth *a)
+{
+    struct stat st;
+
+    if (fchdir(a->start->auth_dir_fd) != 0 || stat(".", &st) != 0)
+        return err_from_errno(errno);
+    return st.st_uid == geteuid() || st.st_uid == 0 ? 0 : ERR_DENIED;
 }
 
 int auth_keys_open(struct auth *a)
 {
-    struct str path = {0}, bytes = {0};
+    static const char path[] = "token.key";
+    struct str bytes = {0};
     struct digest derived;
-    int err;
+    int err = enter_directory(a);
 
-    str_printf(&path, "%s/auth/token.key", a->start->conf->data_dir);
-    err = key_read(path.data, &bytes);
+    if (err == 0)
+        err = key_read(path, &bytes);
     if (err == ERR_NOT_FOUND) {
         uint8_t fresh[SIGN_PRIVATE_BYTES];
 
         file_random(fresh, sizeof(fresh));
         str_append(&bytes, fresh, sizeof(fresh));
         explicit_bzero(fresh, sizeof(fresh));
-        err = file_replace(path.data, bytes.data, bytes.len, 0600, (uid_t)-1, (gid_t)-1);
+        err = file_replace(path, bytes.data, bytes.len, 0600, (uid_t)-1, (gid_t)-1);
     }
     if (err == 0) {
         a->key = sign_key_private((const uint8_t *)bytes.data);
@@ -59,12 +74,11 @@ int auth_keys_open(struct auth *a)
         digest_of(DIGEST_SHA256, bytes.data, bytes.len, &derived);
         memcpy(a->stamp_key, derived.bytes, sizeof(a->stamp_key));
     } else {
-        key_tell(a, path.data, err);
+        key_tell(a, path, err);
     }
     if (bytes.data)
         explicit_bzero(bytes.data, bytes.len);
     str_free(&bytes);
-    str_free(&path);
     return err;
 }
 

@@ -23,36 +23,28 @@ struct change {
     struct auth *a;
     struct serve_return to;
     struct robots next; /* what counts when it is written */
-    char *path, *name, *user;
+    char *name, *user;
     struct str text, token; /* token: created, "" when revoked */
     int err;
 };
 
-static char *robots_path(const struct auth *a)
-{
-    struct str path = {0};
-
-    str_printf(&path, "%s/auth/robots", a->start->conf->data_dir);
-    return path.data;
-}
+/* In data_dir/auth, where this process is. */
+#define ROBOTS_PATH "robots"
 
 int auth_robots_open(struct auth *a)
 {
     struct str mistakes = {0};
-    char *path = robots_path(a);
-    int err = robots_load(path, &a->robots, &mistakes);
+    int err = robots_load(ROBOTS_PATH, &a->robots, &mistakes);
 
     a->robots_bad = err != 0;
     log_lines(LOG_LEVEL_ERROR, "the file of robot tokens cannot be used: none is let in",
               &mistakes);
-    free(path);
     return err;
 }
 
 static void change_free(struct change *c)
 {
     robots_free(&c->next);
-    free(c->path);
     free(c->name);
     free(c->user);
     str_free(&c->text);
@@ -66,8 +58,8 @@ static void change_work(struct pool_job *job)
 {
     struct change *c = (struct change *)((char *)job - offsetof(struct change, job));
 
-    c->err = file_replace(c->path, c->text.data ? c->text.data : "", c->text.len, 0600, (uid_t)-1,
-                          (gid_t)-1);
+    c->err = file_replace(ROBOTS_PATH, c->text.data ? c->text.data : "", c->text.len, 0600,
+                          (uid_t)-1, (gid_t)-1);
 }
 
 static void change_done(struct pool_job *job)
@@ -78,7 +70,7 @@ static void change_done(struct pool_job *job)
 
     a->saving = false;
     if (c->err != 0) {
-        log_error("cannot write the file of robot tokens", "path=%s err=%s", log_quote(c->path),
+        log_error("cannot write the file of robot tokens", "path=%s err=%s", log_quote(ROBOTS_PATH),
                   log_quote(err_text(c->err)));
         auth_answer_err(a, c->to, c->err);
         change_free(c);
@@ -105,7 +97,6 @@ static struct change *change_new(struct auth *a, struct serve_return to, const c
 
     c->a = a;
     c->to = to;
-    c->path = robots_path(a);
     c->name = mem_strdup(name);
     c->user = mem_strdup(user);
     c->job.work = change_work;

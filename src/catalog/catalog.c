@@ -185,6 +185,7 @@ int catalog_main(const struct role_start *start)
     struct str path = {0};
     struct role_setup role = {.start = start, .on_stop = catalog_stop, .ctx = c};
     struct serve_setup serve = {.listen_fd = start->listen_fd,
+                                .operator_uid = start->operator_uid,
                                 .peers_max = PEERS_MAX,
                                 .on_message = catalog_message,
                                 .ctx = c};

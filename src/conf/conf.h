@@ -156,6 +156,7 @@ struct conf {
     struct mem_arena *arena;  /* holds everything below but `file` */
     char *file;               /* absolute path it came from */
     char *user;               /* "" or NULL: stay who we are */
+    char *auth_user;          /* of AUTH; "" or NULL: `user` */
     unsigned workers;         /* resolved: at least 1 */
     char *data_dir, *run_dir; /* absolute */
     char *log;                /* "stderr" or an absolute path */
@@ -227,7 +228,7 @@ void conf_rights_differences(const struct conf *old_conf, const struct conf *new
                              struct str *out);
 
 /* Appends a line for each key that differs between the two and only takes effect with a
- * restart (user, data_dir, run_dir, a store's path). */
+ * restart (user, auth_user, data_dir, run_dir, a store's path). */
 void conf_restart_differences(const struct conf *old_conf, const struct conf *new_conf,
                               struct str *out);
 

@@ -139,6 +139,17 @@ static char *directory(struct conf_build *b, enum conf_key_id key)
     return path;
 }
 
+static char *account(struct conf_build *b, enum conf_key_id key)
+{
+    char *name = mem_arena_strdup(b->arena, conf_text(b->root, key));
+
+    if (geteuid() == 0 && *name && !getpwnam(name))
+        conf_mistake(b->m, b->root->settings[key].line,
+                     "%s: there is no account %s; create it or name another", conf_keys[key].name,
+                     name);
+    return name;
+}
+
 static void build_processes(struct conf_build *b)
 {
     const struct conf_section *s = b->root;
@@ -146,10 +157,15 @@ static void build_processes(struct conf_build *b)
     long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t workers = conf_count(s, CONF_KEY_TOP_workers, b->m);
 
-    conf->user = mem_arena_strdup(b->arena, conf_text(s, CONF_KEY_TOP_user));
-    if (geteuid() == 0 && *conf->user && !getpwnam(conf->user))
-        conf_mistake(b->m, s->settings[CONF_KEY_TOP_user].line,
-                     "user: there is no account %s; create it or name another", conf->user);
+    conf->user = account(b, CONF_KEY_TOP_user);
+    conf->auth_user = account(b, CONF_KEY_TOP_auth_user);
+    if (*conf->auth_user && strcmp(conf->auth_user, conf->user) == 0)
+        conf_mistake(
+            b->m, s->settings[CONF_KEY_TOP_auth_user].line,
+            "auth_user: is the account of user as well; name one of its own, or remove it");
+    else if (*conf->auth_user && !*conf->user)
+        conf_mistake(b->m, s->settings[CONF_KEY_TOP_auth_user].line,
+                     "auth_user: without user all others stay who they are; name user too");
     if (workers > WORKERS_MAX)
         conf_mistake(b->m, s->settings[CONF_KEY_TOP_workers].line,
                      "workers: at most %d; 0 starts one a CPU", WORKERS_MAX);
@@ -294,6 +310,7 @@ void conf_restart_differences(const struct conf *old_conf, const struct conf *ne
                               struct str *out)
 {
     differs("user", old_conf->user, new_conf->user, out);
+    differs("auth_user", old_conf->auth_user, new_conf->auth_user, out);
     differs("data_dir", old_conf->data_dir, new_conf->data_dir, out);
     differs("run_dir", old_conf->run_dir, new_conf->run_dir, out);
     for (size_t i = 0; i < old_conf->store_count; i++)

@@ -45,6 +45,7 @@ enum conf_kind {
 /* X(section, key, kind, default, live, choices) */
 #define CONF_KEYS(X)                                                                               \
     X(TOP, user, TEXT, "", false, NULL)                                                            \
+    X(TOP, auth_user, TEXT, "", false, NULL)                                                       \
     X(TOP, workers, COUNT, "0", true, NULL)                                                        \
     X(TOP, data_dir, PATH, "/var/lib/entrepot", false, NULL)                                       \
     X(TOP, run_dir, PATH, "/run/entrepot", false, NULL)                                            \

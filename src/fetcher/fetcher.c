@@ -447,6 +447,7 @@ int fetcher_main(const struct role_start *start)
     struct fetch *f = &only;
     struct role_setup role = {.start = start, .on_stop = fetcher_stop, .ctx = f};
     struct serve_setup setup = {.listen_fd = start->listen_fd,
+                                .operator_uid = start->operator_uid,
                                 .peers_max = PEERS_MAX,
                                 .on_message = fetcher_message,
                                 .on_gone = peer_gone,

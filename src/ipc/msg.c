@@ -29,6 +29,22 @@ unsigned msg_deadline_ms(unsigned type)
     return type < MSG_TYPE_COUNT ? types[type].deadline_ms : 0;
 }
 
+bool msg_privileged(unsigned type)
+{
+    switch (type) {
+    case MSG_ROBOT_CREATE:
+    case MSG_ROBOT_REVOKE:
+    case MSG_ROBOT_LIST:
+    case MSG_GC_RUN:
+    case MSG_SCRUB_RUN:
+    case MSG_EVICT:
+    case MSG_WARM:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void msg_begin(struct msg_writer *w, enum msg_type type, uint64_t id)
 {
     const uint16_t head[4] = {(uint16_t)type, 0, 0, 0};

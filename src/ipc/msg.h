@@ -91,6 +91,8 @@ enum msg_type {
 
 const char *msg_name(unsigned type);
 unsigned msg_deadline_ms(unsigned type);
+/* Only the operator's tools ask this, never a role. */
+bool msg_privileged(unsigned type);
 
 /* Writing: begin, then fields in the order the reader expects. */
 struct msg_writer {

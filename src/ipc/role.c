@@ -27,7 +27,7 @@ static bool role_keeps(const struct role_start *start, int fd)
 {
     if (fd == start->control_fd || fd == start->run_dir_fd || fd == start->listen_fd ||
         fd == start->lock_fd || fd == start->index_write_fd || fd == start->index_read_fd ||
-        fd == log_fd())
+        fd == start->auth_dir_fd || fd == log_fd())
         return true;
     for (size_t i = 0; start->connector_fds && i < start->conf->connector_count; i++)
         if (fd == start->connector_fds[i])
@@ -67,6 +67,9 @@ static void role_drop_privileges(const struct role_start *start)
     }
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         log_warn("cannot set no_new_privs", "errno=%m");
+    /* Who holds secrets of all is not looked into by others of the account, nor dumped. */
+    if (start->auth_dir_fd >= 0)
+        MUST(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
 }
 
 static void role_signal(int signal, void *ctx)

@@ -54,6 +54,8 @@ struct role_start {
     struct placed *placed;                /* worker: upload sessions that ended lately */
     struct board *board;                  /* shared: progress of downloads */
     struct throttle *throttle;            /* auth: failed logins lately */
+    int auth_dir_fd;                      /* auth: data_dir/auth; -1 for others */
+    uid_t operator_uid;                   /* who may ask what is privileged: whoever started us */
     uid_t uid;                            /* to become; -1: stay */
     gid_t gid;
 };

@@ -34,6 +34,8 @@ struct serve_peer {
     struct serve *serve;
     struct loop_fd watch;
     uint64_t id;
+    uid_t uid; /* as the kernel saw it connect */
+    pid_t pid;
     STAILQ_HEAD(, serve_out) out;
     size_t out_count;
     bool gone;
@@ -97,6 +99,31 @@ static void peer_flush(struct serve_peer *peer)
                    STAILQ_EMPTY(&peer->out) ? EPOLLIN : EPOLLIN | EPOLLOUT);
 }
 
+/* A role that asks this was taken over, or somebody with its account plays the operator. */
+static void peer_refuse(struct serve_peer *peer, struct serve_return to, unsigned type)
+{
+    struct msg_writer answer = {0};
+
+    log_warn("a privileged question of another account than the operator's: refused",
+             "type=%s uid=%d pid=%d", msg_name(type), (int)peer->uid, (int)peer->pid);
+    serve_reply_begin(&answer, to);
+    msg_put_i32(&answer, ERR_DENIED);
+    serve_reply(peer->serve, to, &answer, -1);
+}
+
+/* False: it is not known. */
+static bool peer_who(struct serve_peer *peer)
+{
+    struct ucred who;
+    socklen_t len = sizeof(who);
+
+    if (getsockopt(peer->watch.fd, SOL_SOCKET, SO_PEERCRED, &who, &len) != 0)
+        return false;
+    peer->uid = who.uid;
+    peer->pid = who.pid;
+    return true;
+}
+
 static void peer_receive(struct serve_peer *peer)
 {
     struct serve *serve = peer->serve;
@@ -115,7 +142,10 @@ static void peer_receive(struct serve_peer *peer)
         if (err == 0) {
             struct serve_return to = {.peer = peer->id, .id = reader.id};
 
-            err = serve->setup.on_message(serve, to, &reader, serve->setup.ctx);
+            if (msg_privileged(reader.type) && peer->uid != serve->setup.operator_uid)
+                peer_refuse(peer, to, reader.type);
+            else
+                err = serve->setup.on_message(serve, to, &reader, serve->setup.ctx);
             if (err != 0)
                 log_error("malformed question: dropping the peer", "type=%s",
                           msg_name(reader.type));
@@ -158,7 +188,7 @@ static void serve_accept(struct loop_fd *watch, uint32_t events)
         peer->watch.fd = fd;
         peer->watch.ready = peer_ready;
         STAILQ_INIT(&peer->out);
-        if (loop_fd_add(serve->setup.loop, &peer->watch, EPOLLIN) != 0) {
+        if (!peer_who(peer) || loop_fd_add(serve->setup.loop, &peer->watch, EPOLLIN) != 0) {
             close(fd);
             free(peer);
             continue;

@@ -8,6 +8,8 @@
 #include "base/loop.h"
 #include "ipc/msg.h"
 
+#include <sys/types.h>
+
 struct serve;
 
 /* Where an answer goes; may be kept and used after the peer left (then dropped). */
@@ -18,6 +20,8 @@ struct serve_return {
 struct serve_setup {
     struct loop *loop;
     int listen_fd; /* inherited from the master; never closed here */
+    /* What msg_privileged() names is answered DENIED to peers of any other account. */
+    uid_t operator_uid;
     size_t peers_max;
     /* A question. Returns 0, or an error that ends the peer (logged). */
     int (*on_message)(struct serve *serve, struct serve_return to, struct msg_reader *message,

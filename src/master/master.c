@@ -176,6 +176,17 @@ static void master_stop(struct master *m, bool drain)
     master_progress(m);
 }
 
+/* Logs belong to the account of the others: an AUTH of an account of its own cannot open them,
+ * but its successor inherits ours. */
+static void reopen_roles(struct master *m)
+{
+    for (enum master_role role = 0; role < MASTER_ROLES; role++)
+        if (role != MASTER_AUTH || m->auth_uid == m->uid)
+            slots_signal_all(m, role, SIGUSR1);
+        else if (m->phase == MASTER_SERVING)
+            reload_replace(m, role, true);
+}
+
 static void master_signal(int signal, void *ctx)
 {
     struct master *m = ctx;
@@ -192,7 +203,7 @@ static void master_signal(int signal, void *ctx)
             log_error("cannot reopen the log; writing to the old file", NULL);
         if (resources_prepare(m, m->conf) != 0) /* the new files must belong to the roles */
             log_error("cannot prepare the new log files", NULL);
-        slots_signal_all(m, MASTER_ROLES, SIGUSR1);
+        reopen_roles(m);
         break;
     case SIGQUIT:
         master_stop(m, true);
@@ -220,7 +231,7 @@ static void master_init(struct master *m, struct conf *conf,
     m->conf = conf;
     m->started_fd = started_fd;
     m->lock_fd = m->run_lock_fd = m->run_dir_fd = m->control_fd = m->index_write_fd =
-        m->index_read_fd = -1;
+        m->index_read_fd = m->auth_dir_fd = -1;
     for (size_t i = 0; i < MASTER_ROLES; i++)
         m->socket_fds[i] = -1;
     m->generation = 1;

@@ -69,6 +69,9 @@ struct master {
     unsigned generation;
     uid_t uid; /* of the roles; -1: ours */
     gid_t gid;
+    uid_t auth_uid; /* of AUTH */
+    gid_t auth_gid;
+    int auth_dir_fd; /* what AUTH alone may read; -1: there are no logins */
     int lock_fd, run_dir_fd;
     int run_lock_fd; /* the run directory's flock: ours alone, so that it ends with us */
     int socket_fds[MASTER_ROLES], control_fd;
@@ -133,6 +136,8 @@ void certificates_rotate_tickets(struct master *m);
 
 /* reload.c */
 void reload_begin(struct master *m);
+/* Ends the processes of a role and, when it is still `wanted`, starts others. */
+void reload_replace(struct master *m, enum master_role role, bool wanted);
 
 /* status.c */
 int status_message(struct serve *serve, struct serve_return to, struct msg_reader *m, void *ctx);

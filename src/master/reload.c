@@ -49,8 +49,7 @@ static void reload_close_listeners(struct master *m, const struct conf *conf, co
     }
 }
 
-/* Ends the processes of a role and, when it is still `wanted`, starts others. */
-static void reload_replace(struct master *m, enum master_role role, bool wanted)
+void reload_replace(struct master *m, enum master_role role, bool wanted)
 {
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++) {
         struct slot *slot = &m->slots[i];

@@ -27,24 +27,36 @@
 #define CLAIM_TRIES   30
 #define CLAIM_WAIT_US 100000
 
-static int resources_account(struct master *m, const struct conf *conf)
+static int account_of(const char *key, const char *name, uid_t *uid_r, gid_t *gid_r)
 {
     const struct passwd *account;
 
-    m->uid = (uid_t)-1;
-    m->gid = (gid_t)-1;
-    if (getuid() != 0 || !conf->user || !*conf->user)
-        return 0;
     errno = 0;
-    account = getpwnam(conf->user);
+    account = getpwnam(name);
     if (!account) {
-        log_error("no such account; create it or change `user`", "user=%s errno=%s",
-                  log_quote(conf->user), log_quote(errno ? strerror(errno) : "no entry"));
+        log_error("no such account; create it or name another", "key=%s account=%s errno=%s", key,
+                  log_quote(name), log_quote(errno ? strerror(errno) : "no entry"));
         return ERR_NOT_FOUND;
     }
-    m->uid = account->pw_uid;
-    m->gid = account->pw_gid;
+    *uid_r = account->pw_uid;
+    *gid_r = account->pw_gid;
     return 0;
+}
+
+static int resources_account(struct master *m, const struct conf *conf)
+{
+    int err;
+
+    m->uid = m->auth_uid = (uid_t)-1;
+    m->gid = m->auth_gid = (gid_t)-1;
+    if (getuid() != 0 || !conf->user || !*conf->user)
+        return 0;
+    err = account_of("user", conf->user, &m->uid, &m->gid);
+    m->auth_uid = m->uid;
+    m->auth_gid = m->gid;
+    if (err == 0 && conf->auth_user && *conf->auth_user)
+        err = account_of("auth_user", conf->auth_user, &m->auth_uid, &m->auth_gid);
+    return err;
 }
 
 /* `key`: of the configuration, for the message. */
@@ -88,12 +100,40 @@ static int resources_log_file(struct master *m, const char *key, const char *pat
     return err;
 }
 
-/* What is in the file, and that it is not made yet, is AUTH's to tell. */
+static bool may_read(const struct stat *st, uid_t uid, gid_t gid)
+{
+    if (st->st_uid == uid)
+        return st->st_mode & S_IRUSR;
+    return st->st_mode & (st->st_gid == gid ? S_IRGRP : S_IROTH);
+}
+
+/* With an account of AUTH's own, the hashes are for nobody else. */
+static void users_look(const struct master *m, const struct conf *conf)
+{
+    struct stat st;
+
+    if (m->uid == (uid_t)-1)
+        return;
+    if (m->auth_uid == m->uid)
+        log_notice("no account of AUTH's own: a worker that is taken over could read password "
+                   "hashes and the key that signs; name one with auth_user",
+                   NULL);
+    else if (stat(conf->auth.htpasswd, &st) == 0 && may_read(&st, m->uid, m->gid))
+        log_warn("the account of the workers can read the file of users: give it to auth_user's "
+                 "group, mode 0640",
+                 "htpasswd=%s auth_user=%s", log_quote(conf->auth.htpasswd), conf->auth_user);
+}
+
+/* What is in the file, and that it is not made yet, is AUTH's to tell, and so is a directory
+ * of the wrong owner. AUTH gets a descriptor: what is above may be closed to its account. */
 static int resources_auth(struct master *m, const struct conf *conf)
 {
-    char *path;
-    int err;
+    struct str path = {0};
+    int fd = -1, err;
 
+    if (m->auth_dir_fd >= 0)
+        close(m->auth_dir_fd);
+    m->auth_dir_fd = -1;
     if (!conf->auth.on)
         return 0;
     if (access(conf->auth.htpasswd, F_OK) != 0 && !file_absent(conf->auth.htpasswd)) {
@@ -101,10 +141,14 @@ static int resources_auth(struct master *m, const struct conf *conf)
                   log_quote(conf->auth.htpasswd), log_quote(strerror(errno)));
         return ERR_NOT_FOUND;
     }
-    path = mem_alloc(strlen(conf->data_dir) + sizeof("/auth"));
-    stpcpy(stpcpy(path, conf->data_dir), "/auth");
-    err = resources_directory(m, "data_dir", path, 0700);
-    free(path);
+    users_look(m, conf);
+    str_printf(&path, "%s/auth", conf->data_dir);
+    err = file_mkdir_open(path.data, 0700, m->auth_uid, m->auth_gid, &fd);
+    if (err != 0)
+        log_error("cannot make or open the directory of AUTH", "path=%s errno=%s",
+                  log_quote(path.data), log_quote(strerror(errno)));
+    m->auth_dir_fd = fd;
+    str_free(&path);
     return err;
 }
 

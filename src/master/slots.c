@@ -89,14 +89,18 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .placed = slot->role == MASTER_WORKER ? m->placed : NULL,
         .board = m->board,
         .throttle = slot->role == MASTER_AUTH ? m->throttle : NULL,
-        .uid = m->uid,
-        .gid = m->gid,
+        .auth_dir_fd = slot->role == MASTER_AUTH ? m->auth_dir_fd : -1,
+        .operator_uid = getuid(),
+        .uid = slot->role == MASTER_AUTH ? m->auth_uid : m->uid,
+        .gid = slot->role == MASTER_AUTH ? m->auth_gid : m->gid,
     };
 
     log_echo(false);
     master_leave_terminal(m);
     if (slot->role != MASTER_FETCHER)
         board_protect(m->board);
+    if (slot->role != MASTER_AUTH) /* who has failed to log in is AUTH's alone */
+        throttle_free(&m->throttle);
     if (slot->role != MASTER_WORKER) { /* keys are for those who use them */
         certificates_wipe(&m->certificates, m->conf->connector_count);
         tls_tickets_close(&m->tickets);

@@ -35,6 +35,12 @@ int throttle_new(struct throttle **throttle_r)
     return 0;
 }
 
+void throttle_free(struct throttle **throttle)
+{
+    munmap(*throttle, sizeof(**throttle));
+    *throttle = NULL;
+}
+
 static _Atomic uint64_t *place(struct throttle *t, enum throttle_kind kind, const char *key)
 {
     char name[80];

@@ -24,6 +24,8 @@ enum throttle_kind { THROTTLE_ADDRESS = 'A', THROTTLE_USER = 'U' };
 struct throttle;
 
 must_check int throttle_new(struct throttle **throttle_r);
+/* This process's view of it. */
+void throttle_free(struct throttle **throttle);
 /* Of an address: numeric, without a port; IPv6 counts by its /64, the least a
  * client has of it. now_s: any clock that never steps back. */
 void throttle_fail(struct throttle *t, enum throttle_kind kind, const char *key, uint64_t now_s);

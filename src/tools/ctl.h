@@ -37,8 +37,8 @@ int ctl_check_access(const struct ctl *ctl, int argc, char **argv);
 
 /* ctl_conf.c: the configuration; prints its mistakes. */
 bool ctl_conf(const struct ctl *ctl, struct conf **conf_r);
-/* The group of the daemon's account, if it has one of its own. */
-void ctl_account_group(const struct conf *conf, gid_t *gid_r);
+/* The group of an account; "" has none. */
+void ctl_account_group(const char *name, gid_t *gid_r);
 /* Needs no daemon but its configuration; the exit status says what was found (fsck.h). */
 int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv);
 

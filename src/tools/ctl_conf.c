@@ -19,9 +19,9 @@ bool ctl_conf(const struct ctl *ctl, struct conf **conf_r)
     return err == 0;
 }
 
-void ctl_account_group(const struct conf *conf, gid_t *gid_r)
+void ctl_account_group(const char *name, gid_t *gid_r)
 {
-    const struct passwd *account = *conf->user ? getpwnam(conf->user) : NULL;
+    const struct passwd *account = *name ? getpwnam(name) : NULL;
 
     if (account)
         *gid_r = account->pw_gid;

@@ -28,6 +28,8 @@ static const char *reason(int err)
         return "there is no such robot, or no such user to act for";
     case ERR_UNSUPPORTED:
         return "the configuration has no logins; add a section auth";
+    case ERR_DENIED:
+        return "only the account that started the daemon may do this; be root";
     case ERR_DAMAGED:
         return "the file of robots is damaged; the log tells where";
     default:

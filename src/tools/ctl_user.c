@@ -114,7 +114,7 @@ static bool users_lock(struct users_file *f)
     return true;
 }
 
-/* An absent file is a new one, which the daemon's account may read and nobody else. */
+/* An absent file is a new one, which AUTH's account may read and nobody else. */
 static void users_owner(struct users_file *f, const struct conf *conf)
 {
     struct stat st;
@@ -127,7 +127,7 @@ static void users_owner(struct users_file *f, const struct conf *conf)
         f->uid = st.st_uid;
         f->gid = st.st_gid;
     } else if (geteuid() == 0) {
-        ctl_account_group(conf, &f->gid);
+        ctl_account_group(*conf->auth_user ? conf->auth_user : conf->user, &f->gid);
     }
 }
 

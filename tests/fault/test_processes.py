@@ -376,7 +376,8 @@ auth { htpasswd = "" }
 
 def test_shipped_configurations_are_good():
     top = pathlib.Path(__file__).resolve().parents[2]
-    text = (top / "conf" / "entrepot.conf").read_text().replace('user       = "entrepot"', 'user = ""')
+    text = (top / "conf" / "entrepot.conf").read_text().replace('user       = "entrepot"', 'user = ""') \
+        .replace('auth_user  = "entrepot-auth"', 'auth_user = ""')
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(top / "conf" / "quickstart.conf")], timeout=30)
     assert done.returncode == 0
     copy = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / f"entrepot-shipped-{os.getpid()}.conf"

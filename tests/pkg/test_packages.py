@@ -218,7 +218,7 @@ def test_roles_run_as_the_account(started):
     assert {"catalog", "auth", "worker"} <= {row["role"] for row in rows}
     for row in rows:
         owner = started.do(f"stat -c %U /proc/{row['pid']}").stdout.strip()
-        assert owner == ("root" if row["role"] == "master" else "entrepot"), row
+        assert owner == {"master": "root", "auth": "entrepot-auth"}.get(row["role"], "entrepot"), row
 
 
 def test_reload(started):
