@@ -113,12 +113,31 @@ static int users_check(const struct conf *conf, struct str *mistakes)
     return err;
 }
 
+/* What the configuration names: all that is wrong is told, and what is only odd. */
+static bool test_files(const struct conf *conf)
+{
+    struct tls_pairs *certificates = NULL;
+    struct str mistakes = {0}, odd = {0};
+    bool good = users_check(conf, &mistakes) == 0;
+    int err = certificates_read(conf, &certificates, &odd);
+    char *save = NULL;
+
+    fputs(mistakes.data ? mistakes.data : "", stderr);
+    for (char *line = strtok_r(odd.data ? odd.data : (char[]){0}, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save))
+        fprintf(stderr, "%s%s\n", err == 0 ? "entrepotd: warning: " : "", line);
+    if (err == 0)
+        certificates_wipe(&certificates, conf->connector_count);
+    str_free(&mistakes);
+    str_free(&odd);
+    return good && err == 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *file = DEFAULT_CONF;
     bool foreground = false, test = false;
     struct conf *conf = NULL;
-    struct tls_pairs *certificates = NULL;
     struct str mistakes = {0};
     int option;
 
@@ -155,19 +174,12 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     if (test) {
-        if (users_check(conf, &mistakes) != 0 ||
-            certificates_read(conf, &certificates, &mistakes) != 0) {
-            fputs(mistakes.data ? mistakes.data
-                                : "entrepotd: cannot load what the configuration names\n",
-                  stderr);
-            str_free(&mistakes);
-            conf_free(&conf);
-            return EXIT_FAILURE;
-        }
-        certificates_wipe(&certificates, conf->connector_count);
-        printf("entrepotd: %s is good\n", file);
+        bool good = test_files(conf);
+
+        if (good)
+            printf("entrepotd: %s is good\n", file);
         conf_free(&conf);
-        return EXIT_SUCCESS;
+        return good ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     return foreground ? master_run(conf, roles, -1) : run_detached(conf);
 }

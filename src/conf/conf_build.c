@@ -14,6 +14,7 @@
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_BYTES_MAX (1u << 20)
@@ -228,6 +229,35 @@ static void build_limits(struct conf_build *b)
         within(b, key, conf_time_ms(s, key, b->m), 0, 365 * DAY_MS, "0 to 365d");
 }
 
+static void tell_unreadable(struct conf_mistakes *m, const char *path, int err)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        conf_mistake(m, 0, "is a directory; name the file in it, as in -c %s/entrepot.conf", path);
+    else
+        conf_mistake(m, 0,
+                     "cannot read the configuration: %s; a file of at most 1 MiB is "
+                     "wanted",
+                     err_text(err));
+}
+
+static bool text_ok(struct conf_mistakes *m, const char *text, size_t len)
+{
+    size_t before = m->count;
+
+    if (len >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        conf_mistake(m, 1, "the file is UTF-16; save it as UTF-8");
+    else if (len >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0)
+        conf_mistake(m, 1, "the file begins with a byte order mark; save it as UTF-8 without one");
+    else if (memchr(text, 0, len))
+        conf_mistake(m, 0, "not a text file: it holds a byte 0; write it anew");
+    else if (strspn(text, " \t\r\n") == len)
+        conf_mistake(m, 0,
+                     "the file is empty; the one that was shipped is an example to begin with");
+    return m->count == before;
+}
+
 int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
 {
     struct conf_mistakes m = {.file = path, .out = mistakes};
@@ -239,13 +269,8 @@ int conf_load(const char *path, struct conf **conf_r, struct str *mistakes)
 
     *conf_r = NULL;
     if (err != 0)
-        conf_mistake(&m, 0,
-                     "cannot read the configuration: %s; a file of at most 1 MiB is "
-                     "wanted",
-                     err_text(err));
-    else if (memchr(text.data ? text.data : "", 0, text.len))
-        conf_mistake(&m, 0, "not a text file: it holds a byte 0; write it anew");
-    else
+        tell_unreadable(&m, path, err);
+    else if (text_ok(&m, text.data ? text.data : "", text.len))
         conf_tree_parse(scratch, text.data ? text.data : "", &m, &root);
     if (root) {
         b.root = root;

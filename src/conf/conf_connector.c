@@ -189,10 +189,8 @@ static void check_address(struct conf_build *b, const struct conf_section *s,
 {
     if (net_addr_parse(s->title, &c->addr) != 0) {
         memset(&c->addr, 0, sizeof(c->addr));
-        conf_mistake(b->m, s->line,
-                     "connector \"%s\": not an address; write \"127.0.0.1:8082\", "
-                     "\"[::1]:8082\" or \"*:8082\"",
-                     s->title);
+        conf_mistake(b->m, s->line, "%s \"%s\": not an address: %s", conf_sections[s->id].name,
+                     s->title, conf_hint_address(b->arena, s->title));
         return;
     }
     for (const struct conf_connector *other = b->conf->connectors; other < c; other++)

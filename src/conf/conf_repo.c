@@ -248,6 +248,34 @@ static void resolve_group(struct conf_build *b, const struct conf_section *s,
                      "push_to: %s is not a hosted repository; name one that is", push_to);
 }
 
+/* Directly or through groups that are members. */
+static bool holds(const struct conf *conf, const struct conf_repo *group,
+                  const struct conf_repo *wanted, uint8_t *seen)
+{
+    if (group->kind != CONF_GROUP || seen[group - conf->repos])
+        return false;
+    seen[group - conf->repos] = 1;
+    for (size_t i = 0; i < group->group->member_count; i++)
+        if (group->group->members[i] == wanted ||
+            holds(conf, group->group->members[i], wanted, seen))
+            return true;
+    return false;
+}
+
+/* Else what is pushed there could not be pulled from there. */
+static void check_push_to(struct conf_build *b, const struct conf_section *s,
+                          const struct conf_repo *repo)
+{
+    const struct conf_repo *push_to = repo->group->push_to;
+    uint8_t *seen = mem_arena_alloc(b->arena, b->conf->repo_count + 1);
+
+    if (push_to && push_to->kind == CONF_HOSTED && !holds(b->conf, repo, push_to, seen))
+        conf_mistake(b->m, s->settings[CONF_KEY_GROUP_push_to].line,
+                     "push_to: %s is not among the members of group %s, so what is pushed could "
+                     "not be pulled; add it to members",
+                     push_to->name, s->title);
+}
+
 enum { UNSEEN, ON_THE_WAY, SEEN };
 
 /* Depth first over members; true when the walk comes back to a group it is in the middle of. */
@@ -290,6 +318,8 @@ static void resolve_groups(struct conf_build *b)
                          "members: group %s leads back to itself or to another group that does; "
                          "remove the member that closes the circle",
                          s->title);
+        if (repo && repo->group) /* another repository may have taken the name */
+            check_push_to(b, s, repo);
     }
 }
 

@@ -130,7 +130,13 @@ static enum token take_string(struct conf_scan *s, const char **word_r)
         return TOKEN_BAD;
     }
     for (char *p = start; p < end; p++) {
-        s->line += *p == '\n';
+        if (*p == '\n') {
+            (void)scan_fail(s, line,
+                            "a string begins here and does not end in this line; close it "
+                            "with %c",
+                            *s->p);
+            return TOKEN_BAD;
+        }
         /* libconfuse would put in what the environment says, and that differs
          * between a shell and the init system. */
         if (*s->p == '"' && p[0] == '$' && p[1] == '{') {
@@ -142,6 +148,12 @@ static enum token take_string(struct conf_scan *s, const char **word_r)
     *word_r = mem_arena_strndup(s->arena, start, (size_t)(end - start));
     s->p = end + 1;
     return TOKEN_WORD;
+}
+
+/* What text processors and web pages make of quotes, dashes and spaces is none of them. */
+static bool looks_plain(const char *word)
+{
+    return !strstr(word, "\xe2\x80") && !strstr(word, "\xc2\xa0");
 }
 
 /* The next token; a word's text goes into the arena. */
@@ -176,7 +188,10 @@ static enum token next_token(struct conf_scan *s, const char **word_r)
         return TOKEN_BAD;
     }
     *word_r = mem_arena_strndup(s->arena, s->token, (size_t)(s->p - s->token));
-    return TOKEN_WORD;
+    if (looks_plain(*word_r))
+        return TOKEN_WORD;
+    (void)scan_fail(s, s->line, "a typographic quote, dash or space stands here; write plain ones");
+    return TOKEN_BAD;
 }
 
 static struct place *place_find(const struct conf_scan *s, const char *path)
@@ -231,6 +246,11 @@ static bool skip_value(struct conf_scan *s, const char *key, int line, bool *lis
     bool comma = true;
 
     *list_r = token == TOKEN_OPEN;
+    if (token == TOKEN_WORD && *s->token == '[')
+        return scan_fail(s, line, "%s: a list is written {a, b}, in braces", key);
+    if (token == TOKEN_WORD && *s->token != '"' && *s->token != '\'' && strlen(word) > 1 &&
+        word[strlen(word) - 1] == ';')
+        return scan_fail(s, line, "%s: lines end without ;", key);
     if (token == TOKEN_WORD)
         return true;
     if (token != TOKEN_OPEN)
@@ -257,8 +277,9 @@ static bool scan_setting(struct conf_scan *s, const struct scope *in, const char
     if (in->section < 0)
         return true;
     if (!key) {
-        conf_mistake(s->mistakes, line, "unknown key %s%s%s; see entrepot.conf(5)", name,
-                     in->section ? " in section " : "", conf_sections[in->section].name);
+        conf_mistake(s->mistakes, line, "unknown key %s%s%s%s", name,
+                     in->section ? " in section " : "", conf_sections[in->section].name,
+                     conf_hint_key(s->arena, name, (enum conf_section_id)in->section));
         good = false;
     } else if ((list || appends) && key->kind != CONF_LIST) {
         conf_mistake(s->mistakes, line, "%s: takes one value; write %s = VALUE", name, name);
@@ -283,8 +304,9 @@ static bool scan_section(struct conf_scan *s, const struct scope *in, const char
     if (inner.depth > DEPTH_MAX)
         return scan_fail(s, line, "%s: sections within sections within sections", name);
     if (in->section >= 0 && id < 0) {
-        conf_mistake(s->mistakes, line, "unknown section %s%s%s; see entrepot.conf(5)", name,
-                     in->section ? " in section " : "", conf_sections[in->section].name);
+        conf_mistake(s->mistakes, line, "unknown section %s%s%s%s", name,
+                     in->section ? " in section " : "", conf_sections[in->section].name,
+                     conf_hint_section(s->arena, name, (enum conf_section_id)in->section));
     } else if (id >= 0 && conf_sections[id].titled != (title != NULL)) {
         conf_mistake(s->mistakes, line,
                      title ? "%s: takes no name; write %s { }"
@@ -311,7 +333,8 @@ static bool scan_section(struct conf_scan *s, const struct scope *in, const char
 /* `name` and `line` are those of the section the items are in. */
 static bool scan_items(struct conf_scan *s, const struct scope *in, const char *name, int line)
 {
-    const char *word = "", *title, *ignored;
+    const char *word = "", *title, *ignored, *before = NULL;
+    int before_line = 0;
     enum token token;
 
     while ((token = next_token(s, &word)) == TOKEN_WORD) {
@@ -322,16 +345,21 @@ static bool scan_items(struct conf_scan *s, const struct scope *in, const char *
         if (++s->items > ITEMS_MAX)
             return scan_fail(s, word_line, "%s: more than %d keys and sections; remove some", word,
                              ITEMS_MAX);
+        if (strcmp(word, "include") == 0)
+            return scan_fail(s, word_line, "%s", conf_hint_item(s->arena, word, NULL, NULL));
+        if (before_line != word_line)
+            before = NULL;
         title = NULL;
         token = next_token(s, &title);
         if (token == TOKEN_EQUALS) {
             well = scan_setting(s, in, word, word_line, start);
+            before = word;
+            before_line = s->line;
         } else {
             if (token == TOKEN_WORD)
                 token = next_token(s, &ignored);
             if (token != TOKEN_OPEN)
-                return scan_fail(s, word_line, "%s: write %s = VALUE, or %s { } for a section",
-                                 word, word, word);
+                return scan_fail(s, word_line, "%s", conf_hint_item(s->arena, word, title, before));
             well = scan_section(s, in, word, word_line, start, title);
         }
         if (!well)

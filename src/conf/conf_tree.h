@@ -48,6 +48,20 @@ int conf_scan_line(const struct conf_scan *scan, const char *path);
 /* A mistake for each item in the file that conf_scan_line() was never asked for. */
 void conf_scan_unread(const struct conf_scan *scan);
 
+/* conf_hint.c: the end of a message, with its "; ". In the arena or static. */
+const char *conf_hint_key(struct mem_arena *arena, const char *name, enum conf_section_id section);
+const char *conf_hint_section(struct mem_arena *arena, const char *name,
+                              enum conf_section_id parent);
+/* A whole message about a word that neither = nor { follows. `next`: the word behind it, or NULL;
+ * `before`: the key whose value stands before it in the line, or NULL. */
+const char *conf_hint_item(struct mem_arena *arena, const char *word, const char *next,
+                           const char *before);
+#define CONF_HINT_MAX 64
+/* About a number's unit, "" without a guess. */
+const char *conf_hint_unit(const char *text, bool size, char out[CONF_HINT_MAX]);
+/* What is wrong with a connector's address. */
+const char *conf_hint_address(struct mem_arena *arena, const char *text);
+
 /* conf_load.c: parses the text with libconfuse into a tree in the arena. Syntax
  * errors are mistakes and leave *root_r NULL. */
 void conf_tree_parse(struct mem_arena *arena, const char *text, struct conf_mistakes *m,

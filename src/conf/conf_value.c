@@ -67,11 +67,16 @@ static uint64_t number_or_default(const struct conf_section *s, enum conf_key_id
                                   const char *expected, struct conf_mistakes *m)
 {
     uint64_t value = 0;
+    char hint[CONF_HINT_MAX];
 
     if (conf_number(conf_text(s, key), units, factors, &value) == 0)
         return value;
-    conf_mistake(m, s->settings[key].line, "%s: %s is not %s", conf_keys[key].name,
-                 conf_text(s, key), expected);
+    if (units[1])
+        conf_hint_unit(conf_text(s, key), units == size_units, hint);
+    else
+        *hint = 0;
+    conf_mistake(m, s->settings[key].line, "%s: %s is not %s%s", conf_keys[key].name,
+                 conf_text(s, key), expected, hint);
     MUST(conf_number(conf_keys[key].text, units, factors, &value) == 0);
     return value;
 }
@@ -92,7 +97,7 @@ uint64_t conf_count(const struct conf_section *s, enum conf_key_id key, struct c
 {
     static const char *const none[] = {"", NULL};
     static const uint64_t one[] = {1};
-    uint64_t value = number_or_default(s, key, none, one, "a number", m);
+    uint64_t value = number_or_default(s, key, none, one, "a number; write 0 to 1000000", m);
 
     if (value <= COUNT_MAX)
         return value;

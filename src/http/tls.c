@@ -21,6 +21,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #define TICKET_KEYS     4 /* one seals, two more open, one is being written */
 #define TICKET_NAME     16
@@ -293,6 +294,42 @@ int tls_new(const struct tls_pairs *pairs, struct tls_tickets *tickets, struct t
         tls_free(&tls);
     *tls_r = tls;
     return err;
+}
+
+static void date_of(const X509 *certificate, const char *path, struct str *warnings)
+{
+    const ASN1_TIME *first = X509_get0_notBefore(certificate);
+    const ASN1_TIME *last = X509_get0_notAfter(certificate);
+    bool over = X509_cmp_current_time(last) < 0;
+    struct tm tm;
+
+    if (!over && X509_cmp_current_time(first) <= 0)
+        return;
+    if (ASN1_TIME_to_tm(over ? last : first, &tm) == 1)
+        str_printf(
+            warnings,
+            "%s: %s %04d-%02d-%02d, if this machine's clock is right: clients refuse it; %s\n",
+            path, over ? "its last day was" : "its first day is", tm.tm_year + 1900, tm.tm_mon + 1,
+            tm.tm_mday,
+            over ? "renew it (entrepotctl cert --force renews what entrepotctl cert made)"
+                 : "wait, or set the clock");
+}
+
+void tls_dates(const struct tls *tls, const struct tls_pairs *pairs, struct str *warnings)
+{
+    BIO *text = pairs->client_ca.data
+                    ? BIO_new_mem_buf(pairs->client_ca.data, (int)pairs->client_ca.len)
+                    : NULL;
+    X509 *ca;
+
+    for (size_t i = 0; i < tls->count; i++)
+        date_of(SSL_CTX_get0_certificate(tls->names[i].ctx), pairs->pairs[i].certificate.path,
+                warnings);
+    while (text && (ca = PEM_read_bio_X509(text, NULL, NULL, NULL)) != NULL) {
+        date_of(ca, pairs->client_ca.path, warnings);
+        X509_free(ca);
+    }
+    BIO_free(text);
 }
 
 void tls_free(struct tls **tls_p)

@@ -55,6 +55,9 @@ void tls_tickets_rotate(struct tls_tickets *tickets);
  * cannot be used. `tickets` must outlive the result. */
 must_check int tls_new(const struct tls_pairs *pairs, struct tls_tickets *tickets,
                        struct tls **tls_r, struct str *why);
+/* A line in *warnings for each certificate whose days have not come or are over: clients refuse
+ * it, but the clock may be wrong as well. */
+void tls_dates(const struct tls *tls, const struct tls_pairs *pairs, struct str *warnings);
 void tls_free(struct tls **tls);
 
 #endif

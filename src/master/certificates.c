@@ -91,7 +91,7 @@ static int connector_take(const struct conf_connector *c, struct tls_pairs *pair
     return err;
 }
 
-/* In a child: what OpenSSL says of each connector's files, as lines. */
+/* In a child: what OpenSSL says of each connector's files, as lines; warnings when it ends well. */
 __attribute__((noreturn)) static void check_child(const struct tls_pairs *all, size_t count,
                                                   int out_fd)
 {
@@ -103,6 +103,8 @@ __attribute__((noreturn)) static void check_child(const struct tls_pairs *all, s
 
         if (all[i].count > 0 && tls_new(&all[i], NULL, &tls, &why) != 0)
             err = ERR_INVALID;
+        if (tls)
+            tls_dates(tls, &all[i], &why);
         tls_free(&tls);
     }
     if (why.len > 0 && file_write_full(out_fd, why.data, why.len) != 0)

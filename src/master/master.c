@@ -275,6 +275,8 @@ static int master_certificates(struct master *m)
         log_lines(LOG_LEVEL_ERROR, "a certificate cannot be used", &why);
     else
         certificates_rotate_tickets(m);
+    if (err == 0)
+        log_lines(LOG_LEVEL_WARN, "a certificate is out of date", &why);
     str_free(&why);
     return err;
 }

@@ -126,7 +126,7 @@ void resources_release(struct master *m);
 
 /* certificates.c */
 /* Reads and checks the certificates of every connector of `conf`: an array by
- * place. What is wrong is appended to *why, a line each. */
+ * place. What is wrong is appended to *why, a line each; what is odd, too, when it is 0. */
 must_check int certificates_read(const struct conf *conf, struct tls_pairs **certificates_r,
                                  struct str *why);
 /* Overwrites the keys and frees all. */

@@ -118,6 +118,7 @@ void reload_begin(struct master *m)
         conf_free(&conf);
         return;
     }
+    log_lines(LOG_LEVEL_WARN, "a certificate is out of date", &why);
     FAIL_POINT(master_reload);
     if (log_open(conf->log) != 0)
         log_error("cannot open the new log; writing to the old one", "log=%s errno=%s",

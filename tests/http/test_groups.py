@@ -174,7 +174,7 @@ hosted strict {{ redeploy = "deny" }}
 hosted open {{ }}
 hosted asleep {{ online = false }}
 group all {{ members = {{strict, open}} push_to = strict }}
-group dead {{ members = {{open}} push_to = asleep }}
+group dead {{ members = {{open, asleep}} push_to = asleep }}
 connector "127.0.0.1:{port}" {{ }}
 """
 

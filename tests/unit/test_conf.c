@@ -124,7 +124,11 @@ static void test_mistakes(void **state)
         {GOOD "log = \"\"\n", ":3: log: is empty"},
         {GOOD "access_log = \"\"\n", ":3: access_log: is empty; write off"},
         {GOOD "blobstore a { path = /a quota = -1 }\n", ":3: quota: -1 is not a size"},
-        {GOOD "log = \"a\nb\"\nworkers = \"c\nd\"\n", ":5: workers: c?d is not a number"},
+        {GOOD "workers = \"c\x01"
+              "d\"\n",
+         ":3: workers: c?d is not a number"},
+        {GOOD "log = \"a\nworkers = \"c\"\n",
+         ":3: a string begins here and does not end in this line"},
         {GOOD "hosted x { online = maybe }\n", ":3: online: maybe is neither true nor false"},
         {GOOD "hosted x { redeploy = perhaps }\n", ":3: redeploy: perhaps is not one of: allow"},
         {GOOD "hosted X { }\n", ":3: hosted \"X\""},
@@ -300,7 +304,7 @@ static void test_syntax(void **state)
         {GOOD "log = \"${HOME}\"\n", ":3: variables are not replaced"},
         {GOOD "role \"${HOME}\" { }\n", ":3: variables are not replaced"},
         {GOOD "proxy \"hu\\x62\" { }\n", ":3: proxy \"hu\\x62\": a name holds no backslash"},
-        {GOOD "hosted \"x\\\ny\" { redeploy = deny }\n", "a name holds no backslash"},
+        {GOOD "hosted \"x\\\ny\" { redeploy = deny }\n", ":3: a string begins here"},
         {GOOD "workers = 1\f\n", ":3: workers: 1? is not a number"},
     };
     struct conf *c;
@@ -362,20 +366,162 @@ static void test_proxies_in_front(void **state)
     conf_free(&c);
 }
 
+/* What operators write who know other programs: what is wrong, where, what to do. */
+static void test_ordinary_mistakes(void **state)
+{
+    static const struct {
+        const char *text, *told;
+    } bad[] = {
+        {"data_dir = \"/x\n" GOOD, ":1: a string begins here and does not end in this line"},
+        {GOOD "log = 'x\n", ":3: a string begins here"},
+        {GOOD "blobstore b {\n path = /b\n quota = 500 G\n}\n",
+         ":5: G stands behind the value of quota; a number and its unit are one word like 500G"},
+        {GOOD "min_rate = 500GiB\n",
+         ":3: min_rate: 500GiB is not a size; write a number with K, M, G "
+         "or T, like 500G; here 500G"},
+        {GOOD "min_rate = 1gb\n", "; here 1G"},
+        {GOOD "min_rate = 1m\n", "; here 1M"},
+        {GOOD "min_rate = 1.5M\n", "numbers are whole"},
+        {GOOD "gc_interval = 10min\n",
+         ":3: gc_interval: 10min is not a time; write a number with ms, "
+         "s, m, h or d, like 10m; here 10m"},
+        {GOOD "gc_interval = 2days\n", "; here 2d"},
+        {GOOD "workers = -1\n", "workers: -1 is not a number; write 0 to 1000000"},
+        {GOOD "; a comment\n", ":3: a comment begins with #"},
+        {GOOD "workers = 1; more\n", ":3: workers: lines end without ;"},
+        {GOOD "workers 1;\n",
+         ":3: workers: the = is missing and the ; is too much; write workers = 1"},
+        {GOOD "workers 1\n", ":3: workers: the = is missing; write workers = 1"},
+        {GOOD "hosted x redeploy = deny }\n", ":3: section hosted \"x\": the { is missing"},
+        {GOOD "hosted x = { }\n", ":3: section hosted \"x\": the { is missing"},
+        {"data_dir: /x\n" GOOD, ":1: data_dir:: keys take =, not a colon; write data_dir = VALUE"},
+        {GOOD "[hosted]\nredeploy = allow\n", ":3: a section is written NAME { KEY = VALUE }"},
+        {"\xef\xbb\xbf" GOOD, ":1: the file begins with a byte order mark"},
+        {"\xff\xfeh", ":1: the file is UTF-16"},
+        {GOOD "include /etc/entrepot/*.conf\n", ":3: there is no include"},
+        {GOOD "include = \"/x\"\n", ":3: there is no include"},
+        {GOOD "data_dir = \xe2\x80\x9c/x\xe2\x80\x9d\n", ":3: a typographic quote"},
+        {GOOD "workers\xc2\xa0= 1\n", ":3: a typographic quote, dash or space"},
+        {GOOD "connector \"127.0.0.1:70000\" { }\n",
+         ":3: connector \"127.0.0.1:70000\": not an "
+         "address: 70000 is no port; they end at 65535"},
+        {GOOD "connector \"localhost:8082\" { }\n", "names are not looked up, because"},
+        {GOOD "admin \"registry.example:8082\" { }\n",
+         ":3: admin \"registry.example:8082\": not an "
+         "address: names are not looked up, because"},
+        {GOOD "connector \"127.0.0.1\" { }\n", "the port is missing; write \"127.0.0.1:8082\""},
+        {GOOD "connector \"[::1]\" { }\n", "the port is missing; write \"[::1]:8082\""},
+        {GOOD "connector 8082 { }\n", "the address is missing; write \"*:8082\""},
+        {GOOD "connector \":8082\" { }\n", "write \"*:8082\" for all"},
+        {GOOD "connector \"http://127.0.0.1:8082\" { }\n", "not a URL but the address alone"},
+        {GOOD "hosted x {\nconnector \"127.0.0.1:2\" { }\n",
+         ":4: unknown section connector in section hosted; its place is at the top level: is a } "
+         "missing above?"},
+        {GOOD "host a { }\n", "; its place is in connector \"ADDRESS:PORT\" { }"},
+        {GOOD "}\n", ":3: } cannot stand here"},
+        {GOOD "hosted { }\n", ":3: hosted: needs a name; write hosted NAME { }"},
+        {GOOD "proxy p { remotes = [\"https://x.example\"] }\n",
+         ":3: remotes: a list is written {a, b}"},
+        {GOOD "redeploy = deny\n", ":3: unknown key redeploy; its place is in hosted NAME { }"},
+        {GOOD "hosted x { quota = 5G }\n",
+         ":3: unknown key quota in section hosted; its place is in "
+         "blobstore NAME { } or in proxy NAME { }"},
+        {GOOD "hosted x { data_dir = /x }\n", "; its place is at the top level"},
+        {GOOD "auth { htpasswd = /x users = {a} }\n", "; its place is in role NAME { }"},
+        {GOOD "data_dri = /x\n", ":3: unknown key data_dri; did you mean data_dir?"},
+        {GOOD "data-dir = /x\n", "; did you mean data_dir?"},
+        {GOOD "DATA_DIR = /x\n", "; did you mean data_dir?"},
+        {GOOD "hosted x { redploy = deny }\n",
+         ":3: unknown key redploy in section hosted; did you mean "
+         "redeploy?"},
+        {GOOD "hostd x { }\n", ":3: unknown section hostd; did you mean hosted?"},
+        {GOOD "entirely_else = 1\n", ":3: unknown key entirely_else; see entrepot.conf(5)"},
+        {GOOD "hosted x { online = True }\n",
+         ":3: online: True is neither true nor false; write one"},
+        {"", ": the file is empty"},
+        {" \r\n\t\n", ": the file is empty"},
+        {GOOD AUTH "auth { htpasswd = /y }\n", ":4: auth stands there twice (first in line 3)"},
+        {GOOD "hosted r { }\n", ":3: hosted \"r\" stands there twice (first in line 1)"},
+        {GOOD "hosted b { }\ngroup g { members = {r}\n push_to = b }\n",
+         ":5: push_to: b is not among the members of group g, so what is pushed could not be "
+         "pulled; "
+         "add it to members"},
+    };
+    struct conf *c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(load(bad[i].text, &c), ERR_INVALID);
+        if (!strstr(mistakes.data, bad[i].told))
+            fail_msg("%s\nis told as\n%snot as\n%s", bad[i].text, mistakes.data, bad[i].told);
+    }
+}
+
+/* Line ends and tabs of other systems and habits, and what only looks like a mistake. */
+static void test_what_is_no_mistake(void **state)
+{
+    static const char *const good[] = {
+        "hosted r {\r\n\tredeploy\t=\tallow\r\n}\r\n\tconnector \"127.0.0.1:1\" { }\r\n",
+        GOOD "data_dir = \"/x;\"\n",
+        GOOD "data_dir = /gr\xc3\xb6\xc3\x9f"
+             "e\n",
+        GOOD "data_dir = \"/\xe2\x80\x9cx\xe2\x80\x9d\"\n",
+        "hosted r { }\nhosted b { }\ngroup inner { members = {b} }\n"
+        "group g { members = {r, inner}\n push_to = b }\nconnector \"127.0.0.1:1\" { }\n",
+    };
+    struct conf *c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        if (load(good[i], &c) != 0)
+            fail_msg("%s\nis refused: %s", good[i], mistakes.data);
+        conf_free(&c);
+    }
+    assert_int_equal(conf_load(directory, &c, &mistakes), ERR_INVALID);
+    assert_non_null(strstr(mistakes.data, "is a directory; name the file in it"));
+}
+
+/* One run tells all that is wrong with logins. */
+static void test_all_mistakes_of_auth_at_once(void **state)
+{
+    static const char *const told[] = {
+        ":3: auth: needs htpasswd",
+        ":4: anonymous_may: read is none of pull, push, delete",
+        ":5: token_ttl: 1s is out of range",
+        ":6: force_basic_auth: maybe is neither true nor false",
+        ":7: unknown key realm in section auth",
+        ":10: users: \"a b\" is not a user's name",
+        ":11: images: \"x\" is not a pattern",
+        ":12: may: write is none of pull, push, delete",
+        ":9: role x: needs users, images and may",
+    };
+    struct conf *c;
+
+    (void)state;
+    assert_int_equal(load(GOOD "auth {\n anonymous_may = {pull, read}\n token_ttl = 1s\n"
+                               " force_basic_auth = maybe\n realm = x\n}\nrole x {\n"
+                               " users = {\"a b\"}\n images = {x}\n may = {write}\n}\n",
+                          &c),
+                     ERR_INVALID);
+    for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+        if (!strstr(mistakes.data, told[i]))
+            fail_msg("%s\nis not in\n%s", told[i], mistakes.data);
+}
+
 /* The table and conf_restart_differences() agree. */
 static void test_restart_keys(void **state)
 {
-    static const char *const restart[] = {"user", "data_dir", "run_dir", "path"};
+    static const char *const restart[] = {"user", "auth_user", "data_dir", "run_dir", "path"};
     size_t count = 0;
 
     (void)state;
     for (size_t i = 0; i < CONF_KEY_COUNT; i++) {
         if (conf_keys[i].live)
             continue;
-        assert_true(count < 4);
+        assert_true(count < 5);
         assert_string_equal(conf_keys[i].name, restart[count++]);
     }
-    assert_int_equal(count, 4);
+    assert_int_equal(count, 5);
 }
 
 static void test_restart_differences(void **state)
@@ -509,6 +655,9 @@ int main(void)
         cmocka_unit_test(test_syntax),
         cmocka_unit_test(test_words),
         cmocka_unit_test(test_proxies_in_front),
+        cmocka_unit_test(test_ordinary_mistakes),
+        cmocka_unit_test(test_what_is_no_mistake),
+        cmocka_unit_test(test_all_mistakes_of_auth_at_once),
         cmocka_unit_test(test_restart_keys),
         cmocka_unit_test(test_restart_differences),
     };
