@@ -6,8 +6,8 @@
  * neither password nor token stays in memory; all are forgotten when AUTH tells
  * that a user or robot has changed. A token's signature is checked here; whether
  * its user still exists is asked only when users changed since it was issued.
- * When AUTH is dead, what is known keeps working and the rest waits for its
- * successor.
+ * When AUTH is dead, what is known keeps working for some seconds and the rest
+ * waits for its successor.
  */
 #include "api/login.h"
 
@@ -30,6 +30,10 @@
 #define AUTH_QUEUE  1024
 #define KEEP_MS     60000
 #define VERDICT_MAX 8192
+/* While it is used, what is remembered is confirmed this often; what AUTH has not confirmed for
+ * so long does not count: its respawn takes less, and whoever was deleted while it hangs is out. */
+#define CONFIRM_MS 1000
+#define TRUST_MS   10000
 
 struct verdict {
     struct api_user user;
@@ -50,7 +54,9 @@ struct logins {
     uint64_t epoch;
     struct verdict *table;      /* by mac */
     TAILQ_HEAD(, verdict) list; /* oldest first */
-    struct ask hello;
+    struct ask hello, confirm;
+    bool confirming;       /* the ask is under way */
+    uint64_t confirmed_ms; /* when AUTH told its state last; 0: never */
 };
 
 /* A login under way. */
@@ -147,6 +153,32 @@ static void take_state(struct logins *l, struct msg_reader *m)
     if (l->epoch != state.epoch)
         verdicts_forget_all(l);
     l->epoch = state.epoch;
+    l->confirmed_ms = loop_now_ms(l->api->loop);
+}
+
+static void confirm_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct logins *l = (struct logins *)((char *)ask - offsetof(struct logins, confirm));
+
+    l->confirming = false;
+    if (fd >= 0)
+        close(fd);
+    if (err == 0 && msg_get_i32(reply) == 0)
+        take_state(l, reply);
+}
+
+/* Does what AUTH told some time ago still count? */
+static bool confirmed(struct logins *l)
+{
+    uint64_t age_ms = loop_now_ms(l->api->loop) - l->confirmed_ms;
+
+    if (age_ms >= CONFIRM_MS && !l->confirming) {
+        l->confirming = true;
+        l->confirm.done = confirm_done;
+        link_ask_begin(l->link, &l->confirm, MSG_AUTH_HELLO);
+        link_ask_send(l->link, &l->confirm);
+    }
+    return l->confirmed_ms > 0 && age_ms < TRUST_MS;
 }
 
 static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
@@ -334,7 +366,7 @@ static void token_check(struct api_call *call)
         login_failed(call, err == ERR_TIMEOUT ? "expired" : "token");
         return;
     }
-    if (login->token.epoch == l->epoch || !*login->token.user) {
+    if ((login->token.epoch == l->epoch && confirmed(l)) || !*login->token.user) {
         token_good(call);
         return;
     }
@@ -374,7 +406,8 @@ static void bearer_begin(struct api_call *call)
 static bool remembered(struct api_call *call, const uint8_t mac[SIGN_MAC_BYTES],
                        void (*next)(struct api_call *call))
 {
-    struct verdict *v = verdict_find(call->api->logins, mac);
+    struct logins *l = call->api->logins;
+    struct verdict *v = confirmed(l) ? verdict_find(l, mac) : NULL;
 
     if (!v)
         return false;

@@ -176,6 +176,23 @@ def test_auth_may_die(start):
     assert status(daemon, bearer(t)) == 200 and status(daemon, basic("bob", "x")) == 401
 
 
+def test_a_user_deleted_while_auth_hangs(start):
+    """Neither the password nor a token counts for as long as AUTH cannot say so."""
+    daemon = with_users(start, workers=1)
+    t = token(daemon, "alice", "a")
+    assert status(daemon, bearer(t)) == status(daemon, basic("alice", "a")) == 200
+    pid, = daemon.pids("auth")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert ctl(daemon, "user", "del", "alice").returncode == 0
+        assert wait_for(lambda: status(daemon, basic("alice", "a")) != 200, "the password does not count", 40)
+        assert status(daemon, bearer(t)) == status(daemon, basic("alice", "a")) == 503
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: status(daemon, basic("alice", "a")) == status(daemon, bearer(t)) == 401, "alice is gone")
+    assert status(daemon, basic("bob", "b")) == 200
+
+
 def test_tokens_outlive_the_daemon(daemon):
     t = token(daemon, "alice", "a")
     key = daemon.data_dir / "auth" / "token.key"
