@@ -37,7 +37,8 @@ int auth_robots_open(struct auth *a)
     int err = robots_load(ROBOTS_PATH, &a->robots, &mistakes);
 
     a->robots_bad = err != 0;
-    log_lines(LOG_LEVEL_ERROR, "the file of robot tokens cannot be used: none is let in",
+    log_lines(LOG_LEVEL_ERROR,
+              "the file of robot tokens in data_dir/auth cannot be used: none is let in",
               &mistakes);
     return err;
 }
@@ -70,8 +71,8 @@ static void change_done(struct pool_job *job)
 
     a->saving = false;
     if (c->err != 0) {
-        log_error("cannot write the file of robot tokens", "path=%s err=%s", log_quote(ROBOTS_PATH),
-                  log_quote(err_text(c->err)));
+        log_error("cannot write the file of robot tokens", "path=%s/auth/" ROBOTS_PATH " err=%s",
+                  log_quote(a->start->conf->data_dir), log_quote(err_text(c->err)));
         auth_answer_err(a, c->to, c->err);
         change_free(c);
         return;
