@@ -222,9 +222,29 @@ def test_token_scopes_bound_it(open_):
     _, p = challenge(r.post("blobs/uploads/"))
     assert p["error"] == "insufficient_scope" and p["scope"] == "repository:team/app:pull,push"
     assert challenge(r.at("team/other").post("blobs/uploads/"))[1]["error"] == "insufficient_scope"
+    assert challenge(r.at("team/other").get("tags/list"))[1]["error"] == "insufficient_scope"
     denied = r.at("elsewhere/x").post("blobs/uploads/")
     assert denied.status_code == 403 and error(denied) == "DENIED"
     assert challenge(r.request("GET", "/v2/_catalog"))[1]["scope"] == "registry:catalog:*"
+
+
+def test_a_token_is_for_one_repository(start):
+    """Two names of one length, the same image in both."""
+    d = start(run=False, text="""
+hosted aa {{ }}
+hosted bb {{ }}
+connector "127.0.0.1:{port}" {{ }}
+auth {{ htpasswd = "{dir}/htpasswd"
+        force_basic_auth = false
+        anonymous_may = {{}} }}
+""")
+    write_users(d.dir / "htpasswd", USERS)
+    d.start()
+    t = token(d, "alice", "repository:aa/x:pull,push")["token"]
+    for image, status in (("aa/x", 202), ("bb/x", 401)):
+        r = Registry(d.url, image)
+        r.http.headers.update(bearer(t))
+        assert r.post("blobs/uploads/").status_code == status, image
 
 
 def test_what_is_not_allowed_is_left_out_of_a_token(open_):
@@ -309,12 +329,24 @@ def test_mount_needs_pull_at_the_source(forced):
     assert of(forced, "root", "team/target").post(f"blobs/uploads/?mount={d}&from=secret/source").status_code == 201
 
 
+def test_mount_needs_the_source_in_the_token(open_):
+    """Alice may pull the source; what she has given away in a token does not say so."""
+    d = of(open_, "alice", "team/source").push_blob(b"mounted by token")
+    target = Registry(open_.url, "team/by-token")
+    scopes = ["repository:team/by-token:pull,push", "repository:team/source:pull"]
+    for given, status in ((scopes[:1], 202), (scopes, 201)):
+        target.http.headers.update(bearer(token(open_, "alice", *given)["token"]))
+        assert target.post(f"blobs/uploads/?mount={d}&from=team/source").status_code == status
+
+
 def test_upload_sessions_are_their_users(forced):
     alice, root = of(forced, "alice", "team/mine"), of(forced, "root", "team/mine")
     url = alice.begin()
     for r in (root.request("GET", url), root.request("PATCH", url, data=b"x"), root.request("DELETE", url),
               root.finish(url, digest(b"x"), b"x")):
         assert r.status_code == 404 and error(r) == "BLOB_UPLOAD_UNKNOWN"
+    refused = of(forced, "bob", "team/mine").request("GET", url)  # who may pull alone is told nothing
+    assert refused.status_code == 403 and error(refused) == "DENIED"
     assert alice.request("PATCH", url, data=b"mine").status_code == 202
     assert alice.finish(url, digest(b"mine")).status_code == 201
 
