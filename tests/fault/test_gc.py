@@ -153,12 +153,14 @@ def test_a_question_extends_the_grace(collector):
 def test_orphan_files_go(collector):
     """What a crash between rename and commit leaves; what is not ours stays."""
     daemon = collector()
+    body = Registry(daemon.url, "gc/known").push_image("kept")
     data = os.urandom(1000)
     orphan = path_of(daemon, digest(data))
     orphan.write_bytes(data)
     (orphan.parent / "README").write_text("not ours")
     status = sweep(daemon)
     assert status["orphans"] == 1 and not orphan.exists() and (orphan.parent / "README").exists()
+    assert all(path_of(daemon, digest(x)).exists() for x in (body, b"{}", b"layer"))  # who has a record is none
     registry = Registry(daemon.url, "gc/orphan")
     registry.push_blob(data)
     assert registry.get(f"blobs/{digest(data)}").content == data
