@@ -23,7 +23,8 @@ struct blob_read {
 
 /* 200, 206 or 416 out of call->object or blob->fd, whatever the request asks for. */
 void blob_answer(struct api_call *call);
-/* Headers of every successful answer. */
+/* Headers of every successful answer. A range that a remote was asked for alone promises neither
+ * digest nor ETag: it cannot be verified. */
 void blob_add_headers(struct api_call *call, const struct blob_read *blob);
 /* The single range that a GET asks for of a blob of that size, when it does. */
 bool blob_single_range(struct api_call *call, uint64_t size, uint64_t *first_r, uint64_t *last_r);

@@ -13,7 +13,8 @@
 #include <string.h>
 
 /* A range that begins at most this far ahead of what is there waits for it; one
- * further away is fetched on its own. */
+ * further away is fetched on its own, without a promise. One that reaches the blob's end always
+ * waits: nobody gets a last byte that was not verified. */
 #define NEAR_BYTES (8u << 20)
 
 static void ask_next(struct api_call *call);
@@ -105,7 +106,7 @@ static void growing(struct follow_share *share, int err, const struct fetch_fail
     }
     follow_file(share, &file);
     if (!blob->target.part && blob_single_range(call, file.blob_total, &first, &last) &&
-        first > file.have && first - file.have > NEAR_BYTES)
+        first > file.have && first - file.have > NEAR_BYTES && last < file.blob_total - 1)
         join_range(call, first, last);
     else
         serve_growing(call, &file);

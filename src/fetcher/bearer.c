@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "fetcher/site.h"
 #include "fetcher/url.h"
 
 #include <stdio.h>
@@ -236,7 +237,7 @@ static bool credentials_belong(const struct proxy *p, const char *text)
     for (size_t i = 0; i < p->conf->remote_count; i++) {
         const struct conf_remote *r = &p->conf->remotes[i];
 
-        if (url_same_site(r->host, to.host) && (to.tls || !r->tls))
+        if (site_same(r->host, to.host) && (to.tls || !r->tls))
             return true;
     }
     return false;

@@ -84,10 +84,13 @@ static void remote_finish(struct remote_request *r, int err, const struct upstre
 static void remote_next(struct remote_request *r, int err, uint32_t retry_after_s,
                         const char *reason)
 {
-    const struct conf_remote *remote = &r->proxy->conf->remotes[r->used];
     struct str text = {0};
 
-    str_printf(&text, "%s: %s", r->one_hop_only ? "the index" : remote->host, reason);
+    str_printf(&text, "%s: %s", r->one_hop_only ? "the index" : "the remote registry", reason);
+    log_info("a remote cannot answer: the next is asked, if there is one",
+             "repository=%s remote=%s reason=%s", r->proxy->repo->name,
+             log_quote(r->one_hop_only ? "index" : r->proxy->conf->remotes[r->used].url),
+             log_quote(reason));
     /* What a remote really said counts more than that another is down. */
     if (r->last.err == 0 || r->last.err == ERR_UNAVAILABLE)
         failed_set(&r->last, err, retry_after_s, text.data);

@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "fetcher/address.h"
 #include "fetcher/headers.h"
+#include "fetcher/url.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -73,36 +74,45 @@ static void request_free(struct upstream_request *r)
     loop_free_later(u->loop, r);
 }
 
-static int error_of(const struct upstream_request *r, CURLcode code)
+/* What curl's codes mean, and what a client may hear of them: nothing that names hosts, ports or
+ * files, as curl's own words do. */
+static const struct failure {
+    CURLcode code;
+    int err;
+    const char *told;
+} failures[] = {
+    {CURLE_OK, 0, ""},
+    {CURLE_COULDNT_RESOLVE_HOST, ERR_UNAVAILABLE, "its name is not known"},
+    {CURLE_COULDNT_RESOLVE_PROXY, ERR_UNAVAILABLE, "its name is not known"},
+    {CURLE_COULDNT_CONNECT, ERR_UNAVAILABLE, "it cannot be reached"},
+    {CURLE_SSL_CONNECT_ERROR, ERR_UNAVAILABLE, "no TLS connection can be made to it"},
+    {CURLE_PEER_FAILED_VERIFICATION, ERR_UNAVAILABLE, "its certificate is not to be trusted"},
+    {CURLE_SSL_CACERT_BADFILE, ERR_UNAVAILABLE, "the CAs to verify it by cannot be read"},
+    {CURLE_SSL_CERTPROBLEM, ERR_UNAVAILABLE, "no TLS connection can be made to it"},
+    {CURLE_SSL_CIPHER, ERR_UNAVAILABLE, "no TLS connection can be made to it"},
+    {CURLE_PARTIAL_FILE, ERR_CLOSED, "it broke the connection off"},
+    {CURLE_RECV_ERROR, ERR_CLOSED, "it broke the connection off"},
+    {CURLE_SEND_ERROR, ERR_CLOSED, "it broke the connection off"},
+    {CURLE_GOT_NOTHING, ERR_CLOSED, "it broke the connection off"},
+    {CURLE_HTTP2, ERR_CLOSED, "it broke the connection off"},
+    {CURLE_HTTP2_STREAM, ERR_CLOSED, "it broke the connection off"},
+    {CURLE_FILESIZE_EXCEEDED, ERR_TOO_BIG, "its answer is too large"},
+};
+
+static struct failure failure_of(const struct upstream_request *r, CURLcode code)
 {
     if (r->refused_address)
-        return ERR_DENIED;
-    switch (code) {
-    case CURLE_OK:
-        return 0;
-    case CURLE_OPERATION_TIMEDOUT:
-        return r->head.status ? ERR_TIMEOUT : ERR_UNAVAILABLE; /* curl's own: connecting */
-    case CURLE_COULDNT_RESOLVE_HOST:
-    case CURLE_COULDNT_RESOLVE_PROXY:
-    case CURLE_COULDNT_CONNECT:
-    case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_PEER_FAILED_VERIFICATION:
-    case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CERTPROBLEM:
-    case CURLE_SSL_CIPHER:
-        return ERR_UNAVAILABLE;
-    case CURLE_PARTIAL_FILE:
-    case CURLE_RECV_ERROR:
-    case CURLE_SEND_ERROR:
-    case CURLE_GOT_NOTHING:
-    case CURLE_HTTP2:
-    case CURLE_HTTP2_STREAM:
-        return ERR_CLOSED;
-    case CURLE_FILESIZE_EXCEEDED:
-        return ERR_TOO_BIG;
-    default:
-        return ERR_PROTOCOL;
-    }
+        return (struct failure){code, ERR_DENIED,
+                                "the address is private and allow_private is off"};
+    if (code == CURLE_OPERATION_TIMEDOUT) /* curl's own: connecting */
+        return (struct failure){code, r->head.status ? ERR_TIMEOUT : ERR_UNAVAILABLE,
+                                "it did not answer in time"};
+    for (size_t i = 0; i < sizeof(failures) / sizeof(failures[0]); i++)
+        if (failures[i].code == code)
+            return failures[i];
+    return (struct failure){code, ERR_PROTOCOL,
+                            r->head_bytes > UPSTREAM_HEAD_MAX ? "the response's head is too long"
+                                                              : "its answer cannot be used"};
 }
 
 static void request_done(struct upstream_request *r, int err, const char *why)
@@ -114,6 +124,19 @@ static void request_done(struct upstream_request *r, int err, const char *why)
     request_free(r);
 }
 
+/* The log is the operator's: there the rest stands, without the path and its secrets. */
+static void log_failure(const struct upstream_request *r, CURLcode code)
+{
+    const char *text = NULL;
+    struct url url;
+
+    curl_easy_getinfo(r->easy, CURLINFO_EFFECTIVE_URL, &text);
+    if (!text || url_parse(text, &url) != 0)
+        snprintf(url.host, sizeof(url.host), "?");
+    log_info("an exchange with a remote failed", "host=%s reason=%s", log_quote(url.host),
+             log_quote(r->error[0] ? r->error : curl_easy_strerror(code)));
+}
+
 static void upstream_collect(struct upstream *u)
 {
     CURLMsg *m;
@@ -122,18 +145,17 @@ static void upstream_collect(struct upstream *u)
     while ((m = curl_multi_info_read(u->multi, &left)) != NULL) {
         struct upstream_request *r = NULL;
         CURLcode code = m->data.result;
-        int err;
+        struct failure failure;
 
         if (m->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
         if (r->cancelled)
             continue;
-        err = error_of(r, code);
-        request_done(r, err,
-                     r->refused_address ? "the address is private and allow_private is off"
-                     : r->error[0]      ? r->error
-                                        : curl_easy_strerror(code));
+        failure = failure_of(r, code);
+        if (code != CURLE_OK && code != CURLE_WRITE_ERROR)
+            log_failure(r, code);
+        request_done(r, failure.err, failure.told);
     }
 }
 
@@ -279,7 +301,6 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
     request_alive(r);
     r->head_bytes += len;
     if (r->head_bytes > UPSTREAM_HEAD_MAX) {
-        snprintf(r->error, sizeof(r->error), "the response's head is too long");
         return 0;
     }
     if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)

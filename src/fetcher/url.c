@@ -99,31 +99,3 @@ bool url_same_origin(const struct url *a, const struct url *b)
 {
     return a->tls == b->tls && a->port == b->port && strcmp(a->host, b->host) == 0;
 }
-
-static const char *last_two_labels(const char *host)
-{
-    int dots = 0;
-    const char *p = host + strlen(host);
-
-    while (p > host && (p[-1] != '.' || ++dots < 2))
-        p--;
-    return p;
-}
-
-static bool is_address(const char *host)
-{
-    return host[0] == '[' || strspn(host, "0123456789.") == strlen(host);
-}
-
-bool url_same_site(const char *home, const char *host)
-{
-    const char *a, *b;
-
-    if (strcasecmp(home, host) == 0)
-        return true;
-    if (is_address(home) || is_address(host))
-        return false;
-    a = last_two_labels(home);
-    b = last_two_labels(host);
-    return strchr(a, '.') && strcasecmp(a, b) == 0;
-}

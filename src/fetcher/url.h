@@ -27,8 +27,5 @@ must_check int url_parse(const char *text, struct url *url_r);
 must_check int url_resolve(const char *base, const char *ref, struct str *out);
 /* The same scheme, host and port. */
 bool url_same_origin(const struct url *a, const struct url *b);
-/* May credentials meant for host `home` go to `host`? The same name, or names that end in the
- * same two labels; never two different addresses. */
-bool url_same_site(const char *home, const char *host);
 
 #endif

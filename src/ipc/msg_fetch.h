@@ -41,7 +41,7 @@
  * NO_SPACE 507, TOO_BIG 502, PROTOCOL and MISMATCH 502. */
 struct fetch_failure {
     uint32_t retry_after_s; /* 0: not told */
-    const char *reason;     /* for the client and the log; never a secret, never a URL's query */
+    const char *reason;     /* for the client and the log: names no host, port, file or secret */
 };
 
 struct fetch_ready {

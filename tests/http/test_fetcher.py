@@ -441,7 +441,7 @@ def test_a_private_ca_is_believed_and_a_strange_one_is_not(proxy, tmp_path):
     try:
         strange = proxy(up)
         r = strange.get("manifests/latest")
-        assert r.status_code in (502, 503) and "ertificate" in r.text
+        assert r.status_code in (502, 503) and "certificate" in r.text
         assert proxy(up, more=f'ca_file = "{pair[0]}"').get("manifests/latest").content == manifest
         assert proxy(up, more="tls_verify = false").get("manifests/latest").content == manifest
     finally:

@@ -6,6 +6,7 @@
 #include "fetcher/challenge.h"
 #include "fetcher/headers.h"
 #include "fetcher/list_parse.h"
+#include "fetcher/site.h"
 #include "fetcher/url.h"
 
 #include <arpa/inet.h>
@@ -71,12 +72,22 @@ static void test_resolving(void **state)
 static void test_where_credentials_may_go(void **state)
 {
     (void)state;
-    assert_true(url_same_site("registry-1.docker.io", "auth.docker.io"));
-    assert_true(url_same_site("10.0.0.1", "10.0.0.1"));
-    assert_false(url_same_site("10.0.0.1", "11.0.0.1"));
-    assert_false(url_same_site("a.example", "a.example.evil"));
-    assert_false(url_same_site("docker.io", "evildocker.io"));
-    assert_false(url_same_site("localhost", "other"));
+    assert_true(site_same("registry-1.docker.io", "auth.docker.io"));
+    assert_true(site_same("10.0.0.1", "10.0.0.1"));
+    assert_false(site_same("10.0.0.1", "11.0.0.1"));
+    assert_false(site_same("a.example", "a.example.evil"));
+    assert_false(site_same("docker.io", "evildocker.io"));
+    assert_false(site_same("localhost", "other"));
+    assert_true(site_same("registry.team.corp", "auth.team.corp"));
+    assert_true(site_same("registry.example.co.uk", "auth.example.co.uk"));
+    assert_false(site_same("registry.co.uk", "evil.co.uk"));
+    assert_false(site_same("mine.azurecr.io", "evil.azurecr.io"));
+    assert_false(site_same("azurecr.io", "evil.azurecr.io"));
+    assert_false(
+        site_same("1.dkr.ecr.eu-west-1.amazonaws.com", "ec2-1.eu-west-1.compute.amazonaws.com"));
+    assert_false(site_same("mine.github.io", "evil.github.io"));
+    assert_true(site_same("registry.gitlab.com", "gitlab.com"));
+    assert_false(site_same("co.uk", "evil.co.uk"));
 }
 
 static bool public(const char *text)
