@@ -27,12 +27,13 @@
     X(worker_blob_open) /* error: instead of opening a blob */                                     \
     X(worker_accept)    /* error: instead of accepting */                                          \
     /* fetcher */                                                                                  \
-    X(fetcher_opened)       /* a download's file is there, the upstream was not asked */           \
-    X(fetcher_head)         /* the upstream answers; nobody was told */                            \
-    X(fetcher_write)        /* error: instead of writing */                                        \
-    X(fetcher_written)      /* a piece is in the file */                                           \
-    X(fetcher_verified)     /* the digest is good; nobody was told */                              \
-    X(fetcher_placed)       /* durable under its digest; the catalog was not told */               \
+    X(fetcher_opened)   /* a download's file is there, the upstream was not asked */               \
+    X(fetcher_head)     /* the upstream answers; nobody was told */                                \
+    X(fetcher_write)    /* error: instead of writing */                                            \
+    X(fetcher_written)  /* a piece is in the file */                                               \
+    X(fetcher_received) /* all is there, all but the last byte was told; nothing is verified */    \
+    X(fetcher_verified) /* the digest is good; nobody was told */                                  \
+    X(fetcher_placed)   /* durable under its digest; the catalog was not told */                   \
     X(fetcher_commit_asked) /* the catalog was asked to link it */                                 \
     X(fetcher_committed)    /* it has; nobody was told */                                          \
     X(fetcher_manifest)     /* a manifest is durable; the catalog was not told */                  \

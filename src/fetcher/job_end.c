@@ -28,6 +28,7 @@ void job_verify(struct job *job)
         job_finish(job, BOARD_DONE, false);
         return;
     }
+    FAIL_POINT(fetcher_received);
     if (!part_good(&job->part)) {
         log_warn("an upstream sent other bytes than were asked for", "repository=%s digest=%s",
                  job->proxy->repo->name, digest_text(&job->digest, text));

@@ -2,6 +2,7 @@
 import concurrent.futures
 import os
 import signal
+import socket
 
 import pytest
 import requests
@@ -24,7 +25,7 @@ def failing(proxy, tmp_path, monkeypatch):
     return make
 
 
-BLOB_POINTS = ["fetcher_opened", "fetcher_head", "fetcher_written", "fetcher_verified", "worker_place_synced",
+BLOB_POINTS = ["fetcher_opened", "fetcher_head", "fetcher_written", "fetcher_received", "fetcher_verified", "worker_place_synced",
                "worker_place_renamed", "worker_place_done", "fetcher_placed", "fetcher_commit_asked",
                "fetcher_committed", "catalog_turn_begun", "catalog_turn_written", "catalog_turn_shown"]
 
@@ -97,6 +98,39 @@ def test_a_far_range_of_a_download_that_has_failed(failing, upstream):
         r = answer.result()
     assert r.status_code == 206 and r.content == layer[11000000:11000100]
     assert daemon.pids("worker") == workers
+
+
+@pytest.mark.parametrize("how", ["length", "no length", "wrong"])
+def test_the_last_byte_waits_until_the_blob_is_verified(failing, upstream, how):
+    """All has come and the fetcher waits before it compares: the client has all but one byte, also of another blob."""
+    layer = os.urandom(4000)
+    upstream.blob("team/app", layer)
+    upstream.rule("GET", "/blobs/", chunked=how == "no length", wrong=how == "wrong")
+    client = failing(upstream, stall="30s")
+    client.daemon.fail.arm("fetcher_received", "wait")
+    with socket.create_connection(("127.0.0.1", client.daemon.port), timeout=30) as s:
+        s.sendall(f"GET /v2/team/app/blobs/{digest(layer)} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        client.daemon.fail.held("fetcher_received")
+        body = b""
+        if how != "no length":  # without, nobody hears anything before the end
+            got = b""
+            while b"\r\n\r\n" not in got or len(got.split(b"\r\n\r\n", 1)[1]) < len(layer) - 1:
+                got += s.recv(65536)
+            body = got.split(b"\r\n\r\n", 1)[1]
+            assert body == layer[:-1]
+        client.daemon.fail.release("fetcher_received")
+        while True:
+            try:
+                more = s.recv(65536)
+            except ConnectionResetError:
+                more = b""
+            if not more:
+                break
+            body += more
+    if how == "wrong":
+        assert body == layer[:-1]
+    else:
+        assert body.endswith(layer)
 
 
 def test_a_disk_that_is_full_in_the_middle(failing, upstream):

@@ -318,6 +318,30 @@ def test_redirects_and_no_credentials_along_them(proxy, upstream, tmp_path):
         store.close()
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_a_token_does_not_follow_a_redirect_to_another_host(proxy, upstream, tmp_path, back):
+    """Nor is it sent when that host leads back."""
+    secret = tmp_path / "password"
+    secret.write_text(upstream.password)
+    store, layer = Upstream(), random_bytes(4000)
+    upstream.image("team/app", layers=[layer])
+    upstream.auth = "token"
+    upstream.rule("GET", "/signed", status=200, body=layer)
+    client = proxy(upstream, more=f'username = "robot"\n password_file = "{secret}"')
+    path = "/blobs/" + digest(layer)
+    signed = f"{(upstream if back else store).url}/signed?x=1"
+    store.rule("GET", "/", status=307, headers={"Location": signed}) if back else store.rule("GET", "/signed", status=200, body=layer)
+    client.get("manifests/latest")
+    upstream.rule("GET", "/blobs/", status=307, headers={"Location": f"{store.url}/elsewhere" if back else signed})
+    try:
+        assert client.get(path[1:]).content == layer
+        assert [h for h in upstream.asked("GET", path) if "Authorization" in h]  # the remote itself gets it
+        assert store.log and not [h for _, _, h in store.log if "Authorization" in h]
+        assert not [h for h in upstream.asked("GET", "/signed") if "Authorization" in h]
+    finally:
+        store.close()
+
+
 def test_an_endless_redirect(proxy, upstream):
     upstream.image("team/app")
     client = proxy(upstream)
