@@ -267,6 +267,8 @@ def test_evict(origin, proxied):
     assert hub.get(f"blobs/{digest(b'evicted')}").content == b"evicted"
     kept(daemon, "hub", 1)
     assert daemon.ctl("evict", "local", check=False).returncode == 1
+    # The client has the last byte before the catalog has heard of the blob.
+    wait_for(lambda: "evicted" not in daemon.ctl("fetches").stdout, "the download is over")
     daemon.ctl("evict", "hub:evicted")
     wait_for(lambda: "proxies made room" in daemon.log_text(), "it is evicted")
     origin.stop()
