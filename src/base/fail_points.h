@@ -27,6 +27,7 @@
     X(worker_blob_open) /* error: instead of opening a blob */                                     \
     X(worker_accept)    /* error: instead of accepting */                                          \
     /* fetcher */                                                                                  \
+    X(fetcher_slot)     /* error: instead of a free place on the board */                          \
     X(fetcher_opened)   /* a download's file is there, the upstream was not asked */               \
     X(fetcher_head)     /* the upstream answers; nobody was told */                                \
     X(fetcher_write)    /* error: instead of writing */                                            \

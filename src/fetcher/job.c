@@ -8,6 +8,7 @@
  */
 #include "fetcher/job.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -314,7 +315,7 @@ static int slot_take(struct fetch *f, size_t *slot_r, uint64_t *epoch_r)
 {
     struct job *job;
 
-    if (board_take(f->board, slot_r, epoch_r) == 0)
+    if (!FAIL_POINT(fetcher_slot) && board_take(f->board, slot_r, epoch_r) == 0)
         return 0;
     TAILQ_FOREACH(job, &f->jobs->list, all)
         if (job->over)

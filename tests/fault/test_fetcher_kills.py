@@ -100,6 +100,24 @@ def test_a_far_range_of_a_download_that_has_failed(failing, upstream):
     assert daemon.pids("worker") == workers
 
 
+def test_downloads_that_are_over_make_room(failing, upstream):
+    """No place on the board is free: the oldest that only lingers for late readers goes; if there is none, 429."""
+    first, second, third = (os.urandom(4000) for _ in range(3))
+    for layer in (first, second, third):
+        upstream.blob("team/app", layer)
+    client = failing(upstream)
+    client.daemon.fail.arm("fetcher_slot", "ENOSPC")
+    refused = client.get("blobs/" + digest(first))
+    assert refused.status_code == 429 and "Retry-After" in refused.headers
+    client.daemon.fail.taken("fetcher_slot")
+    wait_for(lambda: client.get("blobs/" + digest(second)).content == second, "it comes")
+    wait_for(lambda: "sha256" not in client.daemon.ctl("fetches").stdout, "the download is over")
+    client.daemon.fail.arm("fetcher_slot", "ENOSPC")
+    assert client.get("blobs/" + digest(third)).content == third
+    client.daemon.fail.taken("fetcher_slot")
+    assert client.get("blobs/" + digest(second)).content == second
+
+
 @pytest.mark.parametrize("how", ["length", "no length", "wrong"])
 def test_the_last_byte_waits_until_the_blob_is_verified(failing, upstream, how):
     """All has come and the fetcher waits before it compares: the client has all but one byte, also of another blob."""
