@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "catalog/catalog.h"
 #include "conf/conf.h"
+#include "conf/holdings.h"
 #include "fetcher/fetcher.h"
 #include "master/master.h"
 #include "worker/worker.h"
@@ -72,6 +73,28 @@ static void detach(void)
     dup2(null, STDOUT_FILENO);
     if (null > STDERR_FILENO)
         close(null);
+}
+
+/* What a start or reload would refuse, or tell, as far as we may read it. */
+static int holdings_test(const struct conf *conf)
+{
+    struct holdings held;
+    struct str changed = {0}, unowned = {0};
+    int err = 0;
+
+    if (holdings_read(conf->data_dir, &held) != 0)
+        return 0;
+    holdings_compare(&held, conf, &changed, &unowned);
+    holdings_free(&held);
+    if (unowned.len > 0)
+        fprintf(stderr, "entrepotd: a reload is refused, a start goes on: %s", unowned.data);
+    if (changed.len > 0) {
+        fputs(changed.data, stderr);
+        err = ERR_CONFLICT;
+    }
+    str_free(&changed);
+    str_free(&unowned);
+    return err;
 }
 
 static int run_detached(struct conf *conf)
@@ -174,7 +197,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     }
     if (test) {
-        bool good = test_files(conf);
+        bool good = test_files(conf) && holdings_test(conf) == 0;
 
         if (good)
             printf("entrepotd: %s is good\n", file);

@@ -39,6 +39,7 @@
     X(fetcher_committed)    /* it has; nobody was told */                                          \
     X(fetcher_manifest)     /* a manifest is durable; the catalog was not told */                  \
     /* catalog */                                                                                  \
+    X(catalog_held_written)    /* a repository is in the list of those that hold, or left it */    \
     X(catalog_turn_begun)      /* operations were applied, nothing is written */                   \
     X(catalog_turn_tombstones) /* what goes is invisible already */                                \
     X(catalog_turn_write)      /* error: instead of writing */                                     \
@@ -52,6 +53,7 @@
     X(catalog_gc_killed)    /* it is invisible; last look whether somebody asked for it */         \
     X(catalog_gc_written)   /* records are gone, files are there */                                \
     X(catalog_gc_aside)     /* a file is in the trash */                                           \
+    X(catalog_drop_written) /* a slice of a repository that is dropped is gone, files are there */ \
     X(catalog_gc_emptied)   /* the trash was looked through */                                     \
     X(catalog_damage_noted) /* a damaged blob is hidden, its file is in its place */               \
     X(catalog_quarantine)   /* its file has been put aside */                                      \

@@ -12,8 +12,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/drop.h"
 #include "catalog/evict.h"
 #include "catalog/gc.h"
+#include "catalog/held.h"
 #include "catalog/opening.h"
 #include "catalog/ops.h"
 #include "catalog/scrub.h"
@@ -52,6 +54,7 @@ static const struct question questions[] = {
     {MSG_REPO_STATS, op_repo_stats, false, false},
     {MSG_GC_RUN, gc_op_run, false, false},
     {MSG_EVICT, evict_op, false, false},
+    {MSG_REPO_DROP, drop_op, false, false},
     {MSG_GC_STATUS, gc_op_status, false, false},
     {MSG_SCRUB_RUN, scrub_op_run, false, false},
     {MSG_SCRUB_STATUS, scrub_op_status, false, false},
@@ -167,6 +170,8 @@ static void catalog_close(struct catalog *c)
     serve_free(&c->serve);
     gc_free(&c->gc);
     evict_free(&c->evict);
+    drop_free(&c->drop);
+    held_free(&c->held);
     scrub_free(&c->scrub);
     turn_free(&c->turn);
     if (c->index.header)
@@ -205,6 +210,8 @@ int catalog_main(const struct role_start *start)
     c->turn = turn_new(c);
     c->gc = gc_new(c);
     c->evict = evict_new(c);
+    c->held = held_new(c);
+    c->drop = drop_new(c);
     c->scrub = scrub_new(c);
     opening_begin(c);
     loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);

@@ -14,8 +14,10 @@
 #include "shm/recent.h"
 #include "store/store_fs.h"
 
+struct drop;
 struct evict;
 struct gc;
+struct held;
 struct scrub;
 struct turn;
 
@@ -45,6 +47,8 @@ struct catalog {
     struct turn *turn;
     struct gc *gc;
     struct evict *evict;
+    struct held *held;
+    struct drop *drop;
     struct scrub *scrub;
     uint64_t damaged_count[INDEX_STORES_MAX]; /* keys D */
     struct loop_timer reopen, survey;

@@ -53,6 +53,9 @@ bool sweep_evict(struct sweep *sweep, size_t repo_place, const char *image,
                  const struct digest *digest);
 /* Those changes are durable: the files go to the trash. Returns how many bytes. */
 uint64_t sweep_files(struct sweep *sweep);
+/* Is there a key with that prefix that this turn does not take away? What cannot be read
+ * counts as there. */
+bool sweep_any_key(struct catalog *c, const struct key *prefix);
 /* True when no record of the store's blobs names the digest. */
 bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest);
 

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "catalog/evict.h"
 #include "catalog/gc.h"
+#include "catalog/held.h"
 #include "catalog/scrub.h"
 #include "meta/checkpoint.h"
 
@@ -157,6 +158,7 @@ static void database_try(struct catalog *c)
         if (!first)
             log_notice("database opened again", NULL);
         c->opening_told = 0;
+        held_settle(c->held);
         begin_work(c);
         return;
     }

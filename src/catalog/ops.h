@@ -6,6 +6,7 @@
 
 #include "catalog/turn.h"
 #include "ipc/msg_push.h"
+#include "ipc/msg_stats.h"
 #include "meta/keys.h"
 
 /* Changes, run by turn.c */
@@ -27,6 +28,9 @@ void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_wr
 void op_image_search(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_repo_stats(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+/* What a repository holds, with or without a section. False: there is none of that name.
+ * The strings are the catalog's. */
+bool op_repo_stats_of(const struct catalog *c, const char *name, struct stats_repo *s_r);
 void op_catalog_stats(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 
 /* Shared by them: seconds since 1970, and whether a question's names are such. */

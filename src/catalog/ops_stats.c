@@ -2,28 +2,62 @@
  * ops_stats.c - what the catalog tells about itself. Runs in the catalog; reads.
  */
 #include "catalog/gc.h"
+#include "catalog/held.h"
 #include "catalog/ops.h"
 #include "catalog/scrub.h"
 #include "ipc/msg_stats.h"
 
+#include <string.h>
+
+static void counts_fill(const struct catalog_count *count, struct stats_repo *s)
+{
+    s->images = (uint64_t)count->images;
+    s->tags = (uint64_t)count->tags;
+    s->manifests = (uint64_t)count->manifests;
+    s->blobs = (uint64_t)count->blobs;
+    s->bytes = (uint64_t)count->bytes;
+}
+
+bool op_repo_stats_of(const struct catalog *c, const char *name, struct stats_repo *s_r)
+{
+    const struct held_unowned *unowned = held_unowned_find(c->held, name);
+    const struct conf_repo *repo = conf_repo_by_name(c->conf, name, strlen(name));
+    const struct holding *holding = held_holding(c->held, name);
+
+    if (!repo && !unowned)
+        return false;
+    *s_r = (struct stats_repo){.name = name, .store = "", .kind = STATS_KIND_UNKNOWN};
+    if (repo) {
+        s_r->kind = (uint8_t)repo->kind;
+        s_r->online = repo->online;
+        s_r->owned = true;
+        s_r->store = repo->store ? repo->store->name : "";
+        counts_fill(&c->counts[repo - c->conf->repos], s_r);
+        return true;
+    }
+    counts_fill(&unowned->count, s_r);
+    if (holding && strcmp(holding->kind, "unknown") != 0) {
+        s_r->kind = strcmp(holding->kind, "proxy") == 0 ? CONF_PROXY : CONF_HOSTED;
+        s_r->store = holding->store;
+    }
+    return true;
+}
+
 static void stats_put(const struct catalog *c, struct msg_writer *answer)
 {
-    msg_put_u32(answer, (uint32_t)c->conf->repo_count);
-    for (size_t i = 0; i < c->conf->repo_count; i++) {
-        const struct conf_repo *repo = &c->conf->repos[i];
-        const struct catalog_count *count = &c->counts[i];
-        struct stats_repo s = {.name = repo->name,
-                               .store = repo->store ? repo->store->name : "",
-                               .kind = (uint8_t)repo->kind,
-                               .online = repo->online,
-                               .images = (uint64_t)count->images,
-                               .tags = (uint64_t)count->tags,
-                               .manifests = (uint64_t)count->manifests,
-                               .blobs = (uint64_t)count->blobs,
-                               .bytes = (uint64_t)count->bytes};
+    const struct held_unowned *unowned;
+    struct stats_repo line = {0};
+    uint32_t count = (uint32_t)c->conf->repo_count;
 
-        stats_repo_put(answer, &s);
-    }
+    for (size_t i = 0; held_unowned(c->held, i); i++)
+        count++;
+    msg_put_u32(answer, count);
+    for (size_t i = 0; i < c->conf->repo_count; i++)
+        if (op_repo_stats_of(c, c->conf->repos[i].name, &line))
+            stats_repo_put(answer, &line);
+    for (size_t i = 0; (unowned = held_unowned(c->held, i)) != NULL; i++)
+        if (op_repo_stats_of(c, unowned->name, &line))
+            stats_repo_put(answer, &line);
     msg_put_u32(answer, (uint32_t)c->conf->store_count);
     for (size_t i = 0; i < c->conf->store_count; i++) {
         struct stats_store s = {.name = c->conf->stores[i].name,

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/held.h"
 #include "catalog/scrub.h"
 #include "ipc/msg_push.h"
 #include "meta/keys.h"
@@ -84,6 +85,27 @@ static int publish_named(struct index_writer *writer, const char *repo, const ch
     return err;
 }
 
+/* Not configured now: it keeps its records and is not served. */
+static int publish_unowned(struct catalog *c, char letter, const char *repo, const char *value,
+                           size_t value_len)
+{
+    struct catalog_count *count = held_count(c->held, repo);
+    struct record_blob blob = {0};
+    const char *media_type;
+    uint64_t size = 0;
+    int err = 0;
+
+    if (letter == 'L')
+        err = record_blob_decode(value, value_len, &blob);
+    else if (letter == 'M')
+        err = record_manifest_peek(value, value_len, &size, &media_type);
+    count->tags += letter == 'T';
+    count->blobs += letter == 'L';
+    count->manifests += letter == 'M';
+    count->bytes += (int64_t)(letter == 'L' ? blob.size : size);
+    return err;
+}
+
 /* One key of letter L, M or T into the map and the counts. */
 static int publish_entry(struct catalog *c, struct index_writer *writer, char letter,
                          struct key_reader *key, const char *value, size_t value_len)
@@ -100,7 +122,7 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
     if (key->bad)
         return ERR_DAMAGED;
     if (catalog_repo(c, repo, &place) != 0)
-        return 0; /* not configured now: it keeps its records and is not served */
+        return publish_unowned(c, letter, repo, value, value_len);
     if (letter == 'T') {
         tag = key_get_str(key);
         if (key_end(key) != 0 || record_tag_decode(value, value_len, &record) != 0)
@@ -176,11 +198,14 @@ static int count_images(struct catalog *c)
     for (walk = db_walk_new(c->db, "I", 1, NULL, 0); db_walk_valid(walk); db_walk_next(walk)) {
         struct key_reader key;
         size_t len;
-        const char *data = db_walk_key(walk, &len);
+        const char *data = db_walk_key(walk, &len), *repo;
 
         key_reader_init(&key, data + 1, len - 1);
-        if (catalog_repo(c, key_get_str(&key), &place) == 0)
+        repo = key_get_str(&key);
+        if (catalog_repo(c, repo, &place) == 0)
             c->counts[place].images++;
+        else if (!key.bad)
+            held_count(c->held, repo)->images++;
     }
     return db_walk_free(&walk);
 }
@@ -213,6 +238,7 @@ static int publish_fill(struct catalog *c, struct index_writer *writer)
 
     memset(c->counts, 0, c->conf->repo_count * sizeof(*c->counts));
     memset(c->store_bytes, 0, sizeof(c->store_bytes));
+    held_count_begin(c->held);
     err = count_damaged(c);
     if (err == 0)
         err = publish_letter(c, writer, 'L');

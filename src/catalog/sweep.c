@@ -27,7 +27,7 @@ struct suspect {
     size_t repo_place;
 };
 
-static bool any_key(struct catalog *c, const struct key *prefix)
+bool sweep_any_key(struct catalog *c, const struct key *prefix)
 {
     struct db_walk *walk = db_walk_new(c->db, prefix->data, prefix->len, NULL, 0);
     bool any = false;
@@ -110,7 +110,7 @@ static bool sweep_link(struct sweep *s, const struct suspect *x)
     if (err == 0 && record_blob_decode(value.data, value.len, &record) == 0) {
         key_image(&parents, 'K', x->repo, x->image);
         key_digest(&parents, &x->digest);
-        gone = !any_key(c, &parents) && unlink_blob(s, x, &link, record.size);
+        gone = !sweep_any_key(c, &parents) && unlink_blob(s, x, &link, record.size);
     } else if (err != ERR_NOT_FOUND) {
         gone = false; /* unreadable: fsck's business */
     }
@@ -130,7 +130,7 @@ static void sweep_bytes(struct sweep *s, const struct suspect *x)
 
     key_holders(&holders, name, &x->digest);
     key_blob(&blob, name, &x->digest);
-    if (!any_key(c, &holders) && db_get(c->db, blob.data, blob.len, &value) == 0 &&
+    if (!sweep_any_key(c, &holders) && db_get(c->db, blob.data, blob.len, &value) == 0 &&
         record_blob_decode(value.data, value.len, &record) == 0) {
         db_delete(c->db, blob.data, blob.len);
         key_damage(&damaged, name, &x->digest);
@@ -146,6 +146,14 @@ static void sweep_bytes(struct sweep *s, const struct suspect *x)
     str_free(&value);
 }
 
+static bool held_by(struct catalog *c, const struct suspect *x)
+{
+    struct key image;
+
+    key_image(&image, 'I', x->repo, x->image);
+    return db_get(c->db, image.data, image.len, NULL) != ERR_NOT_FOUND;
+}
+
 static void sweep_one(struct sweep *s, struct suspect *x)
 {
     struct catalog *c = s->c;
@@ -153,7 +161,10 @@ static void sweep_one(struct sweep *s, struct suspect *x)
 
     s->looked_at++;
     if (catalog_repo(c, x->repo, &x->repo_place) != 0) {
-        queue_again(s, x, op_now()); /* not configured now: it keeps what it has */
+        if (held_by(c, x)) /* not configured now: it keeps what it has */
+            queue_again(s, x, op_now());
+        else
+            db_delete(c->db, x->key.data, x->key.len);
         return;
     }
     if (asked_for(s, x, &time)) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/held.h"
 #include "catalog/opening.h"
 
 #include <stdlib.h>
@@ -55,6 +56,8 @@ struct turn {
     struct db_batch *batch; /* being written */
     int write_err;
     bool busy, scheduled;
+    bool held;  /* the list of repositories that hold something is written, too */
+    bool empty; /* and nothing else */
 };
 
 static void turn_begin(void *ctx);
@@ -286,7 +289,9 @@ static void turn_work(struct pool_job *job)
     struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
 
     turn->write_err = FAIL_POINT(catalog_turn_write);
-    if (turn->write_err == 0)
+    if (turn->write_err == 0 && turn->held)
+        turn->write_err = held_write(turn->catalog->held);
+    if (turn->write_err == 0 && !turn->empty)
         turn->write_err = db_write(turn->catalog->db, turn->batch);
 }
 
@@ -314,6 +319,7 @@ static void turn_written(struct pool_job *job)
     FAIL_POINT(catalog_turn_shown);
     turn_answer(turn, 0);
     FAIL_POINT(catalog_turn_answered);
+    held_written(c->held, err);
     turn_schedule(turn);
 }
 
@@ -369,7 +375,9 @@ static void turn_begin(void *ctx)
         turn_schedule(turn);
         return;
     }
-    if (db_batch_empty(turn->catalog->db)) {
+    turn->empty = db_batch_empty(turn->catalog->db);
+    turn->held = held_turn(turn->catalog->held);
+    if (turn->empty && !turn->held) {
         turn_show(turn);
         turn_answer(turn, 0);
         turn_schedule(turn);

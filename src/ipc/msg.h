@@ -59,7 +59,8 @@
     X(PROXY_LINK, 20000)                                                                           \
     X(TAG_TOUCH, 20000)                                                                            \
     X(TAG_GONE, 20000)                                                                             \
-    X(EVICT, 20000) /* ctl -> catalog: what a proxy cached of an image goes */                     \
+    X(EVICT, 20000)     /* ctl -> catalog: what a proxy cached of an image goes */                 \
+    X(REPO_DROP, 20000) /* ctl -> catalog: all that a repository holds goes */                     \
     /* worker -> auth */                                                                           \
     X(AUTH_HELLO, 5000) /* -> struct auth_state */                                                 \
     X(AUTH_LOGIN, 10000)                                                                           \

@@ -11,6 +11,7 @@ void stats_repo_put(struct msg_writer *w, const struct stats_repo *s)
     msg_put_str(w, s->name);
     msg_put_u8(w, s->kind);
     msg_put_u8(w, s->online);
+    msg_put_u8(w, s->owned);
     msg_put_str(w, s->store);
     msg_put_u64(w, s->images);
     msg_put_u64(w, s->tags);
@@ -24,6 +25,7 @@ void stats_repo_get(struct msg_reader *r, struct stats_repo *s_r)
     s_r->name = msg_get_str(r, NAME_MAX);
     s_r->kind = msg_get_u8(r);
     s_r->online = msg_get_u8(r);
+    s_r->owned = msg_get_u8(r);
     s_r->store = msg_get_str(r, NAME_MAX);
     s_r->images = msg_get_u64(r);
     s_r->tags = msg_get_u64(r);

@@ -7,10 +7,17 @@
 
 #include "ipc/msg.h"
 
+/* In `kind` of a repository without a section whose kind is not on record. */
+#define STATS_KIND_UNKNOWN 255
+
+/* How a REPO_DROP of a repository goes, since the catalog's start. */
+enum stats_drop { STATS_DROP_NONE, STATS_DROP_RUNNING, STATS_DROP_DONE, STATS_DROP_FAILED };
+
 struct stats_repo {
     const char *name, *store;
     uint8_t kind; /* enum conf_repo_kind */
     bool online;
+    bool owned; /* has a section in the configuration */
     uint64_t images, tags, manifests, blobs, bytes;
 };
 

@@ -301,8 +301,8 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
                   log_quote(strerror(errno)));
         return master_end(m, EXIT_FAILURE);
     }
-    if (resources_claim(m) != 0 || master_certificates(m) != 0 ||
-        resources_listen(m, conf, &m->connector_fds) != 0)
+    if (resources_holdings(conf, false) != 0 || resources_claim(m) != 0 ||
+        master_certificates(m) != 0 || resources_listen(m, conf, &m->connector_fds) != 0)
         return master_end(m, EXIT_FAILURE);
     control.loop = m->loop;
     control.listen_fd = m->control_fd;

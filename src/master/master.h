@@ -117,6 +117,9 @@ void slots_signal_all(struct master *m, enum master_role role, int signal);
 /* resources.c: what must be there before a configuration can be used. */
 /* Makes directories, opens and owns log files, blob stores; the account. */
 must_check int resources_prepare(struct master *m, const struct conf *conf);
+/* Refuses what would change under the content of a repository, and tells of repositories
+ * without a section: that refuses a reload, and a start goes on with a warning. */
+must_check int resources_holdings(const struct conf *conf, bool reload);
 /* Sockets for every connector of `conf`; those also in m->conf are taken over.
  * On failure nothing is left open that was not before. */
 must_check int resources_listen(struct master *m, const struct conf *conf, int **fds_r);

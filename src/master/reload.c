@@ -33,7 +33,8 @@ static int reload_read(struct master *m, struct conf **conf_r)
         return ERR_CONFLICT;
     }
     str_free(&lines);
-    return resources_prepare(m, *conf_r);
+    err = resources_prepare(m, *conf_r);
+    return err != 0 ? err : resources_holdings(*conf_r, true);
 }
 
 /* Listeners only the old configuration has. The old workers close theirs when they drain. */

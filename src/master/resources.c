@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
+#include "conf/holdings.h"
 #include "master/master.h"
 #include "store/store_fs.h"
 
@@ -177,6 +178,27 @@ int resources_prepare(struct master *m, const struct conf *conf)
                       "store=%s path=%s errno=%s", conf->stores[i].name,
                       log_quote(conf->stores[i].path), log_quote(strerror(errno)));
     }
+    return err;
+}
+
+int resources_holdings(const struct conf *conf, bool reload)
+{
+    struct holdings held;
+    struct str changed = {0}, unowned = {0};
+    int err = holdings_read(conf->data_dir, &held);
+
+    if (err != 0) {
+        if (err != ERR_NOT_FOUND)
+            log_warn("what repositories hold is not known before the database is open",
+                     "path=%s/catalog err=%s", log_quote(conf->data_dir), log_quote(err_text(err)));
+        return 0;
+    }
+    holdings_compare(&held, conf, &changed, &unowned);
+    holdings_free(&held);
+    if (changed.len > 0 || (reload && unowned.len > 0))
+        err = ERR_CONFLICT;
+    log_lines(LOG_LEVEL_ERROR, "images would be lost from sight", &changed);
+    log_lines(reload ? LOG_LEVEL_ERROR : LOG_LEVEL_WARN, "a section is missing", &unowned);
     return err;
 }
 

@@ -28,6 +28,7 @@ int ctl_scrub(const struct ctl *ctl, int argc, char **argv);
 int ctl_fetches(const struct ctl *ctl, int argc, char **argv);
 int ctl_proxy(const struct ctl *ctl, int argc, char **argv);
 int ctl_evict(const struct ctl *ctl, int argc, char **argv);
+int ctl_repo(const struct ctl *ctl, int argc, char **argv);
 int ctl_warm(const struct ctl *ctl, int argc, char **argv);
 /* Needs no daemon. */
 int ctl_cert(const struct ctl *ctl, int argc, char **argv);

@@ -26,9 +26,9 @@ static void repos_json(struct msg_reader *r)
         stats_repo_get(r, &line);
         str_puts(&out, i > 0 ? ",{\"name\":" : "{\"name\":");
         json_append_string(&out, line.name);
-        str_printf(&out,
-                   ",\"type\":\"%s\",\"online\":%s,\"blobstore\":", stats_kind_name(line.kind),
-                   line.online ? "true" : "false");
+        str_printf(&out, ",\"type\":\"%s\",\"online\":%s,\"configured\":%s,\"blobstore\":",
+                   stats_kind_name(line.kind), line.online ? "true" : "false",
+                   line.owned ? "true" : "false");
         json_append_string(&out, line.store);
         str_printf(&out,
                    ",\"images\":%llu,\"tags\":%llu,\"manifests\":%llu,\"blobs\":%llu,"
@@ -62,7 +62,7 @@ static void repos_text(struct msg_reader *r)
     static const char *const heads[] = {"REPOSITORY", "TYPE",      "STATE", "BLOBSTORE", "IMAGES",
                                         "TAGS",       "MANIFESTS", "BLOBS", "BYTES"};
     struct ctl_table table = {.columns = 9};
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = msg_get_u32(r), unowned = 0;
     char bytes[32], quota[32];
 
     for (size_t i = 0; i < table.columns; i++)
@@ -73,7 +73,8 @@ static void repos_text(struct msg_reader *r)
         stats_repo_get(r, &line);
         ctl_cell(&table, line.name);
         ctl_cell(&table, stats_kind_name(line.kind));
-        ctl_cell(&table, line.online ? "online" : "offline");
+        ctl_cell(&table, !line.owned ? "NO SECTION" : line.online ? "online" : "offline");
+        unowned += !line.owned;
         ctl_cell(&table, line.store);
         ctl_cellf(&table, "%llu", (unsigned long long)line.images);
         ctl_cellf(&table, "%llu", (unsigned long long)line.tags);
@@ -82,6 +83,9 @@ static void repos_text(struct msg_reader *r)
         ctl_cell(&table, ctl_bytes(line.bytes, bytes));
     }
     ctl_table_print(&table);
+    if (unowned > 0)
+        printf("repositories without a section are kept and not served: give them their section "
+               "back, or entrepotctl repo drop NAME deletes them\n");
     count = msg_get_u32(r);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
         struct stats_store store;

@@ -25,19 +25,13 @@ static const struct command {
     bool offline; /* works on files: needs no daemon */
     int (*run)(const struct ctl *ctl, int argc, char **argv);
 } commands[] = {
-    {"status", false, ctl_status},
-    {"repos", false, ctl_repos},
-    {"images", false, ctl_images},
-    {"tags", false, ctl_tags},
-    {"gc", false, ctl_gc},
-    {"scrub", false, ctl_scrub},
-    {"fetches", false, ctl_fetches},
-    {"proxy", false, ctl_proxy},
-    {"warm", false, ctl_warm},
-    {"evict", false, ctl_evict},
-    {"user", true, ctl_user},
-    {"token", false, ctl_token},
-    {"check-access", true, ctl_check_access},
+    {"status", false, ctl_status},   {"repos", false, ctl_repos},
+    {"images", false, ctl_images},   {"tags", false, ctl_tags},
+    {"gc", false, ctl_gc},           {"scrub", false, ctl_scrub},
+    {"fetches", false, ctl_fetches}, {"proxy", false, ctl_proxy},
+    {"warm", false, ctl_warm},       {"evict", false, ctl_evict},
+    {"repo", false, ctl_repo},       {"user", true, ctl_user},
+    {"token", false, ctl_token},     {"check-access", true, ctl_check_access},
 };
 
 static int usage(FILE *out, int status)
@@ -55,6 +49,7 @@ static int usage(FILE *out, int status)
             "  warm [--platform OS/ARCH | --all-platforms] FILE|REPOSITORY:IMAGE[:TAG|@DIGEST]...\n"
             "                           fetch images ahead of need\n"
             "  evict REPOSITORY[:IMAGE] drop what a proxy keeps\n"
+            "  repo drop NAME [--yes]   delete all that a repository holds\n"
             "  cert NAME...             a certificate for HTTPS, and its CA\n"
             "  user add|passwd|del NAME, user list\n"
             "                           users and their passwords\n"

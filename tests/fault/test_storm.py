@@ -8,11 +8,14 @@ import time
 import pytest
 import requests
 
-from harness.daemon import alive, wait_for
+from harness.daemon import BODY, alive, free_port, wait_for
 from harness.fail import NAMES, FailPoints
 from harness.registry import Registry, digest
 
 TOP = 'gc_grace = "0s"\ngc_interval = "100ms"\nscrub_rate = "200M"\n'
+
+# A repository whose first image comes and goes while others are at work.
+PASSING = 'hosted passing {{ }}\nconnector "127.0.0.1:%d" {{ repository = passing }}\n'
 
 
 class Client(threading.Thread):
@@ -98,7 +101,9 @@ class Storm:
 def stormy(start, tmp_path, monkeypatch):
     monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
     fail = FailPoints(tmp_path / "fail")
-    daemon = start(top=TOP)
+    port = free_port()
+    daemon = start(top=TOP, text=BODY + PASSING % port)
+    daemon.passing = f"http://127.0.0.1:{port}"
     daemon.fail = fail
     daemon.allow_error("keeps dying", "a blob's bytes have changed", "ended before")
     return daemon
@@ -123,6 +128,9 @@ def provoke(daemon, point, victim):
         end = time.monotonic() + 30
         while daemon.fail.pending(point) and time.monotonic() < end:  # without grace a sweep may come between
             Registry(daemon.url, "storm/victim").get("blobs/" + victim.push_blob(os.urandom(100_000)))
+    elif point in ("catalog_held_written", "catalog_drop_written"):
+        Registry(daemon.passing, "storm/passing").push_image("1")
+        daemon.ctl("repo", "drop", "passing", "--yes", check=False)
     elif point in ("catalog_damage_noted", "catalog_quarantine"):
         damage(daemon, victim, b"victim" * 1000)
         daemon.ctl("scrub")
