@@ -8,11 +8,13 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "catalog/catalog.h"
 #include "conf/conf.h"
 #include "conf/holdings.h"
 #include "fetcher/fetcher.h"
 #include "master/master.h"
+#include "store/belong.h"
 #include "worker/worker.h"
 
 #include <errno.h>
@@ -116,6 +118,18 @@ static int run_detached(struct conf *conf)
     return master_run(conf, roles, ready[1]);
 }
 
+/* Do database and blob stores belong to it? */
+static int ground_test(const struct conf *conf, struct str *mistakes)
+{
+    struct belong *b = mem_alloc(sizeof(*b));
+    int err;
+
+    belong_look(conf, b);
+    err = belong_judge(conf, b, false, mistakes);
+    free(b);
+    return err;
+}
+
 /* A test may look at the users' file; the daemon leaves it to AUTH. */
 static int users_check(const struct conf *conf, struct str *mistakes)
 {
@@ -141,7 +155,8 @@ static bool test_files(const struct conf *conf)
 {
     struct tls_pairs *certificates = NULL;
     struct str mistakes = {0}, odd = {0};
-    bool good = users_check(conf, &mistakes) == 0;
+    bool fits = ground_test(conf, &mistakes) == 0;
+    bool good = users_check(conf, &mistakes) == 0 && fits;
     int err = certificates_read(conf, &certificates, &odd);
     char *save = NULL;
 

@@ -55,8 +55,11 @@
     X(catalog_gc_aside)     /* a file is in the trash */                                           \
     X(catalog_drop_written) /* a slice of a repository that is dropped is gone, files are there */ \
     X(catalog_gc_emptied)   /* the trash was looked through */                                     \
-    X(catalog_damage_noted) /* a damaged blob is hidden, its file is in its place */               \
-    X(catalog_quarantine)   /* its file has been put aside */                                      \
+    X(catalog_identity_recorded) /* the database has its identity, its file has not */             \
+    X(catalog_store_bound)       /* a new store says whose it is, and is not on record */          \
+    X(catalog_store_recorded)    /* it is, the file beside the database does not say it */         \
+    X(catalog_damage_noted)      /* a damaged blob is hidden, its file is in its place */          \
+    X(catalog_quarantine)        /* its file has been put aside */                                 \
     /* entrepotctl */                                                                              \
     X(fsck_copied)   /* the running daemon's database was copied, nothing was looked at */         \
     X(fsck_suspects) /* some blobs looked odd; before the second look */

@@ -18,6 +18,7 @@
 #include "catalog/held.h"
 #include "catalog/opening.h"
 #include "catalog/ops.h"
+#include "catalog/orphans.h"
 #include "catalog/scrub.h"
 #include "catalog/turn.h"
 
@@ -52,6 +53,7 @@ static const struct question questions[] = {
     {MSG_IMAGE_SEARCH, op_image_search, false, false},
     {MSG_REFERRER_LIST, op_referrer_list, false, false},
     {MSG_REPO_STATS, op_repo_stats, false, false},
+    {MSG_GC_ORPHANS, orphans_op, false, false},
     {MSG_GC_RUN, gc_op_run, false, false},
     {MSG_EVICT, evict_op, false, false},
     {MSG_REPO_DROP, drop_op, false, false},
@@ -169,6 +171,7 @@ static void catalog_close(struct catalog *c)
     pool_free(&c->pool); /* waits for the running sync and answers it */
     serve_free(&c->serve);
     gc_free(&c->gc);
+    orphans_free(&c->orphans);
     evict_free(&c->evict);
     drop_free(&c->drop);
     held_free(&c->held);
@@ -209,6 +212,7 @@ int catalog_main(const struct role_start *start)
     MUST(serve_new(&serve, &c->serve) == 0);
     c->turn = turn_new(c);
     c->gc = gc_new(c);
+    c->orphans = orphans_new(c);
     c->evict = evict_new(c);
     c->held = held_new(c);
     c->drop = drop_new(c);

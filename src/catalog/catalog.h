@@ -10,6 +10,7 @@
 #include "ipc/role.h"
 #include "ipc/serve.h"
 #include "meta/db.h"
+#include "meta/identity.h"
 #include "shm/index_write.h"
 #include "shm/recent.h"
 #include "store/store_fs.h"
@@ -33,19 +34,25 @@ struct catalog {
     struct role *role;
     struct pool *pool;
     struct serve *serve;
-    struct db *db;      /* NULL: it did not open, or is closed after a failed write */
-    int refusal;        /* what changes hear meanwhile */
-    int opening_told;   /* opening.c: errno of the cause that was told last */
-    bool opening_first; /* not tried yet */
-    bool working;       /* gc, evict and scrub have been started */
+    struct db *db;             /* NULL: it did not open, or is closed after a failed write */
+    int refusal;               /* what changes hear meanwhile */
+    int opening_told;          /* opening.c: errno of the cause that was told last */
+    bool opening_first;        /* not tried yet */
+    bool working;              /* gc, evict and scrub have been started */
+    struct meta_identity meta; /* of the open database */
     char *db_path;
     struct index_writer index; /* header NULL: there is none yet */
     uint64_t index_generation;
     struct store stores[INDEX_STORES_MAX]; /* by place in conf->stores */
+    uint64_t store_created_s[INDEX_STORES_MAX];
+    char store_ids[INDEX_STORES_MAX][IDENTITY_ID_LEN + 1];
+    char store_keys[INDEX_STORES_MAX][IDENTITY_NAME_MAX + 1]; /* conf_store.key */
+    int bind_told[INDEX_STORES_MAX];                          /* bind.c: what was told last */
     int64_t store_bytes[INDEX_STORES_MAX];
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;
     struct gc *gc;
+    struct orphans *orphans;
     struct evict *evict;
     struct held *held;
     struct drop *drop;

@@ -20,6 +20,24 @@ bool damage_known(struct catalog *c, const char *store, const struct digest *dig
     return db_get(c->db, k.data, k.len, NULL) == 0;
 }
 
+bool damage_next(struct db *db, struct key *mark)
+{
+    struct db_walk *walk = db_walk_new(db, "D", 1, mark->len > 0 ? mark->data : NULL, mark->len);
+    bool found = false;
+
+    for (; db_walk_valid(walk) && !found; db_walk_next(walk)) {
+        size_t len;
+        const char *key = db_walk_key(walk, &len);
+
+        if (len > sizeof(mark->data) || (len == mark->len && memcmp(key, mark->data, len) == 0))
+            continue;
+        memcpy(mark->data, key, len);
+        mark->len = len;
+        found = true;
+    }
+    return db_walk_free(&walk) == 0 && found;
+}
+
 struct holder {
     char kind;
     const char *repo, *image;
@@ -34,7 +52,7 @@ static int each_holder(struct catalog *c, size_t store, const struct digest *dig
     struct db_walk *walk;
     int err = 0, walk_err;
 
-    key_holders(&prefix, c->conf->stores[store].name, digest);
+    key_holders(&prefix, c->conf->stores[store].key, digest);
     for (walk = db_walk_new(c->db, prefix.data, prefix.len, NULL, 0);
          db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
         struct key_reader r;
@@ -99,7 +117,7 @@ void damage_note(struct catalog *c, size_t store, const struct digest *digest)
 {
     struct key k;
 
-    key_damage(&k, c->conf->stores[store].name, digest);
+    key_damage(&k, c->conf->stores[store].key, digest);
     db_put(c->db, k.data, k.len, "", 0);
     if (each_holder(c, store, digest, holder_hide) != 0)
         log_warn("cannot find all who hold a damaged blob", NULL); /* the turn fails, too */
@@ -158,13 +176,13 @@ int damage_heal(struct catalog *c, size_t store, const struct digest *digest)
     struct key k;
     char text[DIGEST_TEXT_MAX];
 
-    if (!damage_known(c, c->conf->stores[store].name, digest))
+    if (!damage_known(c, c->conf->stores[store].key, digest))
         return 0;
-    key_damage(&k, c->conf->stores[store].name, digest);
+    key_damage(&k, c->conf->stores[store].key, digest);
     db_delete(c->db, k.data, k.len);
     if (c->damaged_count[store] > 0)
         c->damaged_count[store]--;
-    log_notice("a damaged blob was pushed again and is healed", "store=%s digest=%s",
+    log_notice("the bytes of a damaged blob are right again: it is served", "store=%s digest=%s",
                c->conf->stores[store].name, digest_text(digest, text));
     return each_holder(c, store, digest, holder_show);
 }

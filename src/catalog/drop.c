@@ -49,7 +49,7 @@ static void retract(struct drop *d, enum index_kind kind, const char *image, con
 static void release_bytes(struct drop *d, size_t store, const struct digest *digest)
 {
     struct catalog *c = d->c;
-    const char *name = c->conf->stores[store].name;
+    const char *name = c->conf->stores[store].key;
     struct record_blob record;
     struct str value = {0};
     struct key holders, blob, damaged;
@@ -86,7 +86,7 @@ static void release(struct drop *d, const struct dropped *x, char kind)
     for (size_t i = 0; i < conf->store_count; i++) {
         bool named = holding && strcmp(holding->store, conf->stores[i].name) == 0;
 
-        key_holder(&holder, conf->stores[i].name, &x->digest, kind, d->repo, x->image);
+        key_holder(&holder, conf->stores[i].key, &x->digest, kind, d->repo, x->image);
         if (!named && db_get(d->c->db, holder.data, holder.len, NULL) != 0)
             continue;
         db_delete(d->c->db, holder.data, holder.len);

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/ops.h"
+#include "catalog/orphans.h"
 #include "catalog/turn.h"
 #include "ipc/msg_stats.h"
 
@@ -20,24 +21,16 @@
 
 /* Longer than any worker's question may be under way. */
 #define TRASH_MS 60000
-/* The walk over the directories for files without a record takes a day. */
-#define ORPHAN_STEP_MS (24u * 3600 * 1000 / 512)
-#define ORPHANS_MAX    4096
 
 struct gc {
     struct catalog *c;
-    struct loop_timer timer, orphan_timer;
-    struct turn_task slice_task, orphan_task;
+    struct loop_timer timer;
+    struct turn_task slice_task;
     struct sweep sweep;
     struct stats_gc stats;
-    struct pool_job trash_job, orphan_job;
-    bool trash_busy, orphan_busy;
+    struct pool_job trash_job;
+    bool trash_busy;
     bool again; /* a sweep was asked for while one ran */
-    /* the directory walk */
-    unsigned shard; /* of both algorithms of all stores, counted through */
-    bool orphans_all;
-    struct store_found *found;
-    size_t found_count;
 };
 
 static void trash_work(struct pool_job *job)
@@ -45,7 +38,7 @@ static void trash_work(struct pool_job *job)
     struct gc *gc = (struct gc *)((char *)job - offsetof(struct gc, trash_job));
 
     for (size_t i = 0; i < gc->c->conf->store_count; i++)
-        if (store_trash_empty(&gc->c->stores[i], TRASH_MS) != 0)
+        if (gc->c->stores[i].dir_fd >= 0 && store_trash_empty(&gc->c->stores[i], TRASH_MS) != 0)
             log_warn("cannot look through the trash", NULL);
     FAIL_POINT(catalog_gc_emptied);
 }
@@ -127,92 +120,14 @@ static void sweep_due(struct loop_timer *timer)
     sweep_begin((struct gc *)((char *)timer - offsetof(struct gc, timer)));
 }
 
-/* The directory walk: one directory, by a thread; then, within a turn, which of
- * its files no record knows; then those go the way of all garbage. */
-
-static unsigned shards(const struct gc *gc)
-{
-    return (unsigned)gc->c->conf->store_count * 2 * 256;
-}
-
-static size_t shard_store(const struct gc *gc)
-{
-    return gc->shard / 512;
-}
-
-static void orphan_work(struct pool_job *job)
-{
-    struct gc *gc = (struct gc *)((char *)job - offsetof(struct gc, orphan_job));
-    uint8_t alg = gc->shard / 256 % 2 ? DIGEST_SHA512 : DIGEST_SHA256;
-
-    gc->found_count = 0;
-    if (store_blobs_list(&gc->c->stores[shard_store(gc)], alg, gc->shard % 256,
-                         gc->c->conf->gc_grace_ms, gc->found, ORPHANS_MAX, &gc->found_count) != 0)
-        log_warn("cannot look through a directory of blobs", NULL);
-}
-
-static void orphan_next(struct gc *gc)
-{
-    gc->orphan_busy = false;
-    gc->shard = (gc->shard + 1) % shards(gc);
-    if (gc->shard == 0)
-        gc->orphans_all = false;
-    loop_timer_set(gc->c->loop, &gc->orphan_timer, gc->orphans_all ? 0 : ORPHAN_STEP_MS);
-}
-
-static void orphan_listed(struct pool_job *job)
-{
-    struct gc *gc = (struct gc *)((char *)job - offsetof(struct gc, orphan_job));
-
-    if (gc->found_count == 0)
-        orphan_next(gc);
-    else
-        turn_add_task(gc->c->turn, &gc->orphan_task);
-}
-
-static void orphan_run(struct turn_task *task)
-{
-    (void)task; /* nothing to change: it only takes its place in the order */
-}
-
-/* Between two turns, like the files of a sweep. */
-static void orphan_done(struct turn_task *task, int err)
-{
-    struct gc *gc = (struct gc *)((char *)task - offsetof(struct gc, orphan_task));
-    size_t store = shard_store(gc);
-
-    for (size_t i = 0; err == 0 && i < gc->found_count; i++) {
-        if (!sweep_unknown(gc->c, store, &gc->found[i].digest) ||
-            store_blob_aside(&gc->c->stores[store], &gc->found[i].digest) != 0)
-            continue;
-        gc->stats.orphans++;
-        gc->stats.bytes += gc->found[i].size;
-    }
-    orphan_next(gc);
-}
-
-static void orphan_due(struct loop_timer *timer)
-{
-    struct gc *gc = (struct gc *)((char *)timer - offsetof(struct gc, orphan_timer));
-
-    if (gc->orphan_busy)
-        return;
-    gc->orphan_busy = true;
-    pool_submit(gc->c->pool, &gc->orphan_job);
-}
-
 struct gc *gc_new(struct catalog *c)
 {
     struct gc *gc = mem_alloc(sizeof(*gc));
 
     gc->c = c;
     gc->timer.fire = sweep_due;
-    gc->orphan_timer.fire = orphan_due;
     gc->slice_task = (struct turn_task){slice_run, slice_done};
-    gc->orphan_task = (struct turn_task){orphan_run, orphan_done};
     gc->trash_job = (struct pool_job){.work = trash_work, .done = trash_done};
-    gc->orphan_job = (struct pool_job){.work = orphan_work, .done = orphan_listed};
-    gc->found = mem_alloc_array(ORPHANS_MAX, sizeof(*gc->found));
     return gc;
 }
 
@@ -222,15 +137,12 @@ void gc_free(struct gc **gc_p)
 
     *gc_p = NULL;
     loop_timer_cancel(gc->c->loop, &gc->timer);
-    loop_timer_cancel(gc->c->loop, &gc->orphan_timer);
-    free(gc->found);
     free(gc);
 }
 
 void gc_start(struct gc *gc)
 {
     loop_timer_set(gc->c->loop, &gc->timer, gc->c->conf->gc_interval_ms);
-    loop_timer_set(gc->c->loop, &gc->orphan_timer, ORPHAN_STEP_MS);
 }
 
 void gc_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
@@ -241,9 +153,7 @@ void gc_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer
     if (err == 0) {
         loop_timer_cancel(c->loop, &gc->timer);
         sweep_begin(gc);
-        gc->orphans_all = true;
-        gc->shard = 0;
-        loop_timer_set(c->loop, &gc->orphan_timer, 0);
+        orphans_hurry(c->orphans);
     }
     msg_put_i32(answer, err);
 }
@@ -253,7 +163,8 @@ void gc_stats(const struct gc *gc, struct stats_gc *stats_r)
     *stats_r = gc->stats;
     stats_r->grace_ms = gc->c->conf->gc_grace_ms;
     stats_r->interval_ms = gc->c->conf->gc_interval_ms;
-    stats_r->running = gc->stats.running || gc->orphans_all;
+    stats_r->running = gc->stats.running;
+    orphans_stats(gc->c->orphans, stats_r);
 }
 
 void gc_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)

@@ -11,10 +11,13 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "catalog/bind.h"
 #include "catalog/evict.h"
 #include "catalog/gc.h"
 #include "catalog/held.h"
+#include "catalog/orphans.h"
 #include "catalog/scrub.h"
+#include "ipc/role.h"
 #include "meta/checkpoint.h"
 
 #include <dirent.h>
@@ -94,10 +97,20 @@ static int find_cause(struct catalog *c)
     return failed == 0 ? ERR_IO : err_from_errno(failed);
 }
 
+/* `path`: the database, or a view of it, which nothing is written to. */
 static int open_and_publish(struct catalog *c, const char *path)
 {
-    int err = db_open(path, &c->db);
+    bool view = path != c->db_path;
+    int err = view ? db_open(path, false, &c->db) : meta_open(path, &c->db, &c->meta);
 
+    if (err == 0 && view)
+        err = meta_identity_get(c->db, &c->meta);
+    if (err == ERR_UNSUPPORTED) /* nothing but another build helps */
+        _exit(ROLE_EXIT_CONFIG);
+    if (err == 0 && view)
+        bind_names(c);
+    else if (err == 0)
+        err = bind_stores(c);
     if (err == 0)
         err = publish_rebuild(c);
     if (err != 0)
@@ -129,13 +142,27 @@ static void publish_view(struct catalog *c)
     str_free(&view);
 }
 
+/* True: there is another one that may be bound. */
 static bool stores_open(struct catalog *c)
 {
-    bool all = true;
+    bool more = false;
 
+    for (size_t i = 0; i < c->conf->store_count; i++) {
+        bool was = c->stores[i].dir_fd >= 0;
+
+        more = (store_try(&c->stores[i], c->conf->stores[i].name, c->conf->stores[i].path, false) &&
+                !was) ||
+               more;
+    }
+    return more;
+}
+
+static bool stores_all(const struct catalog *c)
+{
     for (size_t i = 0; i < c->conf->store_count; i++)
-        all = store_try(&c->stores[i], c->conf->stores[i].name, c->conf->stores[i].path) && all;
-    return all;
+        if (c->stores[i].dir_fd < 0)
+            return false;
+    return true;
 }
 
 /* What works on its own waits for the first time the database opens. */
@@ -146,6 +173,7 @@ static void begin_work(struct catalog *c)
     c->working = true;
     gc_start(c->gc);
     evict_start(c->evict);
+    orphans_start(c->orphans);
     scrub_start(c->scrub);
 }
 
@@ -173,11 +201,15 @@ static void database_try(struct catalog *c)
 
 static void opening_try(struct catalog *c)
 {
-    bool stores = stores_open(c);
+    bool more = stores_open(c);
 
     if (!c->db)
         database_try(c);
-    if (!c->db || !stores)
+    else if (more && bind_stores(c) != 0)
+        log_warn("cannot bind a blob store: tried again", NULL);
+    if (c->working && more)
+        scrub_marks(c->scrub);
+    if (!c->db || !stores_all(c))
         loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
 }
 

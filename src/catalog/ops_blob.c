@@ -125,7 +125,7 @@ int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const c
     int64_t *bytes = turn_store_bytes(c->turn, place);
     int err;
 
-    key_blob(&k, store->name, digest);
+    key_blob(&k, store->key, digest);
     err = db_get(c->db, k.data, k.len, &value);
     if (err == 0)
         err = record_blob_decode(value.data, value.len, &old);
@@ -144,7 +144,7 @@ int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const c
         db_put(c->db, k.data, k.len, value.data, value.len);
         *bytes += (int64_t)size - (int64_t)old.size;
     }
-    key_holder(&k, store->name, digest, kind, repo, image);
+    key_holder(&k, store->key, digest, kind, repo, image);
     if (db_get(c->db, k.data, k.len, NULL) == ERR_NOT_FOUND)
         db_put(c->db, k.data, k.len, "", 0);
     err = op_image_touch(c, repo_place, repo, image);
@@ -226,7 +226,7 @@ static int mount_source_anywhere(struct catalog *c, const struct conf_store *sto
     struct db_walk *walk;
     int found = ERR_NOT_FOUND, err;
 
-    key_holders(&k, store->name, digest);
+    key_holders(&k, store->key, digest);
     key_char(&k, 'L');
     for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && found != 0;
          db_walk_next(walk)) {
@@ -277,7 +277,7 @@ void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_wr
         err = catalog_repo(c, m.to.repo, &place);
     if (err == 0 && c->conf->repos[place].redeploy == CONF_REDEPLOY_READ_ONLY)
         err = ERR_DENIED;
-    if (err == 0 && damage_known(c, c->conf->repos[place].store->name, &m.to.digest))
+    if (err == 0 && damage_known(c, c->conf->repos[place].store->key, &m.to.digest))
         err = ERR_NOT_FOUND; /* only an upload heals it */
     if (err == 0)
         err = mount_source(c, &m, place);
@@ -314,7 +314,7 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
     if (err != 0)
         goto out;
     db_delete(c->db, link.data, link.len);
-    key_holder(&holder, c->conf->repos[place].store->name, &t.digest, 'L', t.repo, t.image);
+    key_holder(&holder, c->conf->repos[place].store->key, &t.digest, 'L', t.repo, t.image);
     db_delete(c->db, holder.data, holder.len);
     op_suspect(c, t.repo, t.image, &t.digest);
     turn_count(c->turn, place)->blobs--;

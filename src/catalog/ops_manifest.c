@@ -366,7 +366,7 @@ int op_manifest_remove(struct catalog *c, size_t place, const struct push_target
         goto out;
     db_delete(c->db, k.data, k.len);
     back_references(c, t, &record.contents, false);
-    key_holder(&holder, c->conf->repos[place].store->name, &t->digest, 'M', t->repo, t->image);
+    key_holder(&holder, c->conf->repos[place].store->key, &t->digest, 'M', t->repo, t->image);
     db_delete(c->db, holder.data, holder.len);
     op_suspect(c, t->repo, t->image, &t->digest);
     turn_count(c->turn, place)->manifests--;

@@ -42,7 +42,7 @@ static int named(struct catalog *c, const struct push_target *t, bool *named_r)
 /* The bytes that lie in the store, whoever brought them. */
 static int stored(struct catalog *c, size_t place, struct push_target *t)
 {
-    const char *store = c->conf->repos[place].store->name;
+    const char *store = c->conf->repos[place].store->key;
     struct record_blob record = {0};
     struct str value = {0};
     struct key k;

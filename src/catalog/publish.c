@@ -56,7 +56,7 @@ static int count_damaged(struct catalog *c)
         key_reader_init(&key, data + 1, len - 1);
         store = key_get_str(&key);
         for (size_t i = 0; i < c->conf->store_count; i++)
-            c->damaged_count[i] += strcmp(c->conf->stores[i].name, store) == 0;
+            c->damaged_count[i] += strcmp(c->conf->stores[i].key, store) == 0;
     }
     return db_walk_free(&walk);
 }
@@ -65,7 +65,7 @@ static int count_damaged(struct catalog *c)
 static bool hidden(struct catalog *c, size_t repo_place, const struct digest *digest)
 {
     return c->damaged_count[catalog_store_of(c, repo_place)] > 0 &&
-           damage_known(c, c->conf->repos[repo_place].store->name, digest);
+           damage_known(c, c->conf->repos[repo_place].store->key, digest);
 }
 
 /* What a manifest of a proxy names, so that a cold blob is asked for where it is. */
@@ -226,7 +226,7 @@ static int count_store_bytes(struct catalog *c)
         if (record_blob_decode(value, value_len, &blob) != 0)
             continue;
         for (size_t i = 0; i < c->conf->store_count; i++)
-            if (strcmp(c->conf->stores[i].name, store) == 0)
+            if (strcmp(c->conf->stores[i].key, store) == 0)
                 c->store_bytes[i] += (int64_t)blob.size;
     }
     return db_walk_free(&walk);

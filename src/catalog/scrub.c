@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/bind.h"
 #include "catalog/gc.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
@@ -32,12 +33,6 @@
 #define ASKED_MAX  64
 #define NOTE_MS    60000
 
-struct target {
-    size_t store;
-    struct digest digest;
-    uint64_t size;
-};
-
 struct scrub {
     struct catalog *c;
     struct loop_timer timer, note_timer;
@@ -46,15 +41,17 @@ struct scrub {
     struct stats_scrub stats, pass; /* pass: as they were at its start */
     bool busy;                      /* a thread or a task is at work */
     bool noting;
+    bool marks_left;   /* of what was found damaged: is it good again? */
+    struct key mark;   /* the last of them that was chosen; len 0: none */
     struct key cursor; /* the last blob of the running pass that was chosen; len 0: none */
-    struct target now;
+    struct scrub_target now;
     bool have; /* `now` is being read */
     int fd;
     uint64_t at, budget;
     struct digest_ctx *hash;
     char *buffer;
     enum { SCRUB_MORE, SCRUB_GOOD, SCRUB_DAMAGED, SCRUB_MISSING, SCRUB_UNREADABLE } result;
-    struct target asked[ASKED_MAX]; /* these come first: workers had trouble with them */
+    struct scrub_target asked[ASKED_MAX]; /* these come first: workers had trouble with them */
     size_t asked_count;
 };
 
@@ -118,7 +115,7 @@ static void scrub_work(struct pool_job *job)
 }
 
 /* Remembers to look at a blob soon. Too many at once: the pass finds them. */
-static void scrub_ask(struct scrub *s, const struct target *target)
+static void scrub_ask(struct scrub *s, const struct scrub_target *target)
 {
     for (size_t i = 0; i < s->asked_count; i++)
         if (s->asked[i].store == target->store &&
@@ -154,13 +151,21 @@ static bool still_there(const struct scrub *s)
 static void damage_run(struct turn_task *task)
 {
     struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, task));
-    const char *store = s->c->conf->stores[s->now.store].name;
+    const char *store = s->c->conf->stores[s->now.store].key;
+    bool known = damage_known(s->c, store, &s->now.digest);
 
-    if (!sweep_unknown(s->c, s->now.store, &s->now.digest) && still_there(s) &&
-        !damage_known(s->c, store, &s->now.digest))
+    if (sweep_unknown(s->c, s->now.store, &s->now.digest) || !still_there(s) ||
+        !bind_still(s->c, s->now.store)) {
+        s->result = SCRUB_MORE; /* gone, healed or elsewhere meanwhile */
+    } else if (s->result == SCRUB_GOOD) {
+        /* The disk is back, or somebody has put the right bytes there. */
+        if (!known || damage_heal(s->c, s->now.store, &s->now.digest) != 0)
+            s->result = SCRUB_MORE;
+    } else if (known) {
+        s->result = SCRUB_MORE;
+    } else {
         damage_note(s->c, s->now.store, &s->now.digest);
-    else
-        s->result = SCRUB_GOOD; /* gone or healed meanwhile */
+    }
 }
 
 static void damage_tell(const struct scrub *s, int err)
@@ -184,8 +189,8 @@ static void damage_done(struct turn_task *task, int err)
 
     if (err != 0) {
         scrub_ask(s, &s->now); /* once more, when the database works again */
-    } else if (s->result != SCRUB_GOOD &&
-               damage_known(s->c, s->c->conf->stores[s->now.store].name, &s->now.digest)) {
+    } else if ((s->result == SCRUB_DAMAGED || s->result == SCRUB_MISSING) &&
+               damage_known(s->c, s->c->conf->stores[s->now.store].key, &s->now.digest)) {
         /* else a push in the same turn has healed it already */
         FAIL_POINT(catalog_damage_noted);
         s->c->damaged_count[s->now.store]++;
@@ -218,6 +223,11 @@ static void scrub_worked(struct pool_job *job)
     case SCRUB_GOOD:
         s->stats.blobs++;
         s->stats.bytes += s->now.size;
+        if (damage_known(s->c, s->c->conf->stores[s->now.store].key, &s->now.digest)) {
+            s->busy = true;
+            turn_add_task(s->c->turn, &s->task);
+            return;
+        }
         target_end(s);
         break;
     case SCRUB_DAMAGED:
@@ -229,39 +239,10 @@ static void scrub_worked(struct pool_job *job)
     scrub_step(s);
 }
 
-/* The next blob in the order of the database. False: the pass is over. */
-static bool target_next(struct scrub *s)
+void scrub_marks(struct scrub *s)
 {
-    struct catalog *c = s->c;
-    struct db_walk *walk =
-        db_walk_new(c->db, "B", 1, s->cursor.len > 0 ? s->cursor.data : NULL, s->cursor.len);
-    bool found = false;
-
-    for (; db_walk_valid(walk) && !found; db_walk_next(walk)) {
-        struct key_reader r;
-        struct record_blob record;
-        size_t len, value_len;
-        const char *key = db_walk_key(walk, &len), *store;
-        const char *value = db_walk_value(walk, &value_len);
-
-        if (len == s->cursor.len && memcmp(key, s->cursor.data, len) == 0)
-            continue;
-        memcpy(s->cursor.data, key, len);
-        s->cursor.len = len;
-        key_reader_init(&r, key + 1, len - 1);
-        store = key_get_str(&r);
-        key_get_digest(&r, &s->now.digest);
-        if (key_end(&r) != 0 || record_blob_decode(value, value_len, &record) != 0 ||
-            damage_known(c, store, &s->now.digest))
-            continue;
-        s->now.size = record.size;
-        for (size_t i = 0; i < c->conf->store_count && !found; i++)
-            if (strcmp(c->conf->stores[i].name, store) == 0) {
-                s->now.store = i;
-                found = true;
-            }
-    }
-    return db_walk_free(&walk) == 0 && found;
+    s->marks_left = true;
+    s->mark.len = 0;
 }
 
 /* Where the pass stands is written down: at its ends and every minute. */
@@ -329,9 +310,11 @@ static bool target_choose(struct scrub *s)
         return true;
     if (s->asked_count > 0)
         s->now = s->asked[--s->asked_count];
+    else if (s->marks_left && (s->marks_left = scrub_next_mark(s->c, &s->mark, &s->now)))
+        ; /* those that may be good again, before all others */
     else if (!s->stats.running)
         return false;
-    else if (!target_next(s)) {
+    else if (!scrub_next(s->c, &s->cursor, &s->now)) {
         pass_end(s);
         return false;
     }
@@ -407,6 +390,7 @@ void scrub_start(struct scrub *s)
         s->stats.started_s = op_now(); /* the first pass is due after the first interval */
         pass_note(s);
     }
+    scrub_marks(s);
     loop_timer_set(s->c->loop, &s->timer, TICK_MS);
     loop_timer_set(s->c->loop, &s->note_timer, NOTE_MS);
 }
@@ -450,13 +434,13 @@ void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg
     int err = op_target_get(c, question, &t, &place);
 
     if (err == 0) {
-        key_blob(&k, c->conf->repos[place].store->name, &t.digest);
+        key_blob(&k, c->conf->repos[place].store->key, &t.digest);
         err = db_get(c->db, k.data, k.len, &value);
     }
     if (err == 0)
         err = record_blob_decode(value.data, value.len, &record);
-    if (err == 0 && !damage_known(c, c->conf->repos[place].store->name, &t.digest)) {
-        struct target target = {
+    if (err == 0 && !damage_known(c, c->conf->repos[place].store->key, &t.digest)) {
+        struct scrub_target target = {
             .store = catalog_store_of(c, place), .digest = t.digest, .size = record.size};
 
         scrub_ask(s, &target);

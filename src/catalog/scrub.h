@@ -16,6 +16,8 @@ struct scrub *scrub_new(struct catalog *c);
 void scrub_free(struct scrub **scrub);
 /* The catalog serves: a pass follows when it is due. */
 void scrub_start(struct scrub *scrub);
+/* A store has come back: what was found damaged there is looked at again, before all else. */
+void scrub_marks(struct scrub *scrub);
 void scrub_stats(const struct scrub *scrub, struct stats_scrub *stats_r);
 
 /* Operations that read (turn.h). */
@@ -23,6 +25,17 @@ void scrub_op_run(struct catalog *c, struct msg_reader *question, struct msg_wri
 void scrub_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 /* A worker could not serve a blob. */
 void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+
+/* scrub_next.c: in the order of the database, of stores that are there; the first one behind the
+ * cursor (len 0: of all), which moves on. False: there is none. */
+struct scrub_target {
+    size_t store;
+    struct digest digest;
+    uint64_t size;
+};
+bool scrub_next(struct catalog *c, struct key *cursor, struct scrub_target *t_r);
+/* The same of those that are marked as damaged. */
+bool scrub_next_mark(struct catalog *c, struct key *mark, struct scrub_target *t_r);
 
 /* scrub_note.c */
 struct scrub_note {
@@ -40,6 +53,8 @@ must_check int scrub_note_get(struct db *db, struct scrub_note *note_r);
 bool damage_known(struct catalog *c, const char *store, const struct digest *digest);
 /* Notes it and hides it from everybody. */
 void damage_note(struct catalog *c, size_t store, const struct digest *digest);
+/* The mark behind *mark (len 0: the first) in the database's order. */
+bool damage_next(struct db *db, struct key *mark);
 /* Good content lies in its place again: shows it to all who hold it. */
 must_check int damage_heal(struct catalog *c, size_t store, const struct digest *digest);
 

@@ -85,7 +85,7 @@ static bool unlink_blob(struct sweep *s, const struct suspect *x, const struct k
     if (op_image_leave(c, x->repo_place, x->repo, x->image, link->data, link->len) != 0)
         return false; /* the turn fails as a whole */
     db_delete(c->db, link->data, link->len);
-    key_holder(&holder, c->conf->repos[x->repo_place].store->name, &x->digest, 'L', x->repo,
+    key_holder(&holder, c->conf->repos[x->repo_place].store->key, &x->digest, 'L', x->repo,
                x->image);
     db_delete(c->db, holder.data, holder.len);
     turn_count(c->turn, x->repo_place)->blobs--;
@@ -123,7 +123,7 @@ static void sweep_bytes(struct sweep *s, const struct suspect *x)
 {
     struct catalog *c = s->c;
     size_t store = catalog_store_of(c, x->repo_place);
-    const char *name = c->conf->stores[store].name;
+    const char *name = c->conf->stores[store].key;
     struct record_blob record;
     struct str value = {0};
     struct key blob, holders, damaged;
@@ -265,7 +265,7 @@ bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest)
 {
     struct key blob;
 
-    key_blob(&blob, c->conf->stores[store].name, digest);
+    key_blob(&blob, c->conf->stores[store].key, digest);
     return db_get(c->db, blob.data, blob.len, NULL) == ERR_NOT_FOUND;
 }
 

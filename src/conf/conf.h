@@ -21,6 +21,9 @@
 
 struct conf_store {
     char *name;
+    /* The name in the database's keys: the store's first one (meta/identity.h). Set by whoever
+     * opens the database; until then the name. */
+    const char *key;
     char *path;         /* absolute */
     uint64_t quota;     /* bytes; 0: none */
     uint64_t keep_free; /* bytes the file system must keep free */

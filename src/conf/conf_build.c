@@ -105,6 +105,7 @@ static void build_stores(struct conf_build *b)
         }
         conf_check_name(b, s, false);
         store->name = mem_arena_strdup(b->arena, s->title);
+        store->key = store->name;
         store->path = conf_path(s, CONF_KEY_STORE_path, b->arena, b->m);
         store->quota = conf_size(s, CONF_KEY_STORE_quota, b->m);
         store->keep_free = conf_size(s, CONF_KEY_STORE_keep_free, b->m);
@@ -113,6 +114,7 @@ static void build_stores(struct conf_build *b)
     if (count == 0) {
         conf->stores[0] =
             (struct conf_store){.name = mem_arena_strdup(b->arena, "main"),
+                                .key = "main",
                                 .path = mem_arena_printf(b->arena, "%s/blobs", conf->data_dir)};
         conf->store_count = 1;
     }

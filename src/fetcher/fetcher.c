@@ -410,7 +410,7 @@ static void fetcher_stores(struct loop_timer *timer)
     bool all = true;
 
     for (size_t i = 0; i < conf->store_count; i++)
-        all = store_try(&f->stores[i], conf->stores[i].name, conf->stores[i].path) && all;
+        all = store_try(&f->stores[i], conf->stores[i].name, conf->stores[i].path, true) && all;
     if (!all)
         loop_timer_set(f->loop, timer, STORES_MS);
 }

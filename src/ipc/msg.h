@@ -37,9 +37,10 @@
     X(IMAGE_SEARCH, 20000)                                                                         \
     X(REFERRER_LIST, 20000)                                                                        \
     X(REPO_STATS, 20000)                                                                           \
-    X(GC_RUN, 20000)    /* sweep now */                                                            \
-    X(GC_STATUS, 20000) /* what sweeps have done and do */                                         \
-    X(SCRUB_RUN, 20000) /* read every blob now */                                                  \
+    X(GC_ORPHANS, 20000) /* look for files without a record now; u8: and take them */              \
+    X(GC_RUN, 20000)     /* sweep now */                                                           \
+    X(GC_STATUS, 20000)  /* what sweeps have done and do */                                        \
+    X(SCRUB_RUN, 20000)  /* read every blob now */                                                 \
     X(SCRUB_STATUS, 20000)                                                                         \
     X(BLOB_DAMAGED, 20000) /* a worker could not serve this one: look at it */                     \
     X(CATALOG_STATS, 2000) /* for metrics */                                                       \

@@ -67,6 +67,9 @@ void stats_gc_put(struct msg_writer *w, const struct stats_gc *s)
     msg_put_u64(w, s->kept);
     msg_put_u64(w, s->orphans);
     msg_put_u64(w, s->looked_at_now);
+    msg_put_u64(w, s->orphans_left);
+    msg_put_u64(w, s->orphans_left_bytes);
+    msg_put_u64(w, s->orphan_counts);
     msg_put_u64(w, s->grace_ms);
     msg_put_u64(w, s->interval_ms);
 }
@@ -84,6 +87,9 @@ void stats_gc_get(struct msg_reader *r, struct stats_gc *s_r)
     s_r->kept = msg_get_u64(r);
     s_r->orphans = msg_get_u64(r);
     s_r->looked_at_now = msg_get_u64(r);
+    s_r->orphans_left = msg_get_u64(r);
+    s_r->orphans_left_bytes = msg_get_u64(r);
+    s_r->orphan_counts = msg_get_u64(r);
     s_r->grace_ms = msg_get_u64(r);
     s_r->interval_ms = msg_get_u64(r);
 }

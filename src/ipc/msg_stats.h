@@ -34,6 +34,8 @@ struct stats_gc {
     uint64_t sweeps, started_s, finished_s; /* of the last one; 0: none yet */
     uint64_t looked_at, links, blobs, bytes, kept, orphans;
     uint64_t looked_at_now; /* by the running one */
+    /* Files without a record at the last count; how often they were counted. */
+    uint64_t orphans_left, orphans_left_bytes, orphan_counts;
     uint64_t grace_ms, interval_ms;
 };
 

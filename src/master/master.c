@@ -251,10 +251,12 @@ static int master_end(struct master *m, int status)
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
         loop_timer_cancel(m->loop, &m->slots[i].again);
     loop_timer_cancel(m->loop, &m->tickets_timer);
+    loop_timer_cancel(m->loop, &m->stores_timer);
     loop_free(&m->loop);
     certificates_wipe(&m->certificates, m->conf->connector_count);
     tls_tickets_close(&m->tickets);
     free(m->connector_fds);
+    free(m->store_fds);
     conf_free(&m->conf);
     free(m);
     self = NULL;
@@ -301,7 +303,11 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
                   log_quote(strerror(errno)));
         return master_end(m, EXIT_FAILURE);
     }
-    if (resources_holdings(conf, false) != 0 || resources_claim(m) != 0 ||
+    if (resources_claim(m) != 0)
+        return master_end(m, EXIT_FAILURE);
+    if (ground_check(conf, false) != 0 || resources_holdings(conf, false) != 0)
+        return master_end(m, ROLE_EXIT_CONFIG);
+    if (resources_stores(m, conf) != 0 || ground_lock(m, conf, &m->store_fds) != 0 ||
         master_certificates(m) != 0 || resources_listen(m, conf, &m->connector_fds) != 0)
         return master_end(m, EXIT_FAILURE);
     control.loop = m->loop;
@@ -309,6 +315,7 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
     MUST(master_watch_signals(m) == 0);
     MUST(serve_new(&control, &m->control) == 0);
     log_notice("starting", "file=%s data_dir=%s", log_quote(conf->file), log_quote(conf->data_dir));
+    ground_watch(m);
     start_role(m, MASTER_CATALOG, 1);
     loop_run(m->loop);
     log_notice("stopped", NULL);

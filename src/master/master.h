@@ -75,6 +75,9 @@ struct master {
     int lock_fd, run_dir_fd;
     int run_lock_fd; /* the run directory's flock: ours alone, so that it ends with us */
     int socket_fds[MASTER_ROLES], control_fd;
+    int *store_fds; /* locks, by place in conf->stores */
+    struct loop_timer stores_timer;
+    bool stores_told;               /* that one of them is another daemon's */
     int *connector_fds;             /* by place in conf->connectors */
     struct tls_pairs *certificates; /* the same */
     struct tls_tickets *tickets;
@@ -115,17 +118,35 @@ size_t slots_count(const struct master *m, enum master_role role, enum slot_stat
 void slots_signal_all(struct master *m, enum master_role role, int signal);
 
 /* resources.c: what must be there before a configuration can be used. */
-/* Makes directories, opens and owns log files, blob stores; the account. */
+/* Makes directories, opens and owns log files; the account. */
 must_check int resources_prepare(struct master *m, const struct conf *conf);
 /* Refuses what would change under the content of a repository, and tells of repositories
  * without a section: that refuses a reload, and a start goes on with a warning. */
 must_check int resources_holdings(const struct conf *conf, bool reload);
+/* Makes what is missing in blob stores that are not away (store/belong.h). */
+must_check int resources_stores(const struct master *m, const struct conf *conf);
+/* flock, waiting a moment for whoever is about to leave; errno tells why not. */
+bool resources_lock_patiently(int fd, bool patient);
 /* Sockets for every connector of `conf`; those also in m->conf are taken over.
  * On failure nothing is left open that was not before. */
 must_check int resources_listen(struct master *m, const struct conf *conf, int **fds_r);
 /* Lock, run directory, role sockets, pid file. */
 must_check int resources_claim(struct master *m);
 void resources_release(struct master *m);
+
+/* ground.c: what a configuration stands on. */
+/* Do database and blob stores belong to it? What does not is logged with the way to mend it. */
+must_check int ground_check(const struct conf *conf, bool reload);
+/* Locks the stores of `conf`, but those that are locked already. By place, -1: it cannot be locked
+ * and is not ours to collect. BUSY: another daemon has one. Then nothing is left locked that was
+ * not. */
+must_check int ground_lock(struct master *m, const struct conf *conf, int **fds_r);
+/* It did not come into force: what only it has is let go. */
+void ground_unlock(struct master *m, const struct conf *conf, int *fds);
+/* `conf` is in force: stores that only the old one had are let go. */
+void ground_take(struct master *m, const struct conf *conf, int *fds);
+/* From now on locks stores that come late. */
+void ground_watch(struct master *m);
 
 /* certificates.c */
 /* Reads and checks the certificates of every connector of `conf`: an array by

@@ -34,7 +34,11 @@ static int reload_read(struct master *m, struct conf **conf_r)
     }
     str_free(&lines);
     err = resources_prepare(m, *conf_r);
-    return err != 0 ? err : resources_holdings(*conf_r, true);
+    if (err == 0)
+        err = ground_check(*conf_r, true);
+    if (err == 0)
+        err = resources_holdings(*conf_r, true);
+    return err != 0 ? err : resources_stores(m, *conf_r);
 }
 
 /* Listeners only the old configuration has. The old workers close theirs when they drain. */
@@ -103,7 +107,7 @@ void reload_begin(struct master *m)
     struct conf *conf = NULL;
     struct tls_pairs *certificates = NULL;
     struct str why = {0}, rights = {0};
-    int *fds = NULL;
+    int *fds = NULL, *stores = NULL;
 
     if (m->phase != MASTER_SERVING) {
         m->reload_again = m->phase == MASTER_RELOADING || m->phase == MASTER_STARTING;
@@ -111,10 +115,13 @@ void reload_begin(struct master *m)
     }
     log_notice("reloading", "file=%s", log_quote(m->conf->file));
     if (reload_read(m, &conf) != 0 || reload_room(m, conf) != 0 ||
-        certificates_read(conf, &certificates, &why) != 0 || resources_listen(m, conf, &fds) != 0) {
+        certificates_read(conf, &certificates, &why) != 0 || ground_lock(m, conf, &stores) != 0 ||
+        resources_listen(m, conf, &fds) != 0) {
         log_lines(LOG_LEVEL_ERROR, "a certificate cannot be used", &why);
         if (conf)
             certificates_wipe(&certificates, conf->connector_count);
+        if (stores)
+            ground_unlock(m, conf, stores);
         log_error("reload refused: the old configuration stays", NULL);
         conf_free(&conf);
         return;
@@ -129,6 +136,7 @@ void reload_begin(struct master *m)
     reload_close_listeners(m, conf, fds);
     free(m->connector_fds);
     m->connector_fds = fds;
+    ground_take(m, conf, stores);
     certificates_wipe(&m->certificates, m->conf->connector_count);
     m->certificates = certificates;
     conf_free(&m->conf);

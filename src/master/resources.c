@@ -10,6 +10,7 @@
 #include "base/net.h"
 #include "conf/holdings.h"
 #include "master/master.h"
+#include "store/belong.h"
 #include "store/store_fs.h"
 
 #include <errno.h>
@@ -165,9 +166,20 @@ int resources_prepare(struct master *m, const struct conf *conf)
         err = resources_log_file(m, "log", conf->log);
     if (err == 0)
         err = resources_log_file(m, "access_log", conf->access_log);
+    return err;
+}
+
+int resources_stores(const struct master *m, const struct conf *conf)
+{
+    struct belong *b = mem_alloc(sizeof(*b));
+    int err = 0;
+
+    belong_look(conf, b);
     for (size_t i = 0; i < conf->store_count && err == 0; i++) {
         struct store store;
 
+        if (b->stores[i] == BELONG_AWAY) /* nothing is made in its place */
+            continue;
         err = store_open(conf->stores[i].path, m->uid, m->gid, &store);
         if (err == 0)
             store_close(&store);
@@ -178,6 +190,7 @@ int resources_prepare(struct master *m, const struct conf *conf)
                       "store=%s path=%s errno=%s", conf->stores[i].name,
                       log_quote(conf->stores[i].path), log_quote(strerror(errno)));
     }
+    free(b);
     return err;
 }
 
@@ -260,9 +273,9 @@ int resources_listen(struct master *m, const struct conf *conf, int **fds_r)
 }
 
 /* An earlier daemon's processes may still be leaving. */
-static bool lock_patiently(int fd)
+bool resources_lock_patiently(int fd, bool patient)
 {
-    for (int tries = CLAIM_TRIES; flock(fd, LOCK_EX | LOCK_NB) != 0; tries--) {
+    for (int tries = patient ? CLAIM_TRIES : 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries--) {
         if (errno != EWOULDBLOCK || tries == 0)
             return false;
         usleep(CLAIM_WAIT_US);
@@ -285,7 +298,7 @@ static int resources_lock(struct master *m)
         return ERR_IO;
     }
     str_free(&path);
-    if (lock_patiently(m->lock_fd))
+    if (resources_lock_patiently(m->lock_fd, true))
         return 0;
     log_error("another entrepotd uses this data directory; stop it first", "data_dir=%s",
               log_quote(m->conf->data_dir));
@@ -307,7 +320,7 @@ static int resources_run_dir(struct master *m)
     /* Opened again: the roles inherit the other descriptor, and a worker that
      * finishes its downloads must not keep a successor of ours waiting. */
     m->run_lock_fd = openat(m->run_dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (m->run_lock_fd < 0 || !lock_patiently(m->run_lock_fd)) {
+    if (m->run_lock_fd < 0 || !resources_lock_patiently(m->run_lock_fd, true)) {
         log_error("another entrepotd uses this run directory; give each its own", "run_dir=%s",
                   log_quote(m->conf->run_dir));
         close(m->run_dir_fd);

@@ -76,14 +76,14 @@ static void open_failed(const char *path, const char *reason)
     snprintf(told, sizeof(told), "%s", reason);
 }
 
-int db_open(const char *path, struct db **db_r)
+int db_open(const char *path, bool make, struct db **db_r)
 {
     struct db *db = mem_alloc(sizeof(*db));
     char *reason = NULL;
 
     MUST(getrandom(overlay_seed, sizeof(overlay_seed), 0) == sizeof(overlay_seed));
     db->options = leveldb_options_create();
-    leveldb_options_set_create_if_missing(db->options, 1);
+    leveldb_options_set_create_if_missing(db->options, make);
     leveldb_options_set_write_buffer_size(db->options, WRITE_BUFFER_BYTES);
     leveldb_options_set_max_open_files(db->options, 256);
     db->cache = leveldb_cache_create_lru(CACHE_BYTES);

@@ -17,8 +17,9 @@
 struct db;
 struct db_batch;
 
-/* Opens or makes the database. IO with a logged reason. */
-must_check int db_open(const char *path, struct db **db_r);
+/* Opens the database, or makes it where there is none and `make` is true. IO with a logged reason.
+ * meta/identity.h is what a daemon opens it through. */
+must_check int db_open(const char *path, bool make, struct db **db_r);
 void db_close(struct db **db);
 
 /* What the present batch or else the database says. value_r (may be NULL) is reset first. */

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "store/identity.h"
 #include "store/layout.h"
 
 #include <errno.h>
@@ -78,27 +79,54 @@ int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
     return 0;
 }
 
-bool store_try(struct store *store, const char *name, const char *path)
+/* Makes nothing: in an empty mount point there is to be nothing of ours. errno tells. */
+static int open_bound(const char *path, const char *name, bool bound, int *fd_r)
 {
-    int told = store->told;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct identity identity;
+    int err = 0;
+
+    if (fd < 0)
+        return err_from_errno(errno);
+    if (faccessat(fd, "blobs", R_OK | W_OK | X_OK, AT_EACCESS) != 0 && errno == EACCES)
+        err = ERR_NO_ACCESS;
+    else if (bound)
+        err = identity_read(fd, &identity, NULL);
+    if (err == 0 && bound && strcmp(identity.name, name) != 0)
+        err = ERR_CONFLICT;
+    if (err != 0) {
+        close(fd);
+        errno = err == ERR_NO_ACCESS ? EACCES : ENODEV;
+        return err;
+    }
+    *fd_r = fd;
+    return 0;
+}
+
+bool store_try(struct store *store, const char *name, const char *path, bool bound)
+{
+    int told = store->told, fd = -1;
 
     if (store->dir_fd >= 0)
         return true;
-    if (store_open(path, (uid_t)-1, (gid_t)-1, store) == 0) {
+    if (open_bound(path, name, bound, &fd) == 0) {
         if (told != 0)
             log_notice("the blob store can be opened again", "store=%s", name);
         store->told = 0;
+        store->dir_fd = fd;
         return true;
     }
-    store->dir_fd = -1;
     store->told = errno;
     if (store->told != told)
-        log_error(store->told == EACCES || store->told == EPERM
-                      ? "a blob store belongs to another account: give it with all in it to the "
-                        "one of `user` (chown -R); until then it answers 503"
-                      : "cannot open a blob store; until it opens it answers 503",
-                  "store=%s path=%s errno=%s", name, log_quote(path),
-                  log_quote(strerror(store->told)));
+        log_error(
+            store->told == EACCES || store->told == EPERM
+                ? "a blob store belongs to another account: give it with all in it to the "
+                  "one of `user` (chown -R); until then it answers 503"
+            : store->told == ENODEV
+                ? "a blob store is empty or another one; is its disk mounted? Until it is, it "
+                  "answers 503"
+                : "cannot open a blob store; until it opens it answers 503",
+            "store=%s path=%s errno=%s", name, log_quote(path), log_quote(strerror(store->told)));
     return false;
 }
 

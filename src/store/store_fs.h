@@ -22,9 +22,11 @@ struct store {
  * modes 0750, and opens the directory, which itself is made only below an existing one. errno
  * tells what failed. A store whose dir_fd is -1 (it did not open) is UNAVAILABLE to all calls. */
 must_check int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r);
-/* For roles: opens a store that is not open yet. When it cannot, the log is told why, once
- * for each reason, and the caller goes on without it and tries again. True: it is open. */
-bool store_try(struct store *store, const char *name, const char *path);
+/* For roles: opens a store that is not open yet; makes nothing. `bound`: only when it says that it
+ * is the one of that name (identity.h), which the catalog alone decides for a new one. When it
+ * cannot, the log is told why, once for each reason, and the caller goes on without it and tries
+ * again. True: it is open. */
+bool store_try(struct store *store, const char *name, const char *path, bool bound);
 void store_close(struct store *store);
 
 /* Opens a finished blob for reading. Fails with DAMAGED when its size is not

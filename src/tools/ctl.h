@@ -34,6 +34,7 @@ int ctl_warm(const struct ctl *ctl, int argc, char **argv);
 int ctl_cert(const struct ctl *ctl, int argc, char **argv);
 int ctl_user(const struct ctl *ctl, int argc, char **argv);
 int ctl_token(const struct ctl *ctl, int argc, char **argv);
+int ctl_store(const struct ctl *ctl, int argc, char **argv);
 int ctl_check_access(const struct ctl *ctl, int argc, char **argv);
 
 /* ctl_conf.c: the configuration; prints its mistakes. */

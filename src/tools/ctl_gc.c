@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
+
+/* Between two looks whether the walk is over. */
+#define ORPHANS_WAIT_US 50000
 
 static void gc_json(struct msg_reader *r)
 {
@@ -17,13 +21,16 @@ static void gc_json(struct msg_reader *r)
     stats_gc_get(r, &g);
     printf("{\"running\":%s,\"sweeps\":%llu,\"started\":%llu,\"finished\":%llu,\"looked_at\":%llu,"
            "\"links\":%llu,\"blobs\":%llu,\"bytes\":%llu,\"kept\":%llu,\"orphans\":%llu,"
-           "\"looked_at_now\":%llu,\"grace_ms\":%llu,\"interval_ms\":%llu}\n",
+           "\"looked_at_now\":%llu,\"orphans_left\":%llu,\"orphans_left_bytes\":%llu,"
+           "\"orphan_counts\":%llu,\"grace_ms\":%llu,\"interval_ms\":%llu}\n",
            g.running ? "true" : "false", (unsigned long long)g.sweeps,
            (unsigned long long)g.started_s, (unsigned long long)g.finished_s,
            (unsigned long long)g.looked_at, (unsigned long long)g.links,
            (unsigned long long)g.blobs, (unsigned long long)g.bytes, (unsigned long long)g.kept,
            (unsigned long long)g.orphans, (unsigned long long)g.looked_at_now,
-           (unsigned long long)g.grace_ms, (unsigned long long)g.interval_ms);
+           (unsigned long long)g.orphans_left, (unsigned long long)g.orphans_left_bytes,
+           (unsigned long long)g.orphan_counts, (unsigned long long)g.grace_ms,
+           (unsigned long long)g.interval_ms);
 }
 
 static void gc_text(struct msg_reader *r)
@@ -47,11 +54,76 @@ static void gc_text(struct msg_reader *r)
            (unsigned long long)g.orphans, ctl_bytes(g.bytes, bytes));
 }
 
+static int status_get(const struct ctl *ctl, struct stats_gc *stats_r)
+{
+    struct msg_writer question = {0};
+    struct msg_reader reply;
+    struct str in = {0};
+    int err;
+
+    msg_begin(&question, MSG_GC_STATUS, 1);
+    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    if (err == 0)
+        stats_gc_get(&reply, stats_r);
+    str_free(&in);
+    return err;
+}
+
+static int orphans_ask(const struct ctl *ctl, bool take)
+{
+    struct msg_writer question = {0};
+    struct msg_reader reply;
+    struct str in = {0};
+    int err;
+
+    msg_begin(&question, MSG_GC_ORPHANS, 1);
+    msg_put_u8(&question, take);
+    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    str_free(&in);
+    return err;
+}
+
+/* Counts, and takes when told so; waits for the end of it. */
+static int gc_orphans(const struct ctl *ctl, bool take)
+{
+    struct stats_gc before, now;
+    char bytes[32];
+    int err = status_get(ctl, &before);
+
+    if (err == 0)
+        err = orphans_ask(ctl, take);
+    do {
+        usleep(ORPHANS_WAIT_US);
+        if (err == 0)
+            err = status_get(ctl, &now);
+    } while (err == 0 && now.orphan_counts <= before.orphan_counts);
+    if (err != 0) {
+        fprintf(stderr, "entrepotctl: gc --orphans: %s\n", err_text(err));
+        return EXIT_FAILURE;
+    }
+    if (ctl->json)
+        printf("{\"taken\":%llu,\"left\":%llu,\"left_bytes\":%llu}\n",
+               (unsigned long long)(now.orphans - before.orphans),
+               (unsigned long long)now.orphans_left, (unsigned long long)now.orphans_left_bytes);
+    else
+        printf("%s%llu files without a record%s, %s%s\n", take ? "taken away; " : "",
+               (unsigned long long)now.orphans_left, take ? " are left" : " older than gc_grace",
+               ctl_bytes(now.orphans_left_bytes, bytes),
+               take || now.orphans_left == 0
+                   ? ""
+                   : ".\nThey may be images whose records are in another database. If you are sure "
+                     "that they are\ngarbage: entrepotctl gc --orphans --yes");
+    return EXIT_SUCCESS;
+}
+
 int ctl_gc(const struct ctl *ctl, int argc, char **argv)
 {
     if (argc == 1 && strcmp(argv[0], "--status") == 0)
         return ctl_show(ctl, "gc --status", 0, ROLE_SOCKET_CATALOG, MSG_GC_STATUS, gc_json,
                         gc_text);
-    return ctl_show(ctl, "gc [--status]", argc, ROLE_SOCKET_CATALOG, MSG_GC_RUN, ctl_started_json,
-                    ctl_started_text);
+    if (argc >= 1 && argc <= 2 && strcmp(argv[0], "--orphans") == 0 &&
+        (argc == 1 || strcmp(argv[1], "--yes") == 0))
+        return gc_orphans(ctl, argc == 2);
+    return ctl_show(ctl, "gc [--status | --orphans [--yes]]", argc, ROLE_SOCKET_CATALOG, MSG_GC_RUN,
+                    ctl_started_json, ctl_started_text);
 }

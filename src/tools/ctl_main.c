@@ -32,6 +32,20 @@ static const struct command {
     {"warm", false, ctl_warm},       {"evict", false, ctl_evict},
     {"repo", false, ctl_repo},       {"user", true, ctl_user},
     {"token", false, ctl_token},     {"check-access", true, ctl_check_access},
+    {"status", false, ctl_status},
+    {"repos", false, ctl_repos},
+    {"images", false, ctl_images},
+    {"tags", false, ctl_tags},
+    {"gc", false, ctl_gc},
+    {"scrub", false, ctl_scrub},
+    {"fetches", false, ctl_fetches},
+    {"proxy", false, ctl_proxy},
+    {"warm", false, ctl_warm},
+    {"evict", false, ctl_evict},
+    {"user", true, ctl_user},
+    {"token", false, ctl_token},
+    {"check-access", true, ctl_check_access},
+    {"store", true, ctl_store},
 };
 
 static int usage(FILE *out, int status)
@@ -43,6 +57,7 @@ static int usage(FILE *out, int status)
             "  images [REPOSITORY]      images of one repository or of all\n"
             "  tags REPOSITORY:IMAGE    tags of an image\n"
             "  gc [--status]            collect garbage now; what was collected\n"
+            "  gc --orphans [--yes]     files that no record knows: how many; take them away\n"
             "  scrub [--status]         read every blob now; what was found\n"
             "  fetches                  downloads that run\n"
             "  proxy status             remotes, budgets and counters of proxies\n"
@@ -57,6 +72,9 @@ static int usage(FILE *out, int status)
             "                           passwords for machines\n"
             "  check-access USER REPOSITORY:IMAGE\n"
             "                           what a user may do\n"
+            "  store list               whether blob stores are what they should be\n"
+            "  store adopt NAME         a blob store belongs to this database from now on\n"
+            "  store rename OLD NEW     a blob store has another name in the configuration\n"
             "  fsck [--repair]          check all that is kept; to repair, stop the daemon first\n"
             "  config check [FILE]      test a configuration\n"
             "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"

@@ -10,6 +10,8 @@
 
 #include "base/mem.h"
 #include "base/must.h"
+#include "meta/identity.h"
+#include "store/belong.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -98,7 +100,7 @@ bool fsck_any(struct fsck *f, const struct key *prefix)
 int fsck_store_place(const struct fsck *f, const char *name)
 {
     for (size_t i = 0; i < f->conf->store_count; i++)
-        if (strcmp(f->conf->stores[i].name, name) == 0)
+        if (strcmp(f->conf->stores[i].key, name) == 0)
             return (int)i;
     return -1;
 }
@@ -184,9 +186,48 @@ static int open_database(struct fsck *f)
     } else {
         str_reset(&path);
         str_printf(&path, "%s/catalog", f->conf->data_dir);
-        err = db_open(path.data, &f->db);
+        err = db_open(path.data, false, &f->db);
+        if (err == 0)
+            err = fsck_identity(f);
     }
     str_free(&path);
+    return err;
+}
+
+/* The names that stores have in keys. A database of before identities has no others. */
+int fsck_identity(struct fsck *f)
+{
+    struct meta_identity m;
+    int err = meta_identity_get(f->db, &m);
+
+    f->database = m.identity;
+    for (size_t i = 0; i < f->conf->store_count && err == 0; i++) {
+        struct identity identity;
+        const char *key = NULL;
+
+        if (identity_read(f->stores[i].dir_fd, &identity, NULL) == 0)
+            key = meta_store_key(&m, identity.id);
+        if (key)
+            f->conf->stores[i].key = mem_arena_strdup(f->names, key);
+        f->store_created_s[i] = identity.created_s;
+    }
+    return err == ERR_NOT_FOUND ? 0 : err;
+}
+
+/* Nothing is called an orphan, or lost, of a store that is another database's. */
+static int check_ground(const struct fsck *f)
+{
+    struct belong *b = mem_alloc(sizeof(*b));
+    struct str why = {0};
+    int err;
+
+    belong_look(f->conf, b);
+    err = belong_judge(f->conf, b, true, &why);
+    if (err != 0)
+        fprintf(stderr, "entrepotctl: database and blob stores do not belong together:\n%s",
+                why.data);
+    str_free(&why);
+    free(b);
     return err;
 }
 
@@ -205,8 +246,10 @@ static int repairs_write(struct fsck *f)
 
 static int check(struct fsck *f)
 {
-    int err = open_stores(f);
+    int err = check_ground(f);
 
+    if (err == 0)
+        err = open_stores(f);
     if (err == 0)
         err = open_database(f);
     if (err == 0)
@@ -301,8 +344,10 @@ int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv
     } else {
         f.conf = conf;
         f.arena = mem_arena_new();
+        f.names = mem_arena_new();
         status = run(&f);
         mem_arena_free(&f.arena);
+        mem_arena_free(&f.names);
     }
     conf_free(&conf);
     str_free(&mistakes);

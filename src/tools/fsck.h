@@ -12,6 +12,7 @@
 #include "conf/conf.h"
 #include "meta/db.h"
 #include "meta/keys.h"
+#include "store/identity.h"
 #include "store/store_fs.h"
 
 /* Exit statuses, as of fsck(8). */
@@ -40,8 +41,11 @@ struct fsck_blob {
 struct fsck {
     const struct conf *conf;
     struct db *db;
-    struct store *stores; /* by place in conf->stores */
+    struct store *stores;     /* by place in conf->stores */
+    struct identity database; /* zero: of before identities */
+    uint64_t store_created_s[IDENTITY_STORES_MAX];
     struct mem_arena *arena;
+    struct mem_arena *names; /* lives as long as this */
     bool repair, json, progress;
     bool online; /* `db` is a copy, files change: fsck_online.c */
     int online_fd;
@@ -57,6 +61,9 @@ struct fsck {
         struct digest digest;
     } * orphans;
     size_t orphan_count;
+    struct {
+        uint64_t files, orphans;
+    } in_store[IDENTITY_STORES_MAX];
 };
 
 /* Prints a problem. `kind`: a word for programs; `mended`: --repair takes care of it. */
@@ -93,6 +100,9 @@ must_check int fsck_images(struct fsck *f);
 /* fsck_garbage.c: what nothing refers to and the queue of garbage (key Q) does not know;
  * after fsck_images(). */
 must_check int fsck_garbage(struct fsck *f);
+
+/* fsck.c: of the database that was just opened, and the names that stores have in its keys. */
+must_check int fsck_identity(struct fsck *f);
 
 /* fsck_online.c. All tell why they failed. BUSY: another fsck is at it. */
 must_check int fsck_online_begin(struct fsck *f);

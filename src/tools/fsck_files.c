@@ -3,6 +3,7 @@
  *
  * A thread a CPU hashes; the database is touched by the main thread alone.
  */
+#include "store/belong.h"
 #include "tools/fsck.h"
 
 #include "base/mem.h"
@@ -35,7 +36,7 @@ void fsck_blob_mark(struct fsck *f, struct fsck_blob *b)
 {
     struct key k;
 
-    key_damage(&k, f->conf->stores[b->store].name, &b->digest);
+    key_damage(&k, f->conf->stores[b->store].key, &b->digest);
     b->marked = fsck_has(f, &k);
 }
 
@@ -148,21 +149,23 @@ static void blob_tell(struct fsck *f, const struct fsck_blob *b)
         return;
     if (b->state == FSCK_BLOB_GOOD) {
         if (b->marked)
-            fsck_tell(f, "mark", false, "%s in %s is marked as damaged and is good: push it again",
-                      text, store);
+            fsck_tell(f, "mark", true, "%s in %s is marked as damaged and is good", text, store);
+        key_damage(&k, f->conf->stores[b->store].key, &b->digest);
+        if (b->marked && f->repair)
+            db_delete(f->db, k.data, k.len);
         return;
     }
     fsck_tell(f, "blob", false, "%s in %s: %s%s; push it again to heal", text, store,
               what[b->state], b->marked ? ", which is known" : "");
     if (f->repair && !b->marked && b->state != FSCK_BLOB_UNREADABLE) {
-        key_damage(&k, store, &b->digest);
+        key_damage(&k, f->conf->stores[b->store].key, &b->digest);
         db_put(f->db, k.data, k.len, "", 0);
     }
 }
 
 static bool is_orphan(struct fsck *f, const struct fsck_orphan *o)
 {
-    const char *name = f->conf->stores[o->store].name;
+    const char *name = f->conf->stores[o->store].key;
     struct key k, holders;
 
     key_blob(&k, name, &o->digest);
@@ -191,6 +194,7 @@ static int orphans_list(struct fsck *f)
         for (size_t i = 0; i < count && err == 0; i++) {
             const struct fsck_orphan o = {.store = s / 512, .digest = found[i].digest};
 
+            f->in_store[o.store].files++;
             if (is_orphan(f, &o))
                 orphan_add(f, &o);
         }
@@ -230,18 +234,29 @@ int fsck_files(struct fsck *f)
     return err;
 }
 
+/* Few enough to be what crashes left, in a store that is not older than the database. */
+static bool orphans_may_go(const struct fsck *f, const struct fsck_orphan *o)
+{
+    return belong_orphans_few(f->database.created_s, f->store_created_s[o->store],
+                              f->in_store[o->store].files, f->in_store[o->store].orphans);
+}
+
 int fsck_orphans(struct fsck *f)
 {
     int err = orphans_list(f);
 
     if (err == 0 && f->online && f->orphan_count > 0)
         err = orphans_confirm(f);
+    for (size_t i = 0; i < f->orphan_count; i++)
+        f->in_store[f->orphans[i].store].orphans++;
     for (size_t i = 0; i < f->orphan_count && err == 0; i++) {
+        const struct fsck_orphan *o = &f->orphans[i];
+        bool may_go = orphans_may_go(f, o);
         char text[DIGEST_TEXT_MAX];
 
-        fsck_tell(f, "orphan", true, "%s in %s: no record knows this file",
-                  digest_text(&f->orphans[i].digest, text),
-                  f->conf->stores[f->orphans[i].store].name);
+        fsck_tell(f, "orphan", may_go, "%s in %s: no record knows this file%s",
+                  digest_text(&o->digest, text), f->conf->stores[o->store].name,
+                  may_go ? "" : ", nor many others: they stay; see entrepotctl gc --orphans");
     }
     return err;
 }
@@ -282,6 +297,7 @@ int fsck_files_move(struct fsck *f)
         return err;
     }
     for (size_t i = 0; i < f->orphan_count && err == 0; i++)
-        err = store_blob_aside(&f->stores[f->orphans[i].store], &f->orphans[i].digest);
+        if (orphans_may_go(f, &f->orphans[i]))
+            err = store_blob_aside(&f->stores[f->orphans[i].store], &f->orphans[i].digest);
     return err;
 }

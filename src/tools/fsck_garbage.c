@@ -127,7 +127,7 @@ static void bytes_check(struct fsck *f, const struct queue *q)
 {
     for (size_t i = 0; i < f->blob_count; i++) {
         const struct fsck_blob *b = &f->blobs[i];
-        const char *store = f->conf->stores[b->store].name;
+        const char *store = f->conf->stores[b->store].key;
         char text[DIGEST_TEXT_MAX];
         struct key holders, k;
 

@@ -18,7 +18,7 @@ static bool place_get(struct fsck *f, struct key_reader *key, struct place *p_r)
     p_r->repo = key_get_str(key);
     p_r->image = key_get_str(key);
     repo = conf_repo_by_name(f->conf, p_r->repo, strlen(p_r->repo));
-    p_r->store = repo && repo->store ? repo->store->name : NULL;
+    p_r->store = repo && repo->store ? repo->store->key : NULL;
     return p_r->store != NULL;
 }
 

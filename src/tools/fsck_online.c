@@ -149,8 +149,10 @@ int fsck_online_copy(struct fsck *f)
         err = checkpoint_make(from.data, to.data);
         if (err != 0)
             break;
-        err = db_open(to.data, &f->db);
+        err = db_open(to.data, false, &f->db);
     }
+    if (err == 0)
+        err = fsck_identity(f);
     if (err != 0)
         fprintf(stderr, "entrepotctl: cannot copy the database %s beside the daemon: %s\n",
                 from.data, err_text(err));
@@ -173,7 +175,7 @@ static void look_again(struct fsck *f, struct fsck_blob *b)
 {
     struct key k;
 
-    key_blob(&k, f->conf->stores[b->store].name, &b->digest);
+    key_blob(&k, f->conf->stores[b->store].key, &b->digest);
     if (!fsck_has(f, &k)) {
         b->gone = true;
         return;

@@ -325,7 +325,7 @@ static void worker_stores(struct loop_timer *timer)
     bool all = true;
 
     for (size_t i = 0; i < conf->store_count; i++)
-        all = store_try(&w->api.stores[i], conf->stores[i].name, conf->stores[i].path) && all;
+        all = store_try(&w->api.stores[i], conf->stores[i].name, conf->stores[i].path, true) && all;
     if (!all)
         loop_timer_set(w->loop, timer, STORES_MS);
 }

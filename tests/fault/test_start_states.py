@@ -89,7 +89,7 @@ def nothing_opens(place):
 def heals(place, registry, kept):
     """Without a restart."""
     wait_for(lambda: place.health() == 200, "it has healed", 20)
-    assert registry.get("manifests/kept").content == kept
+    wait_for(lambda: registry.get("manifests/kept").content == kept, "the worker that we have has its blob store, too")
     registry.push_image("after")
     assert "after" in registry.get("tags/list").json()["tags"]
     place.daemon.stop()

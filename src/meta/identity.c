@@ -1,0 +1,284 @@
+/*
+ * identity.c - the database's own identity and version, and the blob stores it has records of.
+ *
+ * Runs in the catalog and in entrepotctl. The records come first, then the file: a crash between
+ * leaves a database without its file, which the next start writes.
+ */
+#include "meta/identity.h"
+
+#include "base/fail.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/must.h"
+#include "meta/keys.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* u8 1, u32 format, id, u64 time; numbers little-endian. */
+#define V_BYTES (1 + 4 + IDENTITY_ID_LEN + 8)
+
+static void put_le(struct str *out, uint64_t value, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        str_putc(out, (char)(value >> (8 * i)));
+}
+
+static uint64_t get_le(const char *data, size_t bytes)
+{
+    uint64_t value = 0;
+
+    for (size_t i = bytes; i-- > 0;)
+        value = value << 8 | (uint8_t)data[i];
+    return value;
+}
+
+static int write_now(struct db *db)
+{
+    struct db_batch *batch = db_batch_take(db);
+    int err = db_write(db, batch);
+
+    db_batch_done(db, batch);
+    return err;
+}
+
+static int version_get(struct db *db, struct identity *identity_r)
+{
+    struct str value = {0};
+    int err = db_get(db, "V", 1, &value);
+    uint64_t format;
+
+    if (err == 0 && (value.len != V_BYTES || value.data[0] != KEYS_VERSION))
+        err = ERR_DAMAGED;
+    if (err == 0) {
+        format = get_le(value.data + 1, 4);
+        memcpy(identity_r->id, value.data + 5, IDENTITY_ID_LEN);
+        identity_r->created_s = get_le(value.data + 5 + IDENTITY_ID_LEN, 8);
+        if (format != META_FORMAT) {
+            log_error(
+                "the database was written by another version of entrepotd, in a format this one "
+                "does not know; use the version that wrote it, or a newer one",
+                "format=%llu known=%d", (unsigned long long)format, META_FORMAT);
+            err = ERR_UNSUPPORTED;
+        }
+    }
+    str_free(&value);
+    return err;
+}
+
+static void version_put(struct db *db, const struct identity *identity)
+{
+    struct str value = {0};
+
+    str_putc(&value, KEYS_VERSION);
+    put_le(&value, META_FORMAT, 4);
+    str_append(&value, identity->id, IDENTITY_ID_LEN);
+    put_le(&value, identity->created_s, 8);
+    db_put(db, "V", 1, value.data, value.len);
+    str_free(&value);
+}
+
+static void store_key_of(struct key *k, const char *id)
+{
+    key_begin(k, 'N');
+    key_str(k, id);
+}
+
+/* The name in keys, 0, what it is called. */
+static bool store_value_take(const char *value, size_t len, struct identity_stores *stores,
+                             size_t at)
+{
+    size_t name_len = strnlen(value, len), called_len = len - name_len - 1;
+
+    if (name_len == len || name_len == 0 || name_len > IDENTITY_NAME_MAX || called_len == 0 ||
+        called_len > IDENTITY_NAME_MAX)
+        return false;
+    memcpy(stores->at[at].name, value, name_len + 1);
+    memcpy(stores->at[at].called, value + name_len + 1, called_len);
+    stores->at[at].called[called_len] = 0;
+    return true;
+}
+
+static int stores_get(struct db *db, struct identity_stores *stores_r)
+{
+    struct db_walk *walk = db_walk_new(db, "N", 1, NULL, 0);
+    int err = 0, walk_err;
+
+    stores_r->count = 0;
+    for (; err == 0 && db_walk_valid(walk); db_walk_next(walk)) {
+        size_t len, value_len, at = stores_r->count;
+        const char *key = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
+        struct key_reader r;
+        const char *id;
+
+        key_reader_init(&r, key + 1, len - 1);
+        id = key_get_str(&r);
+        if (key_end(&r) != 0 || strlen(id) != IDENTITY_ID_LEN || at == IDENTITY_STORES_MAX ||
+            !store_value_take(value, value_len, stores_r, at)) {
+            err = ERR_DAMAGED;
+            break;
+        }
+        memcpy(stores_r->at[at].id, id, IDENTITY_ID_LEN + 1);
+        stores_r->count++;
+    }
+    walk_err = db_walk_free(&walk);
+    return err != 0 ? err : walk_err;
+}
+
+int meta_identity_get(struct db *db, struct meta_identity *m)
+{
+    int err;
+
+    memset(m, 0, sizeof(*m));
+    err = version_get(db, &m->identity);
+    return err != 0 ? err : stores_get(db, &m->stores);
+}
+
+static bool is_empty(struct db *db)
+{
+    struct db_walk *walk = db_walk_new(db, "", 0, NULL, 0);
+    bool empty = !db_walk_valid(walk);
+
+    return db_walk_free(&walk) == 0 && empty;
+}
+
+static int identity_make(struct db *db, struct meta_identity *m)
+{
+    int err;
+
+    memset(m, 0, sizeof(*m));
+    identity_new_id(m->identity.id);
+    m->identity.created_s = is_empty(db) ? (uint64_t)time(NULL) : 0;
+    version_put(db, &m->identity);
+    err = write_now(db);
+    FAIL_POINT(catalog_identity_recorded);
+    return err;
+}
+
+/* The copy beside the database. */
+static int file_write(const char *path, const struct meta_identity *m)
+{
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = dir < 0 ? ERR_IO : identity_write(dir, &m->identity, &m->stores);
+
+    if (dir >= 0)
+        close(dir);
+    return err;
+}
+
+static bool same(const struct identity_stores *a, const struct identity_stores *b)
+{
+    bool equal = a->count == b->count;
+
+    for (size_t i = 0; equal && i < a->count; i++)
+        equal = strcmp(a->at[i].id, b->at[i].id) == 0 && strcmp(a->at[i].name, b->at[i].name) == 0;
+    return equal;
+}
+
+/* What the file says; NOT_FOUND when there is none. */
+static int file_read(const char *path, struct meta_identity *m_r)
+{
+    int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int err = dir < 0 ? ERR_NOT_FOUND : identity_read(dir, &m_r->identity, &m_r->stores);
+
+    if (dir >= 0)
+        close(dir);
+    return err;
+}
+
+/* A daemon comes back each second: each reason is told once. */
+static void tell(const char *path, int err)
+{
+    static int told;
+
+    if (err == ERR_CONFLICT && err != told)
+        log_error(
+            "the database is not the one that its file IDENTITY names: files of two are mixed "
+            "here; bring back the whole directory from a backup",
+            "path=%s", log_quote(path));
+    else if (err == ERR_DAMAGED && err != told)
+        log_error("the database does not say who it is: it is damaged; bring it back from a "
+                  "backup",
+                  "path=%s", log_quote(path));
+    told = err;
+}
+
+static int identity_settle(struct db *db, const char *path, int file_err,
+                           const struct meta_identity *file, struct meta_identity *m)
+{
+    int err = meta_identity_get(db, m);
+
+    if (err == ERR_NOT_FOUND && file_err == ERR_NOT_FOUND)
+        err = identity_make(db, m);
+    else if (err == ERR_NOT_FOUND ||
+             (err == 0 && file_err == 0 && strcmp(file->identity.id, m->identity.id) != 0))
+        err = ERR_CONFLICT;
+    if (err == 0 && (file_err != 0 || !same(&file->stores, &m->stores)))
+        err = file_write(path, m);
+    return err;
+}
+
+int meta_open(const char *path, struct db **db_r, struct meta_identity *m)
+{
+    struct meta_identity *file = mem_alloc(sizeof(*file));
+    int file_err = file_read(path, file);
+    int err = db_open(path, file_err == ERR_NOT_FOUND, db_r);
+
+    if (err == 0) {
+        err = identity_settle(*db_r, path, file_err, file, m);
+        tell(path, err);
+        if (err != 0)
+            db_close(db_r);
+    }
+    free(file);
+    return err;
+}
+
+int meta_store_add(struct db *db, const char *path, struct meta_identity *m, const char *id,
+                   const char *name, const char *called)
+{
+    struct str value = {0};
+    struct key k;
+    int err;
+
+    if (!meta_store_key(m, id) && m->stores.count == IDENTITY_STORES_MAX)
+        return ERR_TOO_BIG;
+    MUST(strlen(name) <= IDENTITY_NAME_MAX && strlen(called) <= IDENTITY_NAME_MAX &&
+         strlen(id) == IDENTITY_ID_LEN);
+    store_key_of(&k, id);
+    str_append(&value, name, strlen(name) + 1);
+    str_puts(&value, called);
+    db_put(db, k.data, k.len, value.data, value.len);
+    str_free(&value);
+    err = write_now(db);
+    if (err != 0)
+        return err;
+    FAIL_POINT(catalog_store_recorded);
+    err = stores_get(db, &m->stores); /* in the order of keys, as the next open has it */
+    return err != 0 ? err : file_write(path, m);
+}
+
+const char *meta_store_key(const struct meta_identity *m, const char *id)
+{
+    for (size_t i = 0; i < m->stores.count; i++)
+        if (strcmp(m->stores.at[i].id, id) == 0)
+            return m->stores.at[i].name;
+    return NULL;
+}
+
+bool meta_has_blobs_of(struct db *db, const char *name)
+{
+    struct db_walk *walk;
+    struct key k;
+    bool has;
+
+    key_begin(&k, 'B');
+    key_str(&k, name);
+    walk = db_walk_new(db, k.data, k.len, NULL, 0);
+    has = db_walk_valid(walk);
+    return db_walk_free(&walk) == 0 && has;
+}

@@ -1,0 +1,228 @@
+/*
+ * ctl_store.c - entrepotctl store: what blob stores are, and telling one that it belongs here.
+ *
+ * Works on files, as the account that owns them, under the store's lock: a store that a daemon uses
+ * is not changed. Writes STORE_PATH/IDENTITY and nothing else (store/identity.h).
+ */
+#include "base/mem.h"
+#include "conf/conf.h"
+#include "store/belong.h"
+#include "tools/ctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char usage[] = "usage: entrepotctl [--json] [-c FILE] store list\n"
+                            "       entrepotctl [-c FILE] store adopt [--yes] NAME\n"
+                            "       entrepotctl [-c FILE] store rename OLD NEW\n";
+
+/* The store's directory, locked, and we are who owns it. -1: told why not. */
+static int take_store(const struct conf_store *store, bool lock)
+{
+    int dir = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
+    struct stat st;
+
+    if (dir < 0 || fstat(dir, &st) != 0) {
+        fprintf(stderr, "entrepotctl: cannot open blobstore %s: %s: %s\n", store->name, store->path,
+                strerror(errno));
+        return -1;
+    }
+    if (geteuid() == 0 && st.st_uid != 0 &&
+        (setgroups(0, NULL) != 0 || setegid(st.st_gid) != 0 || seteuid(st.st_uid) != 0)) {
+        fprintf(stderr, "entrepotctl: cannot become the owner of %s: %s\n", store->path,
+                strerror(errno));
+        close(dir);
+        return -1;
+    }
+    if (lock)
+        fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (lock && (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)) {
+        fprintf(stderr, "entrepotctl: %s: %s\n", store->path,
+                errno == EWOULDBLOCK ? "a daemon uses this blob store; stop it first"
+                                     : strerror(errno));
+        close(dir);
+        return -1;
+    }
+    return dir; /* the lock goes with this process */
+}
+
+static const struct conf_store *store_by_name(const struct conf *conf, const char *name)
+{
+    for (size_t i = 0; i < conf->store_count; i++)
+        if (strcmp(conf->stores[i].name, name) == 0)
+            return &conf->stores[i];
+    fprintf(stderr, "entrepotctl: the configuration has no blobstore %s\n", name);
+    return NULL;
+}
+
+static int write_identity(int dir, const struct conf_store *store, const struct identity *identity)
+{
+    int err = identity_write(dir, identity, NULL);
+
+    if (err != 0) {
+        fprintf(stderr, "entrepotctl: cannot write %s/" IDENTITY_FILE ": %s\n", store->path,
+                err_text(err));
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
+
+static int store_rename(const struct conf *conf, const char *old_name, const char *new_name)
+{
+    const struct conf_store *store = store_by_name(conf, new_name);
+    struct identity identity;
+    int dir, err, status = EXIT_FAILURE;
+
+    if (!store || (dir = take_store(store, false)) < 0)
+        return EXIT_FAILURE;
+    err = identity_read(dir, &identity, NULL);
+    if (err != 0) {
+        fprintf(stderr, "entrepotctl: cannot read %s/" IDENTITY_FILE ": %s\n", store->path,
+                err_text(err));
+    } else if (strcmp(identity.name, old_name) != 0) {
+        fprintf(stderr, "entrepotctl: %s is blobstore %s, not %s\n", store->path, identity.name,
+                old_name);
+    } else {
+        strcpy(identity.name, new_name);
+        status = write_identity(dir, store, &identity);
+        if (status == EXIT_SUCCESS)
+            printf("%s is blobstore %s now; reload or start entrepotd\n", store->path, new_name);
+    }
+    close(dir);
+    return status;
+}
+
+static bool agreed(const struct conf_store *store, bool yes)
+{
+    char answer[16];
+
+    printf("blobstore %s at %s will belong to the database of this configuration.\n"
+           "Nothing in it is deleted or served by that alone: blobs without a record here wait for "
+           "pushes of\nthe same content; `entrepotctl gc --orphans` tells how many they "
+           "are.\nAnother database that has records of it will not have its blobs "
+           "any more.\n",
+           store->name, store->path);
+    if (yes)
+        return true;
+    if (!isatty(STDIN_FILENO)) {
+        fputs("entrepotctl: add --yes to do it\n", stderr);
+        return false;
+    }
+    printf("Go on? [y/N] ");
+    fflush(stdout);
+    return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
+/* The one that the database has known by that name, unless it is there under another: so its
+ * records count again when the same bytes are back without their IDENTITY. Else a new one. */
+static void choose_id(const struct conf *conf, const struct belong *b, size_t place,
+                      char id[IDENTITY_ID_LEN + 1])
+{
+    int known = belong_known(conf, b, place);
+
+    if (known >= 0)
+        strcpy(id, b->known.at[known].id);
+    else
+        identity_new_id(id);
+}
+
+static int store_adopt(const struct conf *conf, const char *name, bool yes)
+{
+    const struct conf_store *store = store_by_name(conf, name);
+    struct identity identity = {0}; /* made nobody knows when: nothing in it is garbage unasked */
+    struct belong *b;
+    int dir, status = EXIT_FAILURE;
+
+    if (!store || !agreed(store, yes))
+        return EXIT_FAILURE;
+    b = mem_alloc(sizeof(*b));
+    belong_look(conf, b);
+    dir = take_store(store, true);
+    if (dir >= 0) {
+        choose_id(conf, b, (size_t)(store - conf->stores), identity.id);
+        strcpy(identity.database,
+               b->database == BELONG_DATABASE ? b->identity.id : IDENTITY_ANYBODY);
+        strcpy(identity.name, name);
+        status = write_identity(dir, store, &identity);
+        if (status == EXIT_SUCCESS)
+            printf("%s is blobstore %s of this database now; reload or start entrepotd\n",
+                   store->path, name);
+        close(dir);
+    }
+    free(b);
+    return status;
+}
+
+static const char *what_is(enum belong_store state)
+{
+    static const char *const words[] = {[BELONG_NEW] = "new",
+                                        [BELONG_AWAY] = "away",
+                                        [BELONG_OLD] = "old",
+                                        [BELONG_OURS] = "ours",
+                                        [BELONG_FOREIGN] = "foreign",
+                                        [BELONG_NAMED] = "renamed",
+                                        [BELONG_UNREADABLE] = "unreadable"};
+
+    return words[state];
+}
+
+static int store_list(const struct ctl *ctl, const struct conf *conf)
+{
+    struct belong *b = mem_alloc(sizeof(*b));
+    struct ctl_table table = {.columns = 4};
+
+    belong_look(conf, b);
+    if (ctl->json)
+        printf("{\"blobstores\":[");
+    else
+        for (size_t i = 0; i < table.columns; i++)
+            ctl_cell(&table, (const char *const[]){"BLOBSTORE", "STATE", "ID", "PATH"}[i]);
+    for (size_t i = 0; i < conf->store_count; i++) {
+        const struct conf_store *store = &conf->stores[i];
+
+        if (ctl->json) {
+            printf("%s{\"name\":\"%s\",\"state\":\"%s\",\"id\":\"%s\"}", i > 0 ? "," : "",
+                   store->name, what_is(b->stores[i]), b->store_identity[i].id);
+            continue;
+        }
+        ctl_cell(&table, store->name);
+        ctl_cell(&table, what_is(b->stores[i]));
+        ctl_cell(&table, *b->store_identity[i].id ? b->store_identity[i].id : "-");
+        ctl_cell(&table, store->path);
+    }
+    if (ctl->json)
+        puts("]}");
+    else
+        ctl_table_print(&table);
+    free(b);
+    return EXIT_SUCCESS;
+}
+
+int ctl_store(const struct ctl *ctl, int argc, char **argv)
+{
+    bool yes = argc == 3 && strcmp(argv[1], "--yes") == 0;
+    struct conf *conf = NULL;
+    int status = -1;
+
+    if (argc >= 1 && ctl_conf(ctl, &conf)) {
+        if (argc == 1 && strcmp(argv[0], "list") == 0)
+            status = store_list(ctl, conf);
+        else if (argc == 3 && strcmp(argv[0], "rename") == 0)
+            status = store_rename(conf, argv[1], argv[2]);
+        else if ((argc == 2 || yes) && strcmp(argv[0], "adopt") == 0)
+            status = store_adopt(conf, argv[argc - 1], yes);
+    } else if (argc >= 1) {
+        return EXIT_FAILURE;
+    }
+    conf_free(&conf);
+    if (status < 0)
+        fputs(usage, stderr);
+    return status < 0 ? EXIT_FAILURE : status;
+}

@@ -1,0 +1,195 @@
+"""Database and blob stores know each other: adopting, renaming, orphans that wait, marks that go."""
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from harness.daemon import ENTREPOTCTL, ENTREPOTD, wait_for
+from harness.fail import FailPoints
+from harness.registry import Registry, digest, error
+
+CONF = 'blobstore main {{ path = "{dir}/store" }}\nhosted docker-local {{ blobstore = main }}\n' \
+       'connector "127.0.0.1:{port}" {{ repository = docker-local }}\n'
+TOP = 'gc_grace = "0s"\ngc_interval = "1d"\nscrub_rate = "1G"\n'
+REFUSED = 78
+
+
+@pytest.fixture
+def filled(start):
+    daemon = start(text=CONF, top=TOP)
+    daemon.allow_error("blob store", "blob's", "belong", "cannot open a blob")
+    daemon.registry_image = Registry(daemon.url, "team/image")
+    daemon.layers = [os.urandom(2000) for _ in range(12)]
+    daemon.body = daemon.registry_image.push_image("v1", layers=daemon.layers)
+    return daemon
+
+
+def store(daemon):
+    return daemon.dir / "store"
+
+
+def tool(daemon, *args):
+    return subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), *args], stdin=subprocess.DEVNULL, text=True,
+                          capture_output=True, timeout=60)
+
+
+def identity(directory):
+    lines = (directory / "IDENTITY").read_text().splitlines()
+    return dict(line.split(" = ", 1) for line in lines if " = " in line)
+
+
+def whole(daemon):
+    r = Registry(daemon.url, "team/image")
+    return r.get("manifests/v1").content == daemon.body and all(
+        r.get(f"blobs/{digest(x)}").content == x for x in daemon.layers)
+
+
+def refused(daemon):
+    """Starts it; what it says on the terminal."""
+    done = subprocess.run([ENTREPOTD, "-f", "-c", str(daemon.conf)], cwd=daemon.dir, timeout=60, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    assert done.returncode == REFUSED, done.stdout
+    return done.stdout
+
+
+def collect(daemon):
+    def sweeps():
+        s = json.loads(daemon.ctl("--json", "gc", "--status").stdout)
+        return s["sweeps"] if not s["running"] else None
+    before = wait_for(lambda: (n := sweeps()) is not None and n + 1, "nothing runs", 30)
+    daemon.ctl("gc")
+    wait_for(lambda: (n := sweeps()) is not None and n + 1 > before, "all is collected", 30)
+
+
+def test_both_are_named_and_stay(filled):
+    of_database, of_store = identity(filled.data_dir / "catalog"), identity(store(filled))
+    assert of_store["database"] == of_database["id"] and of_store["name"] == "main"
+    assert of_database["store"] == f"{of_store['id']} main main"
+    filled.stop()
+    filled.start()
+    assert identity(filled.data_dir / "catalog") == of_database and identity(store(filled)) == of_store
+    assert json.loads(tool(filled, "--json", "store", "list").stdout)["blobstores"] == [
+        {"name": "main", "state": "ours", "id": of_store["id"]}]
+
+
+def test_renaming_keeps_all(filled):
+    filled.stop()
+    filled.conf.write_text(filled.conf.read_text().replace("main", "prime"))
+    told = refused(filled)
+    assert "entrepotctl store rename main prime" in told
+    assert "store rename main prime" in subprocess.run([ENTREPOTD, "-t", "-c", str(filled.conf)], text=True,
+                                                       capture_output=True, timeout=60).stderr
+    assert tool(filled, "store", "rename", "second", "prime").returncode == 1
+    assert tool(filled, "store", "rename", "main", "prime").returncode == 0
+    filled.start()
+    collect(filled)
+    filled.registry_image.push_image("v2", layers=(b"after the rename",))
+    assert whole(filled)
+    filled.stop()
+    assert filled.fsck()[0] == 0
+    filled.start()
+    assert whole(filled)
+
+
+def test_a_foreign_store_is_adopted_when_told_so(filled):
+    """Its blobs are kept, nothing of them is garbage unasked, and pushes find them."""
+    filled.stop()
+    shutil.rmtree(filled.data_dir)
+    told = refused(filled)
+    assert "is missing" in told
+    filled.data_dir.rmdir() if filled.data_dir.exists() and not any(filled.data_dir.iterdir()) else None
+    no = tool(filled, "store", "adopt", "main")
+    assert no.returncode == 1 and "--yes" in no.stderr
+    refused(filled)
+    assert tool(filled, "store", "adopt", "--yes", "main").returncode == 0
+    filled.start()
+    collect(filled)
+    assert Registry(filled.url, "team/image").get("manifests/v1").status_code == 404
+    status = json.loads(filled.ctl("--json", "gc", "--orphans").stdout)
+    assert status["left"] == len(filled.layers) + 2 and status["taken"] == 0
+    assert len(list((store(filled) / "blobs" / "sha256").glob("*/*"))) == status["left"]
+    Registry(filled.url, "team/image").push_image("v1", layers=filled.layers)
+    assert whole(filled)
+
+
+def test_orphans_go_when_told_so(filled):
+    count, size = 30, 1000
+    for _ in range(count):
+        data = os.urandom(size)
+        d = digest(data)[7:]
+        (store(filled) / "blobs" / "sha256" / d[:2] / d).write_bytes(data)
+    collect(filled)
+    assert "have no record" in filled.log_text()
+    status = json.loads(filled.ctl("--json", "gc", "--orphans").stdout)
+    assert status == {"taken": 0, "left": count, "left_bytes": count * size}
+    assert "gc --orphans --yes" in filled.ctl("gc", "--orphans").stdout
+    filled.stop()
+    assert filled.fsck("--repair")[1]["repaired"] == 0  # nor does a repair take them
+    filled.start()
+    status = json.loads(filled.ctl("--json", "gc", "--orphans", "--yes").stdout)
+    assert status == {"taken": count, "left": 0, "left_bytes": 0}
+    assert whole(filled)
+
+
+@pytest.mark.parametrize("moment", ["start", "while it runs"])
+def test_a_disk_that_comes_back(filled, moment):
+    """503 while it is away, nothing is marked, and all is there without a restart."""
+    filled.stop()
+    store(filled).rename(filled.dir / "away")
+    store(filled).mkdir()
+    filled.start()
+    r = Registry(filled.url, "team/image").get(f"blobs/{digest(filled.layers[0])}")
+    assert r.status_code == 503 and error(r) == "UNAVAILABLE"
+    assert "is its disk mounted?" in filled.log_text() and not any(store(filled).iterdir())
+    if moment == "start":
+        filled.stop()
+    store(filled).rmdir()
+    (filled.dir / "away").rename(store(filled))
+    if moment == "start":
+        filled.start()
+    wait_for(lambda: whole(filled), "all is served again")
+    assert json.loads(filled.ctl("--json", "repos").stdout)["blobstores"][0]["damaged"] == 0
+    assert filled.registry_image.at("team/after").push_blob(b"after")
+
+
+def test_a_mark_goes_when_the_bytes_are_right_again(filled):
+    d = digest(filled.layers[3])[7:]
+    path, good = store(filled) / "blobs" / "sha256" / d[:2] / d, filled.layers[3]
+    path.unlink()
+    filled.ctl("scrub")
+
+    def damaged():
+        return json.loads(filled.ctl("--json", "repos").stdout)["blobstores"][0]["damaged"]
+    wait_for(lambda: damaged() == 1, "it is marked")
+    path.write_bytes(good)
+    filled.ctl("scrub")
+    wait_for(lambda: damaged() == 0, "the mark goes")
+    assert whole(filled)
+    path.unlink()
+    filled.ctl("scrub")  # a worker may have it in memory
+    wait_for(lambda: damaged() == 1, "it is marked")
+    filled.stop()
+    path.write_bytes(good)
+    status, report = filled.fsck("--repair")
+    assert status == 1 and [x["kind"] for x in report["found"]] == ["mark"]
+    filled.start()
+    assert whole(filled)
+
+
+@pytest.mark.parametrize("point", ["catalog_identity_recorded", "catalog_store_recorded", "catalog_store_bound"])
+def test_a_death_while_it_is_bound(start, tmp_path, monkeypatch, point):
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    fail.arm(point, "kill")
+    daemon = start(text=CONF, top=TOP)
+    daemon.allow_error("a process keeps dying", "is its disk mounted?")
+    fail.taken(point)
+    registry = Registry(daemon.url, "team/image")
+    wait_for(lambda: registry.post("blobs/uploads/").status_code == 202, "the next catalog has bound it")
+    body = registry.push_image("v1")
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
+    daemon.start()
+    assert Registry(daemon.url, "team/image").get("manifests/v1").content == body
