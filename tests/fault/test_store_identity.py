@@ -19,7 +19,7 @@ REFUSED = 78
 @pytest.fixture
 def filled(start):
     daemon = start(text=CONF, top=TOP)
-    daemon.allow_error("blob store", "blob's", "belong", "cannot open a blob")
+    daemon.allow_error("blob store", "blob's", "belong", 'err="temporarily unavailable"')
     daemon.registry_image = Registry(daemon.url, "team/image")
     daemon.layers = [os.urandom(2000) for _ in range(12)]
     daemon.body = daemon.registry_image.push_image("v1", layers=daemon.layers)
@@ -184,7 +184,7 @@ def test_a_death_while_it_is_bound(start, tmp_path, monkeypatch, point):
     fail = FailPoints(tmp_path / "fail")
     fail.arm(point, "kill")
     daemon = start(text=CONF, top=TOP)
-    daemon.allow_error("a process keeps dying", "is its disk mounted?")
+    daemon.allow_error("a process keeps dying", "is its disk mounted?", 'err="temporarily unavailable"')
     fail.taken(point)
     registry = Registry(daemon.url, "team/image")
     wait_for(lambda: registry.post("blobs/uploads/").status_code == 202, "the next catalog has bound it")
