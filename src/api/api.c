@@ -303,12 +303,30 @@ int api_reply_err(int err, struct msg_reader *reply, int fd)
     return err != 0 ? err : msg_get_i32(reply);
 }
 
-void api_answer_deleted(struct api_call *call, int err, enum problem absent)
+static void answer_named(struct api_call *call, struct msg_reader *reply)
+{
+    struct digest parent;
+    char text[DIGEST_TEXT_MAX];
+
+    msg_get_digest(reply, false, &parent);
+    if (msg_end(reply) != 0)
+        problem_answer(call->r, PROBLEM_INTERNAL, NULL);
+    else
+        problem_answer(call->r, PROBLEM_NAMED,
+                       "manifest %s of this image names it: delete that first "
+                       "(delete_referenced of repository %s allows it)",
+                       digest_text(&parent, text), call->route.repo->name);
+}
+
+void api_answer_deleted(struct api_call *call, int err, struct msg_reader *reply,
+                        enum problem absent)
 {
     if (err == ERR_NOT_FOUND && call->ask.repeated)
         err = 0; /* the first question was carried out, only its answer was lost */
     if (err == ERR_NOT_FOUND)
         problem_answer(call->r, absent, NULL);
+    else if (err == ERR_CONFLICT)
+        answer_named(call, reply);
     else if (err != 0)
         problem_answer(call->r, problem_from_err(err), NULL);
     else

@@ -109,7 +109,8 @@ struct api_call *api_call_of_job(struct pool_job *job);
 /* The reply's own error, or the link's; a passed descriptor is closed. */
 int api_reply_err(int err, struct msg_reader *reply, int fd);
 /* Answers a delete: 202, `absent` when there was nothing, or what went wrong. */
-void api_answer_deleted(struct api_call *call, int err, enum problem absent);
+void api_answer_deleted(struct api_call *call, int err, struct msg_reader *reply,
+                        enum problem absent);
 /* Query parameter; answers 400 and returns false when its coding is broken. */
 bool api_query(struct api_call *call, const char *name, const char **value_r);
 /* Parses a digest out of `text`; answers DIGEST_INVALID and returns false otherwise. */

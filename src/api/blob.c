@@ -268,7 +268,8 @@ static void blob_read(struct api_call *call)
 
 static void blob_deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    api_answer_deleted(api_call_of_ask(ask), api_reply_err(err, reply, fd), PROBLEM_BLOB_UNKNOWN);
+    api_answer_deleted(api_call_of_ask(ask), api_reply_err(err, reply, fd), reply,
+                       PROBLEM_BLOB_UNKNOWN);
 }
 
 static void blob_delete(struct api_call *call)

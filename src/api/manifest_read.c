@@ -216,7 +216,7 @@ void api_manifest_read(struct api_call *call)
 
 static void deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    api_answer_deleted(api_call_of_ask(ask), api_reply_err(err, reply, fd),
+    api_answer_deleted(api_call_of_ask(ask), api_reply_err(err, reply, fd), reply,
                        PROBLEM_MANIFEST_UNKNOWN);
 }
 

@@ -32,6 +32,7 @@
     X(UNAUTHORIZED, "UNAUTHORIZED", 401, "authentication required")                                \
     X(TOO_MANY_LOGINS, "TOOMANYREQUESTS", 429, "too many failed logins, try again later")          \
     X(DENIED, "DENIED", 403, "not permitted")                                                      \
+    X(NAMED, "DENIED", 409, "a manifest that stays names it")                                      \
     X(UNSUPPORTED, "UNSUPPORTED", 405, "the operation is unsupported")                             \
     X(TOO_MANY_UPLOADS, "TOOMANYREQUESTS", 429, "too many open uploads")                           \
     X(BAD_REQUEST, "UNSUPPORTED", 400, "malformed request")                                        \

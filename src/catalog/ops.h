@@ -57,6 +57,12 @@ must_check int op_blob_link(struct catalog *c, size_t repo_place, const struct p
 /* NOT_FOUND, DAMAGED. The record's strings point into `value`, the caller's to free. */
 must_check int op_tag_load(struct catalog *c, const struct push_target *t, const char *tag,
                            struct str *value, struct record_tag *record_r);
+/* Does a manifest that stays need this blob (letter L) or manifest (M) of the image? 0: none;
+ * CONFLICT: *parent_r does; NOT_FOUND: there is no such thing to delete. Scans (turn.h). */
+must_check int op_named(struct catalog *c, size_t repo_place, const struct push_target *t,
+                        char letter, struct digest *parent_r);
+/* The answer to a delete that op_named() found in conflict. */
+void op_answer_named(struct msg_writer *answer, const struct digest *parent);
 /* Takes a manifest with its tags and back-references away. NOT_FOUND. */
 must_check int op_manifest_remove(struct catalog *c, size_t repo_place,
                                   const struct push_target *t);

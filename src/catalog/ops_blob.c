@@ -298,10 +298,17 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
     struct record_blob record = {0};
     struct str value = {0};
     struct key link, holder;
+    struct digest parent;
     size_t place = 0;
     char text[DIGEST_TEXT_MAX];
     int err = op_target_get_for_delete(c, question, &t, &place);
 
+    if (err == 0)
+        err = op_named(c, place, &t, 'L', &parent);
+    if (err == ERR_CONFLICT) {
+        op_answer_named(answer, &parent);
+        return;
+    }
     if (err != 0)
         goto out;
     key_image(&link, 'L', t.repo, t.image);

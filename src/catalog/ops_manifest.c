@@ -380,9 +380,16 @@ out:
 void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct push_target t;
+    struct digest parent;
     size_t place = 0;
     int err = op_target_get_for_delete(c, question, &t, &place);
 
+    if (err == 0)
+        err = op_named(c, place, &t, 'M', &parent);
+    if (err == ERR_CONFLICT) {
+        op_answer_named(answer, &parent);
+        return;
+    }
     if (err == 0)
         err = op_manifest_remove(c, place, &t);
     msg_put_i32(answer, err);

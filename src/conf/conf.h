@@ -87,7 +87,8 @@ struct conf_repo {
     bool online;
     enum conf_redeploy redeploy;
     bool delete_allowed;
-    uint64_t max_blob; /* bytes; 0: no limit */
+    bool delete_referenced; /* also what a manifest that stays names */
+    uint64_t max_blob;      /* bytes; 0: no limit */
     bool index_children_strict;
     struct conf_proxy *proxy; /* CONF_PROXY only, else NULL */
     struct conf_group *group; /* CONF_GROUP only, else NULL */

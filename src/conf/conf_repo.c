@@ -38,6 +38,7 @@ static void build_hosted(struct conf_build *b, const struct conf_section *s, str
     repo->online = conf_bool(s, CONF_KEY_HOSTED_online, b->m);
     repo->redeploy = (enum conf_redeploy)conf_choice(s, CONF_KEY_HOSTED_redeploy, b->m);
     repo->delete_allowed = conf_bool(s, CONF_KEY_HOSTED_delete, b->m);
+    repo->delete_referenced = conf_bool(s, CONF_KEY_HOSTED_delete_referenced, b->m);
     repo->max_blob = conf_size(s, CONF_KEY_HOSTED_max_blob, b->m);
     repo->index_children_strict = conf_choice(s, CONF_KEY_HOSTED_index_children, b->m) == 0;
 }

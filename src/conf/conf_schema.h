@@ -72,6 +72,7 @@ enum conf_kind {
     X(HOSTED, online, BOOL, "true", true, NULL)                                                    \
     X(HOSTED, redeploy, CHOICE, "allow", true, "allow latest-only deny read-only")                 \
     X(HOSTED, delete, BOOL, "true", true, NULL)                                                    \
+    X(HOSTED, delete_referenced, BOOL, "false", true, NULL)                                        \
     X(HOSTED, max_blob, SIZE, "0", true, NULL)                                                     \
     X(HOSTED, untagged_after, TIME, "0", true, NULL)                                               \
     X(HOSTED, index_children, CHOICE, "strict", true, "strict lax")                                \

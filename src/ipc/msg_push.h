@@ -14,7 +14,8 @@
 /* Artifact types a referrers question may name. */
 #define PUSH_TYPES_MAX 16
 
-/* BLOB_COMMIT, BLOB_DELETE, MANIFEST_DELETE: which thing of which image. */
+/* BLOB_COMMIT, BLOB_DELETE, MANIFEST_DELETE: which thing of which image. The answer of a delete
+ * is i32 err, and with CONFLICT the digest of a manifest that stays and needs it. */
 struct push_target {
     const char *repo, *image;
     struct digest digest;

@@ -32,7 +32,7 @@ bool manifest_type_known(const char *type)
            strcmp(type, MANIFEST_TYPE_DOCKER_LIST) == 0;
 }
 
-static bool type_is_index(const char *type)
+bool manifest_type_is_index(const char *type)
 {
     return strcmp(type, MANIFEST_TYPE_OCI_INDEX) == 0 ||
            strcmp(type, MANIFEST_TYPE_DOCKER_LIST) == 0;
@@ -224,7 +224,7 @@ static int decide_type(struct parse *p, const struct json_value *root, const cha
     if (own && strcmp(own, content_type) != 0)
         return refuse(p, "mediaType of the manifest and Content-Type of the request differ");
     p->m->media_type = mem_arena_strdup(p->arena, content_type);
-    p->m->is_index = type_is_index(content_type);
+    p->m->is_index = manifest_type_is_index(content_type);
     return 0;
 }
 

@@ -51,6 +51,8 @@ struct manifest {
 
 /* True for the four types above. `type` has no parameters. */
 bool manifest_type_known(const char *type);
+/* OCI index or Docker manifest list. */
+bool manifest_type_is_index(const char *type);
 
 /* Parses and checks `data`. `content_type`: the request's media type without
  * parameters, NULL or "" when there was none (then the body's mediaType

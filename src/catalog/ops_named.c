@@ -1,0 +1,88 @@
+/*
+ * ops_named.c - what manifests that stay here name, a delete does not take away.
+ *
+ * Runs in the catalog inside a turn (turn.h), as part of deletes. They scan, so nothing
+ * uncommitted is before them in their batch: a parent that was pushed before holds its
+ * children, one that was deleted before holds nothing. Owns nothing, changes nothing.
+ */
+#include "catalog/ops.h"
+
+#include "meta/keys.h"
+
+#include <string.h>
+
+/* Does this parent need what is deleted? A child of an index is a manifest, or a blob
+ * where there is no manifest; an image needs its config and layers as blobs. */
+static bool parent_needs(const struct conf_repo *repo, const char *type, bool manifest,
+                         bool other_stays)
+{
+    if (manifest_type_is_index(type))
+        return repo->index_children_strict && (manifest || !other_stays);
+    return !manifest;
+}
+
+static int parent_type(struct catalog *c, const struct push_target *t, const struct digest *parent,
+                       struct str *value, const char **type_r)
+{
+    struct key k;
+    uint64_t size;
+    int err;
+
+    key_image(&k, 'M', t->repo, t->image);
+    key_digest(&k, parent);
+    err = db_get(c->db, k.data, k.len, value);
+    return err != 0 ? err : record_manifest_peek(value->data, value->len, &size, type_r);
+}
+
+int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, char letter,
+             struct digest *parent_r)
+{
+    const struct conf_repo *repo = &c->conf->repos[repo_place];
+    bool manifest = letter == 'M', other_stays;
+    struct str value = {0};
+    struct key k;
+    struct db_walk *walk;
+    int err, walk_err;
+
+    if (repo->delete_referenced || (manifest && !repo->index_children_strict))
+        return 0;
+    key_image(&k, letter, t->repo, t->image);
+    key_digest(&k, &t->digest);
+    err = db_get(c->db, k.data, k.len, NULL);
+    if (err != 0)
+        return err;
+    key_image(&k, manifest ? 'L' : 'M', t->repo, t->image);
+    key_digest(&k, &t->digest);
+    err = db_get(c->db, k.data, k.len, NULL);
+    if (err != 0 && err != ERR_NOT_FOUND)
+        return err;
+    other_stays = err == 0;
+    err = 0;
+    key_image(&k, 'K', t->repo, t->image);
+    key_digest(&k, &t->digest);
+    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && err == 0;
+         db_walk_next(walk)) {
+        struct key_reader r;
+        size_t len;
+        const char *key = db_walk_key(walk, &len), *type = "";
+
+        key_reader_init(&r, key + k.len, len - k.len);
+        key_get_digest(&r, parent_r);
+        err = key_end(&r);
+        if (err == 0)
+            err = parent_type(c, t, parent_r, &value, &type);
+        if (err == ERR_NOT_FOUND)
+            err = 0; /* a name nobody stands behind holds nothing */
+        else if (err == 0 && parent_needs(repo, type, manifest, other_stays))
+            err = ERR_CONFLICT;
+    }
+    walk_err = db_walk_free(&walk);
+    str_free(&value);
+    return err != 0 ? err : walk_err;
+}
+
+void op_answer_named(struct msg_writer *answer, const struct digest *parent)
+{
+    msg_put_i32(answer, ERR_CONFLICT);
+    msg_put_digest(answer, parent);
+}
