@@ -9,6 +9,7 @@
 #include "api/upstream.h"
 
 #include "api/hot.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/range.h"
@@ -63,7 +64,9 @@ static bool fresh(const struct api_call *call, const struct conf_repo *repo)
     if (index_find(&call->api->index, INDEX_CHECKED, repo->name, call->route.image, call->route.ref,
                    &checked) != 0)
         return false;
-    return now < checked.size || (now - checked.size) * 1000 < repo->proxy->tag_ttl_ms;
+    if (now < checked.size) /* another second's of another process, or of a clock that was wrong */
+        return !clock_ahead((int64_t)checked.size, 0);
+    return (now - checked.size) * 1000 < repo->proxy->tag_ttl_ms;
 }
 
 static void answer_unreadable(struct api_call *call, const struct manifest_read *m, int err)

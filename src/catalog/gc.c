@@ -8,6 +8,7 @@
  */
 #include "catalog/gc.h"
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -64,7 +65,7 @@ static void sweep_begin(struct gc *gc)
     gc->stats.looked_at_now = 0;
     memset(&gc->sweep, 0, sizeof(gc->sweep));
     gc->sweep.c = c;
-    gc->sweep.deadline_s = gc->stats.started_s - c->conf->gc_grace_ms / 1000;
+    gc->sweep.deadline_s = clock_deadline_s(c->conf->gc_grace_ms);
     turn_add_task(c->turn, &gc->slice_task);
 }
 

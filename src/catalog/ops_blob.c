@@ -6,6 +6,7 @@
  */
 #include "catalog/ops.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "catalog/evict.h"
 #include "catalog/scrub.h"
@@ -17,7 +18,7 @@
 
 uint64_t op_now(void)
 {
-    return (uint64_t)time(NULL);
+    return clock_wall_s();
 }
 
 bool op_target_ok(const struct push_target *t)

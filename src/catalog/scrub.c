@@ -9,6 +9,7 @@
  */
 #include "catalog/scrub.h"
 
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -341,7 +342,8 @@ static void scrub_tick(struct loop_timer *timer)
 
     loop_timer_set(s->c->loop, timer, TICK_MS);
     if (!s->stats.running && conf->scrub_interval_ms > 0 &&
-        op_now() >= s->stats.started_s + conf->scrub_interval_ms / 1000)
+        (op_now() >= s->stats.started_s + conf->scrub_interval_ms / 1000 ||
+         clock_ahead((int64_t)s->stats.started_s, 0))) /* noted while the clock was wrong */
         pass_begin(s);
     if (s->busy)
         return; /* what a slow disk did not manage is not made up for */

@@ -8,6 +8,7 @@
  * (files go to the trash, from where that question brings them back). Both are
  * modelled in tests/fault/test_gc_model.py.
  */
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -58,6 +59,8 @@ static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
 static bool asked_for(const struct sweep *s, const struct suspect *x, uint64_t *time_r)
 {
     *time_r = recent_at(s->c->start->recent, x->repo, x->image, &x->digest);
+    if (clock_ahead((int64_t)*time_r, 0))
+        *time_r = op_now(); /* asked for while the clock was wrong: then, for all we know, now */
     return *time_r > s->deadline_s;
 }
 
@@ -247,6 +250,33 @@ static size_t suspects_take(struct sweep *s, struct suspect *suspects)
     return count;
 }
 
+/* What was queued while the clock was ahead counts from now: it would wait for as long as
+ * that jump was. Looked at when the sweep is through, and only while the clock is steady. */
+static void ahead_again(struct sweep *s)
+{
+    uint64_t now = op_now(), grace_ms = (now - s->deadline_s) * 1000;
+    struct key from;
+    struct db_walk *walk;
+    size_t count = 0;
+
+    if (s->deadline_s == 0)
+        return;
+    key_begin(&from, 'Q');
+    key_time(&from, now + CLOCK_JUMP_MS / 1000);
+    for (walk = db_walk_new(s->c->db, "Q", 1, from.data, from.len);
+         db_walk_valid(walk) && count < SWEEP_SLICE; db_walk_next(walk), count++) {
+        struct suspect x;
+        size_t len;
+        const char *key = db_walk_key(walk, &len);
+
+        if (suspect_read(turn_arena(s->c->turn), key, len, &x) == 0 &&
+            clock_ahead((int64_t)x.time, grace_ms))
+            queue_again(s, &x, now);
+    }
+    if (db_walk_free(&walk) != 0)
+        log_warn("cannot read the end of the queue of garbage", NULL); /* the turn fails */
+}
+
 void sweep_slice(struct sweep *s)
 {
     struct suspect *suspects =
@@ -259,6 +289,8 @@ void sweep_slice(struct sweep *s)
         sweep_one(s, &suspects[i]);
     if (count > 0)
         s->cursor = suspects[count - 1].key;
+    if (s->finished)
+        ahead_again(s);
 }
 
 bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest)

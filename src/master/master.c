@@ -8,6 +8,7 @@
  */
 #include "master/master.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -235,7 +236,7 @@ static void master_init(struct master *m, struct conf *conf,
     for (size_t i = 0; i < MASTER_ROLES; i++)
         m->socket_fds[i] = -1;
     m->generation = 1;
-    m->started = time(NULL);
+    m->started_ms = clock_boot_ms();
     m->kill_timer.fire = master_kill;
     slots_init(m);
 }
@@ -252,6 +253,7 @@ static int master_end(struct master *m, int status)
         loop_timer_cancel(m->loop, &m->slots[i].again);
     loop_timer_cancel(m->loop, &m->tickets_timer);
     loop_timer_cancel(m->loop, &m->stores_timer);
+    loop_timer_cancel(m->loop, &m->clock_timer);
     loop_free(&m->loop);
     certificates_wipe(&m->certificates, m->conf->connector_count);
     tls_tickets_close(&m->tickets);

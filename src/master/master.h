@@ -88,9 +88,10 @@ struct master {
     struct placed *placed;
     struct board *board;
     struct throttle *throttle;
-    int started_fd; /* told when we serve (daemonised start); -1: nobody waits */
-    time_t started;
-    struct loop_timer kill_timer;
+    int started_fd;      /* told when we serve (daemonised start); -1: nobody waits */
+    uint64_t started_ms; /* of the boot clock */
+    struct loop_timer kill_timer, clock_timer;
+    int64_t clock_noted_ms; /* the offset as data_dir/clock has it */
     struct slot slots[TALLY_SLOTS_MAX];
 };
 
@@ -147,6 +148,9 @@ void ground_unlock(struct master *m, const struct conf *conf, int *fds);
 void ground_take(struct master *m, const struct conf *conf, int *fds);
 /* From now on locks stores that come late. */
 void ground_watch(struct master *m);
+
+/* clock_watch.c: from now on, for all processes forked later (base/clock.h). */
+must_check int clock_watch_start(struct master *m);
 
 /* certificates.c */
 /* Reads and checks the certificates of every connector of `conf`: an array by

@@ -380,6 +380,8 @@ int resources_claim(struct master *m)
     if (err == 0)
         err = recent_new(&m->recent);
     if (err == 0)
+        err = clock_watch_start(m);
+    if (err == 0)
         err = placed_new(&m->placed);
     if (err == 0)
         err = board_new(&m->board);

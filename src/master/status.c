@@ -7,8 +7,9 @@
 #include "config.h"
 #include "master/master.h"
 
+#include "base/clock.h"
+
 #include <stdatomic.h>
-#include <time.h>
 #include <unistd.h>
 
 const char *status_state_name(enum slot_state state)
@@ -64,7 +65,7 @@ int status_message(struct serve *serve, struct serve_return to, struct msg_reade
     msg_put_str(&w, PACKAGE_VERSION);
     msg_put_u32(&w, (uint32_t)getpid());
     msg_put_u32(&w, m->generation);
-    msg_put_u64(&w, (uint64_t)(time(NULL) - m->started));
+    msg_put_u64(&w, (clock_boot_ms() - m->started_ms) / 1000);
     msg_put_str(&w, m->conf->file);
     msg_put_u32(&w, count);
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)

@@ -16,9 +16,11 @@
 #include <time.h>
 
 #define PLACES 65536
+/* Marks of two processes may come in another order than their times. */
+#define AHEAD_S 10
 
 struct recent {
-    uint64_t since;
+    _Atomic uint64_t since;
     _Atomic uint32_t at[PLACES]; /* seconds after `since`; 0: not since then */
 };
 
@@ -54,9 +56,11 @@ void recent_mark(struct recent *recent, const char *repo, const char *image,
                  const struct digest *digest, uint64_t now_s)
 {
     _Atomic uint32_t *at = place(recent, repo, image, digest);
-    uint32_t value = now_s > recent->since ? (uint32_t)(now_s - recent->since) : 0;
+    uint64_t since = atomic_load_explicit(&recent->since, memory_order_relaxed);
+    uint32_t value = now_s > since ? (uint32_t)(now_s - since) : 0;
+    uint32_t old = atomic_load_explicit(at, memory_order_relaxed);
 
-    if (atomic_load_explicit(at, memory_order_relaxed) < value)
+    if (old < value || old - value > AHEAD_S) /* that one was made while the clock was wrong */
         atomic_store_explicit(at, value, memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
 }
@@ -65,6 +69,11 @@ uint64_t recent_at(struct recent *recent, const char *repo, const char *image,
                    const struct digest *digest)
 {
     atomic_thread_fence(memory_order_seq_cst);
-    return recent->since +
+    return atomic_load_explicit(&recent->since, memory_order_relaxed) +
            atomic_load_explicit(place(recent, repo, image, digest), memory_order_relaxed);
+}
+
+void recent_shift(struct recent *recent, int64_t by_s)
+{
+    atomic_fetch_add_explicit(&recent->since, (uint64_t)by_s, memory_order_relaxed);
 }

@@ -7,6 +7,7 @@
  */
 #include "store/store_fs.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "store/layout.h"
 
@@ -95,14 +96,14 @@ void store_partial_unlink(const struct store *store, const char *repo, const str
 static void sweep_one(int dir_fd, const char *name, uint64_t older_than_ms)
 {
     struct stat st;
-    time_t age;
     int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 
     if (fd < 0)
         return;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode)) {
-        age = time(NULL) - st.st_mtime;
-        if (age >= 0 && (uint64_t)age * 1000 >= older_than_ms && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        if (clock_ahead(st.st_mtime, older_than_ms))
+            futimens(fd, NULL);
+        if (clock_age_ms(st.st_mtime) >= older_than_ms && flock(fd, LOCK_EX | LOCK_NB) == 0)
             unlinkat(dir_fd, name, 0);
     }
     close(fd);

@@ -6,6 +6,7 @@
  * the trash, which a later look empties, or in their places, where they are
  * orphans.
  */
+#include "base/clock.h"
 #include "base/file.h"
 #include "store/layout.h"
 #include "store/store_fs.h"
@@ -101,16 +102,17 @@ static int each_file(const struct store *store, const char *path,
     return 0;
 }
 
-static uint64_t age_ms(const struct stat *st)
+/* The time is that of the last change: a rename is one. */
+static bool older(int dir_fd, const char *name, const struct stat *st, uint64_t than_ms)
 {
-    time_t age = time(NULL) - st->st_ctime; /* a rename changes it */
-
-    return age > 0 ? (uint64_t)age * 1000 : 0;
+    if (clock_ahead(st->st_ctime, than_ms))
+        utimensat(dir_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
+    return clock_age_ms(st->st_ctime) >= than_ms;
 }
 
 static void empty_one(int dir_fd, const char *name, const struct stat *st, void *ctx)
 {
-    if (age_ms(st) >= *(const uint64_t *)ctx)
+    if (older(dir_fd, name, st, *(const uint64_t *)ctx))
         unlinkat(dir_fd, name, 0);
 }
 
@@ -132,8 +134,7 @@ static void list_one(int dir_fd, const char *name, const struct stat *st, void *
     struct digest digest;
     char text[DIGEST_TEXT_MAX + NAME_MAX];
 
-    (void)dir_fd;
-    if (l->count == l->max || age_ms(st) < l->older_than_ms)
+    if (l->count == l->max || !older(dir_fd, name, st, l->older_than_ms))
         return;
     strcpy(text, digest_alg_name(l->alg));
     strcat(text, ":");

@@ -5,6 +5,7 @@
  * catalog surveys them. A session is its file and nothing else: a crash leaves
  * the bytes that were written, which the client may build on.
  */
+#include "base/clock.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/str.h"
@@ -218,11 +219,12 @@ static bool name_is_ours(const char *name)
 /* Removes a file nobody wrote to for too long, unless a writer holds it. */
 static bool expire(int dir_fd, const char *name, const struct stat *st, uint64_t expiry_ms)
 {
-    time_t age = time(NULL) - st->st_mtime;
     bool locked;
     int fd;
 
-    if (age < 0 || (uint64_t)age * 1000 < expiry_ms)
+    if (clock_ahead(st->st_mtime, expiry_ms))
+        utimensat(dir_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
+    if (clock_age_ms(st->st_mtime) < expiry_ms)
         return false;
     fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
