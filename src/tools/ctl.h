@@ -37,6 +37,8 @@ int ctl_token(const struct ctl *ctl, int argc, char **argv);
 int ctl_store(const struct ctl *ctl, int argc, char **argv);
 int ctl_check_access(const struct ctl *ctl, int argc, char **argv);
 
+/* ctl_status.c: is there a process of that role? True when the master does not tell. */
+bool ctl_role_runs(const struct ctl *ctl, const char *role);
 /* ctl_conf.c: the configuration; prints its mistakes. */
 bool ctl_conf(const struct ctl *ctl, struct conf **conf_r);
 /* The group of an account; "" has none. */

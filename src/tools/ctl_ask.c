@@ -63,7 +63,7 @@ static pid_t stopped_peer(int fd)
     return pid;
 }
 
-static int ask_wait(int fd, const char *socket, struct str *in, int *pass_fd)
+static int ask_wait(const struct ctl *ctl, int fd, const char *socket, struct str *in, int *pass_fd)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
     int ready = poll(&poll_fd, 1, LOOK_MS);
@@ -77,6 +77,10 @@ static int ask_wait(int fd, const char *socket, struct str *in, int *pass_fd)
                 "other processes serve without it\n",
                 (int)pid, (int)pid);
         return ERR_TIMEOUT;
+    }
+    if (ready == 0 && strcmp(socket, ROLE_SOCKET_FETCHER) == 0 && !ctl_role_runs(ctl, "fetcher")) {
+        fprintf(stderr, "entrepotctl: nothing is fetched: no proxy is configured\n");
+        return ERR_UNAVAILABLE;
     }
     if (ready == 0)
         ready = poll(&poll_fd, 1, WAIT_MS - LOOK_MS);
@@ -97,7 +101,7 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
     msg_writer_free(question);
     /* News for workers may come before the answer. */
     for (*reply_r = (struct msg_reader){0}; err == 0 && reply_r->type != MSG_REPLY;) {
-        err = ask_wait(fd, socket, in, &pass_fd);
+        err = ask_wait(ctl, fd, socket, in, &pass_fd);
         if (pass_fd >= 0)
             close(pass_fd);
         pass_fd = -1;

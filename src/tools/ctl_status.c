@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct role_line {
     const char *role, *state;
@@ -107,6 +108,36 @@ static void status_text(struct msg_reader *r)
         role_row(&line, &table);
     }
     ctl_table_print(&table);
+}
+
+bool ctl_role_runs(const struct ctl *ctl, const char *role)
+{
+    struct msg_writer question = {0};
+    struct msg_reader r;
+    struct str in = {0};
+    bool runs = false;
+    uint32_t count;
+
+    msg_begin(&question, MSG_CTL_STATUS, 1);
+    if (ctl_ask(ctl, ROLE_SOCKET_CONTROL, &question, &in, &r) != 0) {
+        str_free(&in);
+        return true;
+    }
+    msg_get_str(&r, 64); /* version, pid, generation, uptime, file */
+    msg_get_u32(&r);
+    msg_get_u32(&r);
+    msg_get_u64(&r);
+    msg_get_str(&r, 4096);
+    count = msg_get_u32(&r);
+    for (uint32_t i = 0; i < count && !r.bad && !runs; i++) {
+        struct role_line line;
+
+        role_read(&r, &line);
+        runs = !r.bad && strcmp(line.role, role) == 0;
+    }
+    runs = runs || r.bad;
+    str_free(&in);
+    return runs;
 }
 
 int ctl_status(const struct ctl *ctl, int argc, char **argv)

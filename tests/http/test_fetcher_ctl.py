@@ -2,6 +2,8 @@
 import json
 import os
 
+import pytest
+
 from harness.daemon import wait_for
 from harness.proxy import proxy, upstream  # noqa: F401
 from harness.registry import OCI_INDEX, OCI_IMAGE, digest
@@ -81,3 +83,10 @@ def test_warm_tells_what_it_could_not_fetch(proxy, upstream):
     done = client.daemon.ctl("warm", "up:team/none:latest", check=False)
     assert done.returncode == 1 and "does not have it" in done.stdout
     assert client.daemon.ctl("warm", "nowhere:team/none", check=False).returncode == 1
+
+
+@pytest.mark.parametrize("command", [["fetches"], ["proxy", "status"], ["warm", "docker-local:team/app:1"]])
+def test_without_a_proxy_nobody_is_waited_for(entrepot, command):
+    """No process answers on the fetcher's socket then: the tool says so instead of waiting for its deadline."""
+    done = entrepot.ctl(*command, check=False)
+    assert done.returncode == 1 and "no proxy is configured" in done.stderr
