@@ -193,7 +193,6 @@ int net_seqpacket_connect(int dir_fd, const char *name, int *fd_r)
     if (connect(fd, (struct sockaddr *)&un, sizeof(un)) != 0) {
         err = errno == EAGAIN         ? ERR_BUSY
               : errno == ECONNREFUSED ? ERR_CLOSED
-              : errno == EACCES       ? ERR_DENIED
                                       : err_from_errno(errno);
         close(fd);
         return err;

@@ -298,6 +298,11 @@ static int resources_lock(struct master *m)
         return ERR_IO;
     }
     str_free(&path);
+    /* The account's, as all that lies beside it: it may fsck its data itself. Where that
+     * cannot be had (a read-only disk), only root may. */
+    if (m->uid != (uid_t)-1 && fchown(m->lock_fd, m->uid, m->gid) != 0)
+        log_notice("the lock file stays as it is", "data_dir=%s errno=%s",
+                   log_quote(m->conf->data_dir), log_quote(strerror(errno)));
     if (resources_lock_patiently(m->lock_fd, true))
         return 0;
     log_error("another entrepotd uses this data directory; stop it first", "data_dir=%s",

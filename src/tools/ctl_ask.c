@@ -34,8 +34,10 @@ static int ask_connect(const struct ctl *ctl, const char *socket, int *fd_r)
     }
     err = net_seqpacket_connect(dir, socket, fd_r);
     if (err != 0)
-        fprintf(stderr, "entrepotctl: cannot reach the daemon at %s/%s: %s; is it running?\n",
-                ctl->run_dir, socket, err_text(err));
+        fprintf(stderr, "entrepotctl: cannot reach the daemon at %s/%s: %s; %s\n", ctl->run_dir,
+                socket, err_text(err),
+                err == ERR_NO_ACCESS ? "run entrepotctl as root or as the daemon's account"
+                                     : "is it running?");
     close(dir);
     return err;
 }

@@ -105,6 +105,7 @@ int fsck_store_place(const struct fsck *f, const char *name)
     return -1;
 }
 
+/* What LevelDB writes while it opens must belong to the daemon's account. */
 static int become_owner(const char *data_dir)
 {
     struct stat st;
@@ -123,32 +124,37 @@ static int become_owner(const char *data_dir)
     return 0;
 }
 
-/* The data directory, or a part in what a daemon has. */
-static int take_lock(struct fsck *f, int *fd_r)
+/* Opened as whoever runs us, before we become the owner: an older daemon's lock is root's
+ * alone. Locking needs no right to write, so it works on a read-only disk. */
+static int open_lock(const struct fsck *f, int *fd_r)
 {
-    const char *data_dir = f->conf->data_dir;
     struct str path = {0};
-    int err;
+    int err = 0;
 
-    str_printf(&path, "%s/lock", data_dir);
-    *fd_r = open(path.data, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    str_printf(&path, "%s/lock", f->conf->data_dir);
+    *fd_r = open(path.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (*fd_r < 0) {
-        fprintf(stderr, "entrepotctl: cannot open %s: %s; is data_dir right?\n", path.data,
-                strerror(errno));
+        fprintf(stderr, "entrepotctl: cannot open %s: %s; %s\n", path.data, strerror(errno),
+                errno == EACCES ? "run fsck as root or as the daemon's account"
+                                : "is data_dir right?");
         err = ERR_IO;
-    } else if (flock(*fd_r, LOCK_EX | LOCK_NB) == 0) {
-        err = 0;
-    } else if (f->repair) {
-        fprintf(stderr,
-                "entrepotctl: a daemon uses %s: stop it before --repair; without --repair, fsck "
-                "looks while it runs\n",
-                data_dir);
-        err = ERR_BUSY;
-    } else {
-        err = fsck_online_begin(f);
     }
     str_free(&path);
     return err;
+}
+
+/* The data directory, or a part in what a daemon has. */
+static int take_lock(struct fsck *f, int fd)
+{
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    if (!f->repair)
+        return fsck_online_begin(f);
+    fprintf(stderr,
+            "entrepotctl: a daemon uses %s: stop it before --repair; without --repair, fsck "
+            "looks while it runs\n",
+            f->conf->data_dir);
+    return ERR_BUSY;
 }
 
 static int open_stores(struct fsck *f)
@@ -309,7 +315,8 @@ static int run(struct fsck *f)
 {
     int lock_fd = -1, status = FSCK_FAILED;
 
-    if (become_owner(f->conf->data_dir) == 0 && take_lock(f, &lock_fd) == 0) {
+    if (open_lock(f, &lock_fd) == 0 && become_owner(f->conf->data_dir) == 0 &&
+        take_lock(f, lock_fd) == 0) {
         int err;
 
         if (f->json)

@@ -261,6 +261,23 @@ def test_logs_rotate(started):
     wait_for(written, "the access log is there again")
 
 
+@pytest.mark.parametrize("who", ["root", "entrepot"])
+def test_fsck_of_an_installation(started, who):
+    """Beside the daemon and without it, also with an older daemon's lock, which is root's; the daemon starts after it."""
+    as_ = "" if who == "root" else f"setpriv --reuid={who} --regid={who} --clear-groups "
+    registry = Registry(f"http://127.0.0.1:{started.port}", "team/checked")
+    data = registry.push_image(who)
+    assert "0 problems" in started.do(f"{as_}entrepotctl fsck").stdout
+    started.do(f"{INIT} stop")
+    for arguments in ("", "--repair"):
+        assert "0 problems" in started.do(f"{as_}entrepotctl fsck {arguments}").stdout
+    started.do("chown root:root /var/lib/entrepot/lock && chmod 640 /var/lib/entrepot/lock")
+    assert started.status(f"{as_}entrepotctl fsck") == (0 if who == "root" else 8)
+    assert started.do("find /var/lib/entrepot/catalog /var/lib/entrepot/blobs -user root").stdout == ""
+    started.do(f"{INIT} start")
+    assert registry.get(f"manifests/{who}").content == data
+
+
 def test_stale_pid_file(installed):
     """A power cut leaves the pid file; its number may be somebody else's now."""
     installed.do("mkdir -p /run/entrepot && echo 1 > /run/entrepot/entrepotd.pid")
