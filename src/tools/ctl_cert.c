@@ -26,6 +26,7 @@
 #define FILE_BYTES_MAX (64u << 10)
 #define CA_FILE        "ca.crt"
 #define CA_KEY_FILE    "ca.key"
+#define MADE_FILE      ".made-by-entrepotctl" /* names of files, one a line; debian/postrm reads it */
 
 struct cert_run {
     const char *dir; /* absolute */
@@ -100,10 +101,33 @@ static bool take(const struct cert_run *run, const char *file, struct str *out)
     return err == 0 || fail(run, file, err_text(err));
 }
 
+/* Names a new file in the note of what we made, before it is there: a purge takes what is
+ * named and leaves what an operator has put beside it. */
+static bool note(const struct cert_run *run, const char *file)
+{
+    int fd = openat(run->dir_fd, MADE_FILE, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
+                    0644);
+    struct str line = {0};
+    int err = fd < 0 ? err_from_errno(errno) : 0;
+
+    str_printf(&line, "%s\n", file);
+    if (err == 0)
+        err = file_write_full(fd, line.data, line.len);
+    if (err == 0 && fsync(fd) != 0)
+        err = err_from_errno(errno);
+    if (fd >= 0)
+        close(fd);
+    str_free(&line);
+    return err == 0 || fail(run, MADE_FILE, err_text(err));
+}
+
 static bool keep(const struct cert_run *run, const char *file, const struct str *data, mode_t mode)
 {
-    int err = file_replace_at(run->dir_fd, file, data->data, data->len, mode);
+    int err;
 
+    if (!there(run, file) && !note(run, file))
+        return false;
+    err = file_replace_at(run->dir_fd, file, data->data, data->len, mode);
     return err == 0 || fail(run, file, err_text(err));
 }
 

@@ -261,23 +261,6 @@ def test_logs_rotate(started):
     wait_for(written, "the access log is there again")
 
 
-@pytest.mark.parametrize("who", ["root", "entrepot"])
-def test_fsck_of_an_installation(started, who):
-    """Beside the daemon and without it, also with an older daemon's lock, which is root's; the daemon starts after it."""
-    as_ = "" if who == "root" else f"setpriv --reuid={who} --regid={who} --clear-groups "
-    registry = Registry(f"http://127.0.0.1:{started.port}", "team/checked")
-    data = registry.push_image(who)
-    assert "0 problems" in started.do(f"{as_}entrepotctl fsck").stdout
-    started.do(f"{INIT} stop")
-    for arguments in ("", "--repair"):
-        assert "0 problems" in started.do(f"{as_}entrepotctl fsck {arguments}").stdout
-    started.do("chown root:root /var/lib/entrepot/lock && chmod 640 /var/lib/entrepot/lock")
-    assert started.status(f"{as_}entrepotctl fsck") == (0 if who == "root" else 8)
-    assert started.do("find /var/lib/entrepot/catalog /var/lib/entrepot/blobs -user root").stdout == ""
-    started.do(f"{INIT} start")
-    assert registry.get(f"manifests/{who}").content == data
-
-
 def test_stale_pid_file(installed):
     """A power cut leaves the pid file; its number may be somebody else's now."""
     installed.do("mkdir -p /run/entrepot && echo 1 > /run/entrepot/entrepotd.pid")
@@ -288,7 +271,7 @@ def test_stale_pid_file(installed):
     installed.do(f"{INIT} stop")
 
 
-def test_upgrade_then_purge(started):
+def test_upgrade_remove_install(started):
     before = (started.path / CONF.lstrip("/")).read_text()
     started.do("dpkg -i /tmp/entrepot.deb")
     assert (started.path / CONF.lstrip("/")).read_text() == before
@@ -298,10 +281,229 @@ def test_upgrade_then_purge(started):
     assert started.has(CONF) and started.has("/var/lib/entrepot")
     started.do("apt-get install -q -y --no-install-recommends /tmp/entrepot.deb")
     wait_for(lambda: serves(started.port), "the daemon serves again")
-    started.do("apt-get purge -q -y entrepot")
-    assert not serves(started.port)
-    left = started.do("find / -xdev -name '*entrepot*' -not -path '/proc/*' -not -path '/tmp/*' "
-                      "-not -path '/var/cache/*' -not -path '/var/log/*'", check=False).stdout
-    assert left.strip() == "", left
-    assert not started.has("/var/log/entrepot")
-    assert started.status("getent passwd entrepot") == 2
+
+
+def as_(who, command):
+    return command if who == "root" else f"setpriv --reuid={who} --regid=$(id -g {who}) --clear-groups {command}"
+
+
+def allowed(root, who, command, status=0, stdin=""):
+    done = root.do(f"printf '%s' '{stdin}' | {as_(who, command)}", check=False)
+    assert done.returncode == status, f"{who}: {command}: {done.returncode}\n{done.stdout}"
+    return done.stdout
+
+
+def refused(root, who, command, status=1):
+    """Refused with a sentence that says what to do, and nothing else."""
+    done = root.do(as_(who, command), check=False)
+    assert done.returncode == status, f"{who}: {command}: {done.returncode}\n{done.stdout}"
+    assert "ermission denied" in done.stdout, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("who", ["root", "entrepot"])
+def test_fsck_of_an_installation(started, who):
+    """Beside the daemon and without it; what it leaves is the account's, so the daemon starts after it."""
+    registry = Registry(f"http://127.0.0.1:{started.port}", "team/checked")
+    data = registry.push_image(who)
+    assert "0 problems" in allowed(started, who, "entrepotctl fsck")
+    refusal = allowed(started, who, "entrepotctl fsck --repair", status=8)
+    assert "stop it before --repair" in refusal
+    started.do(f"{INIT} stop")
+    for arguments in ("", "--repair"):
+        assert "0 problems" in allowed(started, who, f"entrepotctl fsck {arguments}")
+    foreign = started.do("find /var/lib/entrepot -not -user entrepot -not -user entrepot-auth").stdout
+    assert foreign == "", foreign
+    started.do(f"{INIT} start")
+    assert registry.get(f"manifests/{who}").content == data
+
+
+def test_fsck_of_an_older_installation(installed):
+    """Whose lock is root's, as earlier versions made it."""
+    installed.do(f"{INIT} start && {INIT} stop")
+    installed.do("chown root:root /var/lib/entrepot/lock && chmod 640 /var/lib/entrepot/lock")
+    assert "0 problems" in allowed(installed, "root", "entrepotctl fsck")
+    assert "as root" in refused(installed, "entrepot", "entrepotctl fsck", status=8)
+    installed.do(f"{INIT} start && {INIT} stop")
+    assert "0 problems" in allowed(installed, "entrepot", "entrepotctl fsck")
+
+
+QUESTIONS = ["status", "repos", "images", "tags docker-local:team/any", "gc --status", "scrub --status",
+             "check-access anonymous docker-local:team/any", "config check"]
+OF_ALL = {"check-access", "config"}
+
+
+@pytest.mark.parametrize("who", ["root", "entrepot", "nobody"])
+def test_who_may_ask_the_daemon(started, who):
+    Registry(f"http://127.0.0.1:{started.port}", "team/any").push_image("1")
+    for question in QUESTIONS:
+        command = f"entrepotctl {question}"
+        if who != "nobody" or question.split()[0] in OF_ALL:
+            allowed(started, who, command)
+        else:
+            assert "as root or as the daemon's account" in refused(started, who, command)
+    for order in ("gc", "scrub"):  # who changes something is the operator, not whoever shares the account
+        done = started.do(as_(who, f"entrepotctl {order}"), check=False)
+        assert (done.returncode == 0) == (who == "root"), done.stdout
+    for command in ("fetches", "proxy status"):
+        done = started.do(as_(who, f"entrepotctl {command}"), check=False)
+        assert done.returncode == 1 and ("prox" in done.stdout) == (who != "nobody"), done.stdout
+
+
+@pytest.fixture
+def with_logins(started):
+    """The first user is made before the daemon knows of logins, as an operator begins."""
+    before = (started.path / CONF.lstrip("/")).read_text()
+    (started.path / CONF.lstrip("/")).write_text(
+        before + '\nauth { htpasswd = "/etc/entrepot/htpasswd" }\nrole all { users = {alice}  images = {"**:**"}  '
+        'may = {pull, push} }\n')
+    yield started
+    (started.path / CONF.lstrip("/")).write_text(before)
+    started.do(f"{INIT} reload")
+
+
+def logs_in(root, user, password):
+    url = f"http://127.0.0.1:{root.port}/v2/token?service=x"
+    return requests.get(url, auth=(user, password), timeout=10).status_code == 200
+
+
+def test_users_tokens_and_certificates_of_an_installation(with_logins):
+    root = with_logins
+    allowed(root, "root", "entrepotctl user add alice --password-stdin", stdin="secret")
+    assert root.do("stat -c '%U %G %a' /etc/entrepot/htpasswd").stdout == "root entrepot-auth 640\n"
+    root.do(f"{INIT} reload")
+    wait_for(lambda: logs_in(root, "alice", "secret"), "the user logs in")
+    assert "alice" in allowed(root, "entrepot-auth", "entrepotctl user list")
+    for who in ("entrepot", "nobody"):
+        refused(root, who, "entrepotctl user list")
+    for who in ("entrepot", "nobody"):
+        refused(root, who, "entrepotctl user del alice")
+        refused(root, who, "entrepotctl cert registry.example")
+    allowed(root, "root", "entrepotctl user passwd alice --password-stdin", stdin="other")
+    assert root.do("stat -c '%U %G %a' /etc/entrepot/htpasswd").stdout == "root entrepot-auth 640\n"
+    wait_for(lambda: logs_in(root, "alice", "other"), "the new password counts")
+    assert "robot" in allowed(root, "root", "entrepotctl token create robot")
+    assert "robot" in allowed(root, "root", "entrepotctl token list")
+    allowed(root, "root", "entrepotctl token revoke robot")
+    refused(root, "nobody", "entrepotctl token create robot")
+    assert root.status(as_("entrepot", "entrepotctl token create robot")) == 1, "a worker is no operator"
+    allowed(root, "root", "entrepotctl token create stays")
+    allowed(root, "root", "entrepotctl cert registry.example")
+    tls = free_port()
+    (root.path / CONF.lstrip("/")).write_text((root.path / CONF.lstrip("/")).read_text() + f"""
+connector "127.0.0.1:{tls}" {{ repository = docker-local
+    tls_certificate = "/etc/entrepot/tls/registry.example.crt"
+    tls_key = "/etc/entrepot/tls/registry.example.key" }}
+""")
+    root.do(f"{INIT} reload")
+    wait_for(lambda: tls_answers(root, tls), "HTTPS is served")
+
+
+def tls_answers(root, port):
+    try:
+        return requests.get(f"https://127.0.0.1:{port}/v2/", verify=False, timeout=5).status_code in (200, 401)
+    except requests.RequestException:
+        return False
+
+
+SECRETS = ("/var/lib/entrepot/auth/token.key", "/var/lib/entrepot/auth/robots", "/etc/entrepot/tls/ca.key",
+           "/etc/entrepot/tls/ca.crt", "/etc/entrepot/tls/registry.example.key",
+           "/etc/entrepot/tls/registry.example.crt")
+FOREIGN = "/etc/entrepot/tls/letsencrypt.key"
+
+
+@pytest.fixture
+def filled(installed):
+    """Installed again, whatever went before, with an image, all secrets, an operator's key and a store elsewhere."""
+    root = installed
+    root.do("apt-get install -q -y --no-install-recommends /tmp/entrepot.deb")
+    root.do(f"{INIT} stop")
+    conf = root.path / CONF.lstrip("/")
+    if f"127.0.0.1:{root.port}" not in conf.read_text():
+        root.edit(CONF, "127.0.0.1:8082", f"127.0.0.1:{root.port}")
+    if "htpasswd = \"" not in conf.read_text():
+        conf.write_text(conf.read_text() + '\nauth { htpasswd = "/etc/entrepot/htpasswd" }\n'
+                        'blobstore other { path = "/srv/blobs" }\nhosted elsewhere { blobstore = other }\n')
+    root.do("mkdir -p /srv/blobs /etc/entrepot/tls && chown entrepot: /srv/blobs && touch /srv/blobs/precious "
+            f"{FOREIGN}")
+    root.do("rm -f /etc/entrepot/htpasswd && echo secret | entrepotctl user add alice --password-stdin")
+    root.do(f"{INIT} start")
+    if not root.has("/etc/entrepot/tls/ca.key"):
+        root.do("entrepotctl cert --force registry.example")
+    if not root.has("/var/lib/entrepot/auth/robots"):
+        root.do("entrepotctl token create stays")
+    registry = Registry(f"http://127.0.0.1:{root.port}", "team/kept")
+    registry.http.auth = ("alice", "secret")
+    root.registry, root.data = registry, registry.push_image("1")
+    assert all(root.has(x) for x in SECRETS), [x for x in SECRETS if not root.has(x)]
+    return root
+
+
+def purged(root):
+    assert not serves(root.port)
+    assert not [x for x in SECRETS if root.has(x)]
+    assert root.has("/srv/blobs/precious") and root.has(FOREIGN)
+    assert not root.has(CONF) and not root.has("/var/log/entrepot") and not root.has("/run/entrepot")
+    assert "purge_data" not in root.do("cat /var/cache/debconf/config.dat").stdout
+
+
+def test_purge_keeps_images_unless_told(filled):
+    """Nobody answers, so they stay, with their account; a later installation serves them."""
+    account = filled.do("getent passwd entrepot").stdout
+    said = filled.do("apt-get purge -q -y entrepot").stdout
+    assert "/var/lib/entrepot with all images stays" in said
+    purged(filled)
+    assert filled.do("find /var/lib/entrepot -type f -path '*/sha256/*' | wc -l").stdout.strip() != "0"
+    assert filled.do("stat -c %U /var/lib/entrepot/catalog").stdout == "entrepot\n"
+    assert filled.do("getent passwd entrepot").stdout == account
+    filled.do("apt-get install -q -y --no-install-recommends /tmp/entrepot.deb")
+    filled.do(f"{INIT} stop")
+    filled.edit(CONF, "127.0.0.1:8082", f"127.0.0.1:{filled.port}")
+    filled.do(f"{INIT} start")
+    assert Registry(filled.registry.url, "team/kept").get("manifests/1").content == filled.data
+    assert filled.do("entrepotctl fsck --json").stdout.find('"problems":0') > 0
+    filled.do(f"{INIT} stop")
+
+
+@pytest.mark.parametrize("remove_first", [True, False])
+def test_purge_deletes_when_told(filled, remove_first):
+    if remove_first:
+        filled.do("apt-get remove -q -y entrepot")
+    filled.do("echo entrepot entrepot/purge_data boolean true | debconf-set-selections")
+    filled.do("dpkg --purge entrepot")
+    purged(filled)
+    left = filled.do("find / -xdev -name '*entrepot*' -not -path '/proc/*' -not -path '/tmp/*' "
+                     "-not -path '/var/cache/*' -not -path '/var/log/*'", check=False).stdout.split()
+    assert left == ["/etc/entrepot"], left  # the operator's files
+    assert filled.status("getent passwd entrepot") == 2
+
+
+def test_what_is_mounted_below_stays(filled):
+    """A disk of its own below the data directory is another file system: it stays in either case."""
+    filled.do("mkdir -p /var/lib/entrepot/mounted && mount -t tmpfs none /var/lib/entrepot/mounted && "
+              "touch /var/lib/entrepot/mounted/precious")
+    filled.do("echo entrepot entrepot/purge_data boolean true | debconf-set-selections")
+    filled.do("dpkg --purge entrepot")
+    assert filled.has("/var/lib/entrepot")
+    filled.do("test -e /var/lib/entrepot/mounted/precious")
+    assert filled.status("getent passwd entrepot") == 0, "somebody owns what is left"
+    filled.do("umount /var/lib/entrepot/mounted && rm -rf /var/lib/entrepot")
+
+
+def test_rpm_removal_deletes_nothing(rpm, workplace):
+    """rpm has no purge: what is not its own stays."""
+    assert not re.search(r"\brm\b|userdel|unlink", run("rpm", "-qp", "--scripts", rpm).stdout)
+    root = workplace / "rpm-root"
+    root.mkdir()
+    rpm_in = ("rpm", "--root", root, "--nodeps", "--noscripts", "--ignoreos", "--ignorearch")
+    run(*rpm_in, "-i", rpm)
+    kept = [root / x for x in ("var/lib/entrepot/blobs/precious", "var/lib/entrepot/auth/token.key",
+                               "etc/entrepot/tls/ca.key")]
+    for file in kept:
+        file.parent.mkdir(parents=True)
+        file.write_text("kept")
+    (root / CONF.lstrip("/")).write_text("# changed\n")
+    run(*rpm_in, "-e", "entrepot")
+    assert all(file.exists() for file in kept)
+    assert (root / (CONF.lstrip("/") + ".rpmsave")).exists()
+    assert not (root / "usr/sbin/entrepotd").exists()
