@@ -84,6 +84,24 @@ int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd
     return err;
 }
 
+int file_mkdirs(const char *path, mode_t mode)
+{
+    char *copy = mem_strdup(path);
+    int err = 0;
+
+    for (char *slash = strchr(copy + 1, '/'); err == 0; slash = strchr(slash + 1, '/')) {
+        if (slash)
+            *slash = 0;
+        if (mkdir(copy, mode) != 0 && errno != EEXIST)
+            err = err_from_errno(errno);
+        if (!slash)
+            break;
+        *slash = '/';
+    }
+    free(copy);
+    return err;
+}
+
 int file_dir_open(int dir_fd, const char *path, DIR **dir_r)
 {
     int fd = openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;

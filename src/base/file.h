@@ -18,6 +18,8 @@
  * disk that is not mounted must not be replaced by a directory in its place. errno tells
  * what failed (NOT_FOUND: what is above is missing). */
 must_check int file_mkdir_open(const char *path, mode_t mode, uid_t uid, gid_t gid, int *fd_r);
+/* mkdir -p, for what a person names at a terminal; the umask counts. */
+must_check int file_mkdirs(const char *path, mode_t mode);
 /* An existing directory for readdir(3); closedir(3) is the caller's. */
 must_check int file_dir_open(int dir_fd, const char *path, DIR **dir_r);
 /* mkdirat that is content when it exists; mode and owner (uid -1: leave) of what it made. */

@@ -282,7 +282,9 @@ int ctl_cert(const struct ctl *ctl, int argc, char **argv)
 
     if (!arguments(&run, argc, argv))
         return usage();
-    err = file_mkdir_open(run.dir, 0755, (uid_t)-1, (gid_t)-1, &run.dir_fd);
+    err = file_mkdirs(run.dir, 0755);
+    if (err == 0)
+        err = file_mkdir_open(run.dir, 0755, (uid_t)-1, (gid_t)-1, &run.dir_fd);
     if (err != 0) {
         fprintf(stderr, "entrepotctl: cannot use the directory %s: %s; name another with --dir\n",
                 run.dir, err_text(err));
