@@ -28,6 +28,8 @@ def cert(directory, *args, check=True):
         assert done.returncode == 0, done.stderr
     return done
 
+MADE = ".made-by-entrepotctl"  # what purging the package takes away
+
 
 def openssl(*args):
     need("openssl")
@@ -56,8 +58,9 @@ def tls(tmp_path):
 
 def test_what_is_made(tls):
     out = cert(tls, "IDocker.io", "alias.example", "*.wild.example", "10.1.2.3", "::1").stdout
-    assert sorted(p.name for p in tls.iterdir()) == ["ca.crt", "ca.key", "idocker.io.crt", "idocker.io.key"]
-    assert {p.name: oct(p.stat().st_mode & 0o777) for p in tls.iterdir()} == {
+    assert sorted(p.name for p in tls.iterdir()) == [MADE, "ca.crt", "ca.key", "idocker.io.crt", "idocker.io.key"]
+    assert sorted((tls / MADE).read_text().split()) == ["ca.crt", "ca.key", "idocker.io.crt", "idocker.io.key"]
+    assert {p.name: oct(p.stat().st_mode & 0o777) for p in tls.iterdir() if p.name != MADE} == {
         "ca.crt": "0o644", "idocker.io.crt": "0o644", "ca.key": "0o600", "idocker.io.key": "0o600"}
     leaf, ca = tls / "idocker.io.crt", tls / "ca.crt"
     openssl("verify", "-x509_strict", "-purpose", "sslserver", "-CAfile", ca, leaf)
@@ -112,7 +115,7 @@ def test_first_runs_at_the_same_time_make_one_ca(tls):
 def test_an_interrupted_run_is_finished_by_the_next(tls, lost):
     """Files are made in the order ca.key, ca.crt, key, crt: whatever came last is used, not made again."""
     cert(tls, "a.example")
-    kept = {p.name: p.read_bytes() for p in tls.iterdir() if p.name not in lost}
+    kept = {p.name: p.read_bytes() for p in tls.iterdir() if p.name not in (MADE, *lost)}
     for name in lost:
         (tls / name).unlink()
     cert(tls, "a.example")
