@@ -137,7 +137,10 @@ static void fit(struct held *held)
 void held_settle(struct held *held)
 {
     struct str before = {0};
-    int err = holdings_read(held->c->conf->data_dir, &held->holdings);
+    int err;
+
+    holdings_free(&held->holdings); /* of before the database was opened again */
+    err = holdings_read(held->c->conf->data_dir, &held->holdings);
 
     if (err == ERR_DAMAGED)
         log_warn("the list of repositories that hold something is damaged and made anew", NULL);
