@@ -15,6 +15,7 @@
 #include <crypt.h>
 #include <dlfcn.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define HASH "$2b$04$cXVlcnR5dWlvcGFzZGZnaOpb0.Yx3xVTQSz2a0OhGXpWYhYhDYdzG"
 
@@ -155,6 +156,14 @@ static void test_users_file(void **state)
     parse_says("a\n", "f:1: no colon");
     parse_says("\na:$apr1$x$y\n", "f:2: user a: not a bcrypt");
     parse_says("a:$2b$20$cXVlcnR5dWlvcGFzZGZnaOpb0.Yx3xVTQSz2a0OhGXpWYhYhDYdzG", "cost 4 to 15");
+    parse_says("a:$2b$03$cXVlcnR5dWlvcGFzZGZnaOpb0.Yx3xVTQSz2a0OhGXpWYhYhDYdzG", "cost 4 to 15");
+    parse_says("a:$2x$04$cXVlcnR5dWlvcGFzZGZnaOpb0.Yx3xVTQSz2a0OhGXpWYhYhDYdzG", "f:1: user a");
+    parse_says("a:$2b$04$cXVlcnR5dWlvcGFzZGZnaOpb0!Yx3xVTQSz2a0OhGXpWYhYhDYdzG", "f:1: user a");
+    assert_int_equal(
+        htpasswd_parse("f", "a:" HASH "\n\0", sizeof("a:" HASH "\n\0") - 1, &h, &mistakes),
+        ERR_INVALID);
+    assert_non_null(strstr(mistakes.data, "a byte 0"));
+    str_reset(&mistakes);
     parse_says("a:" HASH "x", "f:1: user a");
     parse_says("a:", "f:1: user a");
     parse_says(":" HASH, "f:1: not a user's name");
@@ -168,6 +177,39 @@ static void test_users_file(void **state)
     htpasswd_free(&h);
     assert_int_equal(htpasswd_load("/nonexistent/x", &h, &mistakes), ERR_NOT_FOUND);
     assert_non_null(strstr(mistakes.data, "/nonexistent/x: cannot read it"));
+    str_free(&mistakes);
+}
+
+/* A line of the robots' file that is none spoils the file. */
+static void test_robots_file(void **state)
+{
+    static const char *const digests[] = {"sha256:", "sha512:"};
+    struct str lines[2] = {{0}}, twice = {0}, mistakes = {0};
+    struct robots robots;
+    char directory[64], path[96];
+
+    (void)state;
+    check_directory(directory);
+    snprintf(path, sizeof(path), "%s/robots", directory);
+    for (size_t i = 0; i < 2; i++) {
+        str_printf(&lines[i], "one - 5 0 %s", digests[i]);
+        for (size_t n = 0; n < 64 * (i + 1); n++)
+            str_putc(&lines[i], 'a');
+        str_putc(&lines[i], '\n');
+        assert_int_equal(
+            file_replace(path, lines[i].data, lines[i].len, 0600, (uid_t)-1, (gid_t)-1), 0);
+        assert_int_equal(robots_load(path, &robots, &mistakes), i == 0 ? 0 : ERR_INVALID);
+        robots_free(&robots);
+    }
+    str_printf(&twice, "%s%s", lines[0].data, lines[0].data);
+    assert_int_equal(file_replace(path, twice.data, twice.len, 0600, (uid_t)-1, (gid_t)-1), 0);
+    assert_int_equal(robots_load(path, &robots, &mistakes), ERR_INVALID);
+    assert_non_null(strstr(mistakes.data, ":2: not a robot's line"));
+    unlink(path);
+    rmdir(directory);
+    str_free(&twice);
+    str_free(&lines[0]);
+    str_free(&lines[1]);
     str_free(&mistakes);
 }
 
@@ -388,11 +430,17 @@ static void test_messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_base64),      cmocka_unit_test(test_passwords),
-        cmocka_unit_test(test_users_file),  cmocka_unit_test(test_robots),
-        cmocka_unit_test(test_token),       cmocka_unit_test(test_throttle),
-        cmocka_unit_test(test_credentials), cmocka_unit_test(test_scopes),
-        cmocka_unit_test(test_messages),    cmocka_unit_test(test_time_tells_nothing),
+        cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_passwords),
+        cmocka_unit_test(test_users_file),
+        cmocka_unit_test(test_robots),
+        cmocka_unit_test(test_robots_file),
+        cmocka_unit_test(test_token),
+        cmocka_unit_test(test_throttle),
+        cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_scopes),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_time_tells_nothing),
     };
 
     return cmocka_run_group_tests_name("auth", tests, NULL, NULL);
