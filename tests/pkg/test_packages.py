@@ -424,7 +424,8 @@ def filled(installed):
     if "htpasswd = \"" not in conf.read_text():
         conf.write_text(conf.read_text() + '\nauth { htpasswd = "/etc/entrepot/htpasswd" }\n'
                         'blobstore other { path = "/srv/blobs" }\nhosted elsewhere { blobstore = other }\n')
-    root.do("mkdir -p /srv/blobs /etc/entrepot/tls && chown entrepot: /srv/blobs && touch /srv/blobs/precious "
+    # A store of the database that the test before has deleted would not be taken.
+    root.do("rm -rf /srv/blobs; mkdir -p /srv/blobs /etc/entrepot/tls && chown entrepot: /srv/blobs && touch /srv/blobs/precious "
             f"{FOREIGN}")
     root.do("rm -f /etc/entrepot/htpasswd && echo secret | entrepotctl user add alice --password-stdin")
     root.do(f"{INIT} start")
@@ -495,8 +496,8 @@ def test_rpm_removal_deletes_nothing(rpm, workplace):
     assert not re.search(r"\brm\b|userdel|unlink", run("rpm", "-qp", "--scripts", rpm).stdout)
     root = workplace / "rpm-root"
     root.mkdir()
-    rpm_in = ("rpm", "--root", root, "--nodeps", "--noscripts", "--ignoreos", "--ignorearch")
-    run(*rpm_in, "-i", rpm)
+    rpm_in = ("rpm", "--root", root, "--nodeps", "--noscripts")
+    run(*rpm_in, "--ignoreos", "--ignorearch", "-i", rpm)
     kept = [root / x for x in ("var/lib/entrepot/blobs/precious", "var/lib/entrepot/auth/token.key",
                                "etc/entrepot/tls/ca.key")]
     for file in kept:
