@@ -15,11 +15,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define LOCK_FILE "lock"
@@ -41,6 +43,15 @@ int ground_check(const struct conf *conf, bool reload)
     return err;
 }
 
+/* A file that is open for writing keeps its disk from being remounted read-only; only NFS, whose
+ * flock(2) is a lock of fcntl(2), needs it. */
+static int lock_access(int dir)
+{
+    struct statfs fs;
+
+    return fstatfs(dir, &fs) == 0 && fs.f_type == NFS_SUPER_MAGIC ? O_RDWR : O_RDONLY;
+}
+
 /* -1: away, or nothing can be locked in it. In an empty mount point nothing is made. */
 static int lock_open(const struct conf_store *store)
 {
@@ -49,7 +60,7 @@ static int lock_open(const struct conf_store *store)
     if (dir < 0)
         return -1;
     if (faccessat(dir, "blobs", F_OK, 0) == 0) {
-        fd = openat(dir, LOCK_FILE, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, LOCK_MODE);
+        fd = openat(dir, LOCK_FILE, lock_access(dir) | O_CREAT | O_CLOEXEC | O_NOFOLLOW, LOCK_MODE);
         if (fd < 0) /* it can be locked where it cannot be written */
             fd = openat(dir, LOCK_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     }

@@ -166,6 +166,7 @@ def test_reload_takes_up_changes(start):
     second.push_image("new")
     assert Registry(daemon.url).get("manifests/x").content == data
     wait_for(lambda: all(r["generation"] == 2 for r in daemon.roles()), "the old workers have left")
+    daemon.ctl("repo", "drop", "second", "--yes")  # its section would not go while it holds something
     config(daemon)
     daemon.process.send_signal(signal.SIGHUP)
     wait_for(lambda: daemon.log_text().count('msg="reloaded"') == 2, "the second reload")
