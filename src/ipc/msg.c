@@ -35,9 +35,11 @@ bool msg_privileged(unsigned type)
     case MSG_ROBOT_CREATE:
     case MSG_ROBOT_REVOKE:
     case MSG_ROBOT_LIST:
+    case MSG_GC_ORPHANS:
     case MSG_GC_RUN:
     case MSG_SCRUB_RUN:
     case MSG_EVICT:
+    case MSG_REPO_DROP:
     case MSG_WARM:
         return true;
     default:

@@ -87,6 +87,8 @@ QUESTIONS = {
     "ROBOT_REVOKE": ("auth", field("evil")),
     "ROBOT_LIST": ("auth", b""),
     "GC_RUN": ("catalog", b""),
+    "GC_ORPHANS": ("catalog", b"\1"),
+    "REPO_DROP": ("catalog", field("docker-local") + b"\1"),
     "SCRUB_RUN": ("catalog", b""),
 }
 
