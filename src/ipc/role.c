@@ -18,6 +18,17 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ROLE_LEAKS_TOLD 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define ROLE_LEAKS_TOLD 1
+#endif
+#ifdef ROLE_LEAKS_TOLD
+#include <sanitizer/lsan_interface.h>
+#endif
+
 struct role {
     struct role_setup setup;
     struct loop_fd control;
@@ -97,6 +108,14 @@ static void role_control(struct loop_fd *watch, uint32_t events)
     loop_fd_remove(role->setup.loop, watch);
     log_notice("the master is gone: finishing", NULL);
     role->setup.on_stop(true, role->setup.ctx);
+}
+
+void role_leave(int status)
+{
+#ifdef ROLE_LEAKS_TOLD
+    __lsan_do_leak_check(); /* else a handler of exit() does it */
+#endif
+    _exit(status);
 }
 
 void role_confine(const struct role_start *start)

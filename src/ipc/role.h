@@ -76,6 +76,9 @@ struct role_setup {
  * role has no use for and gives up root and the way back to it. Ends the process
  * when a privilege cannot be dropped. */
 void role_confine(const struct role_start *start);
+/* The very last: ends the process without exit()'s handlers. Threads of its pool may be at work,
+ * and a library's handler (OpenSSL's) takes away under them what they use. */
+_Noreturn void role_leave(int status);
 /* Watches signals and the control channel. The result lives as long as the process. */
 struct role *role_begin(const struct role_setup *setup);
 /* Tells the master that the role serves. */

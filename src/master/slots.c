@@ -105,7 +105,7 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         certificates_wipe(&m->certificates, m->conf->connector_count);
         tls_tickets_close(&m->tickets);
     }
-    exit(entry->run(&start));
+    role_leave(entry->run(&start));
 }
 
 void slot_fork(struct slot *slot)

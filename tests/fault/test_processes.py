@@ -12,6 +12,7 @@ import requests
 from harness import raw
 from harness.daemon import ENTREPOTD, Daemon, alive, free_port, wait_for
 from harness.registry import Registry, digest, error
+from harness.tools import need
 
 
 def config(daemon, more="", hosted="", connector=None):
@@ -430,3 +431,24 @@ def test_status_tells_that_the_master_is_stopped(start):
     finally:
         daemon.process.send_signal(signal.SIGCONT)
     assert daemon.ctl("status").stdout
+
+
+def test_roles_leave_without_handlers(start, tmp_path, monkeypatch):
+    """exit() would take OpenSSL away under a thread that hashes: a fetcher stopped amid downloads aborted so."""
+    need("cc")
+    library, told = tmp_path / "exit_told.so", tmp_path / "told"
+    source = pathlib.Path(__file__).with_name("exit_told.c")
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(source)], check=True)
+    told.mkdir()
+    told.chmod(0o777)
+    # A sanitizer's runtime comes second then, and works all the same.
+    asan = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
+    for name, value in (("LD_PRELOAD", str(library)), ("EXIT_TOLD", str(told / "exit")), ("ASAN_OPTIONS", asan)):
+        monkeypatch.setenv(name, value)
+    daemon = start()
+    monkeypatch.delenv("LD_PRELOAD")
+    master, roles = daemon.process.pid, {r["pid"] for r in daemon.roles()}
+    daemon.stop()
+    ended = {int(p.suffix[1:]) for p in told.iterdir()}
+    assert master in ended and roles
+    assert not ended & roles
