@@ -109,9 +109,14 @@ def stormy(start, tmp_path, monkeypatch):
     return daemon
 
 
+def hold(registry, data=b"layer"):
+    """An image of one layer; without grace a sweep may come between blob and manifest, so once more."""
+    wait_for(lambda: registry.put_manifest(registry.image_manifest(b"{}", (data,)), "1").status_code == 201, "it is held")
+
+
 def damage(daemon, victim, data):
-    """Changes a blob that a manifest holds; without grace a sweep may come between the two, so once more."""
-    wait_for(lambda: victim.put_manifest(victim.image_manifest(b"{}", (data,)), "victim").status_code == 201, "it is held")
+    """Changes a blob that a manifest holds."""
+    hold(victim, data)
     d = digest(data)
     (daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]).write_bytes(b"?" * len(data))
 
@@ -133,7 +138,7 @@ def provoke(daemon, point, victim):
         for _ in range(2):
             victim.request("PATCH", url, data=os.urandom(500))
     elif point in ("catalog_held_written", "catalog_drop_written"):
-        Registry(daemon.passing, "storm/passing").push_image("1")
+        hold(Registry(daemon.passing, "storm/passing"))
         daemon.ctl("repo", "drop", "passing", "--yes", check=False)
     elif point in ("catalog_damage_noted", "catalog_quarantine"):
         damage(daemon, victim, b"victim" * 1000)
