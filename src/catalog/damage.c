@@ -9,6 +9,7 @@
 #include "catalog/scrub.h"
 #include "catalog/turn.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <string.h>
 

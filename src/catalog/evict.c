@@ -14,6 +14,7 @@
 #include "catalog/ops.h"
 #include "catalog/turn.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 #include "oci/name.h"
 
 #include <stdlib.h>

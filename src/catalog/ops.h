@@ -8,6 +8,7 @@
 #include "ipc/msg_push.h"
 #include "ipc/msg_stats.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 
 /* Changes, run by turn.c */
 void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);

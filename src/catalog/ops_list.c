@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 #include "oci/name.h"
 
 #include <stdlib.h>

@@ -10,6 +10,7 @@
 #include "catalog/evict.h"
 #include "catalog/scrub.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 #include "oci/name.h"
 
 #include <string.h>

@@ -8,6 +8,7 @@
 #include "catalog/ops.h"
 
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <string.h>
 

@@ -9,6 +9,7 @@
 
 #include "catalog/scrub.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 #include "oci/name.h"
 
 #include <string.h>

@@ -17,6 +17,7 @@
 #include "catalog/scrub.h"
 #include "ipc/msg_push.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <string.h>
 

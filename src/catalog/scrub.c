@@ -19,6 +19,7 @@
 #include "catalog/ops.h"
 #include "catalog/turn.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 #include "store/layout.h"
 
 #include <errno.h>

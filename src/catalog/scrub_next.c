@@ -6,6 +6,7 @@
 #include "catalog/scrub.h"
 
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <string.h>
 

@@ -6,8 +6,9 @@
  * long. A note that is lost or damaged costs reading some blobs twice.
  */
 #include "catalog/scrub.h"
-#include "ipc/msg.h"
+#include "meta/codec.h"
 #include "meta/db.h"
+#include "meta/records.h"
 
 #include <string.h>
 
@@ -18,23 +19,23 @@ static void key_note(struct key *k)
 
 void scrub_note_put(struct db *db, const struct scrub_note *note)
 {
-    struct msg_writer w = {0};
+    struct str value = {0};
     struct key k;
 
-    msg_put_u8(&w, KEYS_VERSION);
-    msg_put_u8(&w, note->running);
-    msg_put_u64(&w, note->started_s);
-    msg_put_u64(&w, note->finished_s);
-    msg_put_bytes(&w, note->cursor.data, note->cursor.len);
+    codec_put_u8(&value, RECORD_VERSION);
+    codec_put_u8(&value, note->running);
+    codec_put_u64(&value, note->started_s);
+    codec_put_u64(&value, note->finished_s);
+    codec_put_bytes(&value, note->cursor.data, note->cursor.len);
     key_note(&k);
-    db_put(db, k.data, k.len, w.buf.data, w.buf.len);
-    msg_writer_free(&w);
+    db_put(db, k.data, k.len, value.data, value.len);
+    str_free(&value);
 }
 
 int scrub_note_get(struct db *db, struct scrub_note *note_r)
 {
-    struct msg_reader r = {0};
     struct str value = {0};
+    struct codec_reader r;
     const void *cursor;
     struct key k;
     int err;
@@ -42,14 +43,12 @@ int scrub_note_get(struct db *db, struct scrub_note *note_r)
     key_note(&k);
     err = db_get(db, k.data, k.len, &value);
     if (err == 0) {
-        r.data = value.data;
-        r.len = value.len;
-        r.bad = msg_get_u8(&r) != KEYS_VERSION;
-        note_r->running = msg_get_u8(&r);
-        note_r->started_s = msg_get_u64(&r);
-        note_r->finished_s = msg_get_u64(&r);
-        cursor = msg_get_bytes(&r, KEY_MAX, &note_r->cursor.len);
-        err = msg_end(&r) == 0 ? 0 : ERR_DAMAGED;
+        r = codec_open(value.data, value.len, RECORD_VERSION);
+        note_r->running = codec_get_u8(&r);
+        note_r->started_s = codec_get_u64(&r);
+        note_r->finished_s = codec_get_u64(&r);
+        cursor = codec_get_bytes(&r, KEY_MAX, &note_r->cursor.len);
+        err = codec_end(&r);
         if (err == 0 && note_r->cursor.len > 0)
             memcpy(note_r->cursor.data, cursor, note_r->cursor.len);
     }

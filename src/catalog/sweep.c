@@ -17,6 +17,7 @@
 #include "catalog/ops.h"
 #include "catalog/turn.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <string.h>
 

@@ -8,8 +8,6 @@
 
 #include "oci/name.h"
 
-/* A manifest of 4 MiB holds no more references than this. */
-#define REFS_MAX 131072
 #define TEXT_MAX (MSG_MAX / 2)
 
 void push_target_put(struct msg_writer *w, const struct push_target *t)
@@ -73,7 +71,7 @@ void push_contents_get(struct msg_reader *r, struct mem_arena *arena, struct man
     msg_get_digest(r, true, &m_r->subject);
 
     m_r->ref_count = msg_get_u32(r);
-    if (m_r->ref_count > REFS_MAX || m_r->ref_count > r->len)
+    if (m_r->ref_count > MANIFEST_REFS_MAX || m_r->ref_count > r->len)
         r->bad = true;
     if (r->bad) {
         m_r->ref_count = 0;

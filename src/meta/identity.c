@@ -10,7 +10,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "meta/codec.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,24 +20,6 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-
-/* u8 1, u32 format, id, u64 time; numbers little-endian. */
-#define V_BYTES (1 + 4 + IDENTITY_ID_LEN + 8)
-
-static void put_le(struct str *out, uint64_t value, size_t bytes)
-{
-    for (size_t i = 0; i < bytes; i++)
-        str_putc(out, (char)(value >> (8 * i)));
-}
-
-static uint64_t get_le(const char *data, size_t bytes)
-{
-    uint64_t value = 0;
-
-    for (size_t i = bytes; i-- > 0;)
-        value = value << 8 | (uint8_t)data[i];
-    return value;
-}
 
 static int write_now(struct db *db)
 {
@@ -46,25 +30,30 @@ static int write_now(struct db *db)
     return err;
 }
 
+/* V: u32 format, the id's letters, u64 time. Another format may hold anything behind that number.
+ */
 static int version_get(struct db *db, struct identity *identity_r)
 {
     struct str value = {0};
+    struct codec_reader r;
     int err = db_get(db, "V", 1, &value);
-    uint64_t format;
+    uint32_t format;
 
-    if (err == 0 && (value.len != V_BYTES || value.data[0] != KEYS_VERSION))
-        err = ERR_DAMAGED;
-    if (err == 0) {
-        format = get_le(value.data + 1, 4);
-        memcpy(identity_r->id, value.data + 5, IDENTITY_ID_LEN);
-        identity_r->created_s = get_le(value.data + 5 + IDENTITY_ID_LEN, 8);
-        if (format != META_FORMAT) {
-            log_error(
-                "the database was written by another version of entrepotd, in a format this one "
-                "does not know; use the version that wrote it, or a newer one",
-                "format=%llu known=%d", (unsigned long long)format, META_FORMAT);
-            err = ERR_UNSUPPORTED;
-        }
+    if (err != 0) {
+        str_free(&value);
+        return err;
+    }
+    r = codec_open(value.data, value.len, RECORD_VERSION);
+    format = codec_get_u32(&r);
+    if (!r.bad && format != META_FORMAT) {
+        log_error("the database was written by another version of entrepotd, in a format this one "
+                  "does not know; use the version that wrote it, or a newer one",
+                  "format=%u known=%d", format, META_FORMAT);
+        err = ERR_UNSUPPORTED;
+    } else {
+        codec_get_raw(&r, identity_r->id, IDENTITY_ID_LEN);
+        identity_r->created_s = codec_get_u64(&r);
+        err = codec_end(&r);
     }
     str_free(&value);
     return err;
@@ -74,10 +63,10 @@ static void version_put(struct db *db, const struct identity *identity)
 {
     struct str value = {0};
 
-    str_putc(&value, KEYS_VERSION);
-    put_le(&value, META_FORMAT, 4);
+    codec_put_u8(&value, RECORD_VERSION);
+    codec_put_u32(&value, META_FORMAT);
     str_append(&value, identity->id, IDENTITY_ID_LEN);
-    put_le(&value, identity->created_s, 8);
+    codec_put_u64(&value, identity->created_s);
     db_put(db, "V", 1, value.data, value.len);
     str_free(&value);
 }

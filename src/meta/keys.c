@@ -1,5 +1,5 @@
 /*
- * keys.c - encoding and decoding of the database's keys and values.
+ * keys.c - encoding and decoding of the database's keys.
  *
  * Pure functions of the catalog. What the disk gives back is checked like any
  * foreign bytes: damage yields an error, never a wrong answer.
@@ -7,7 +7,6 @@
 #include "meta/keys.h"
 
 #include "base/must.h"
-#include "ipc/msg_push.h"
 
 #include <string.h>
 
@@ -155,102 +154,4 @@ void key_get_digest(struct key_reader *r, struct digest *d_r)
 int key_end(const struct key_reader *r)
 {
     return r->bad || r->at != r->len ? ERR_DAMAGED : 0;
-}
-
-static void record_begin(struct msg_writer *w, struct str *out)
-{
-    w->buf = *out;
-    str_reset(&w->buf);
-    msg_put_u8(w, KEYS_VERSION);
-}
-
-static void record_open(struct msg_reader *r, const char *data, size_t len)
-{
-    *r = (struct msg_reader){.data = data, .len = len};
-    if (msg_get_u8(r) != KEYS_VERSION)
-        r->bad = true;
-}
-
-static int record_end(const struct msg_reader *r)
-{
-    return msg_end(r) == 0 ? 0 : ERR_DAMAGED;
-}
-
-void record_blob_encode(struct str *out, const struct record_blob *b)
-{
-    struct msg_writer w;
-
-    record_begin(&w, out);
-    msg_put_u64(&w, b->size);
-    msg_put_u64(&w, b->time);
-    *out = w.buf;
-}
-
-int record_blob_decode(const char *data, size_t len, struct record_blob *b_r)
-{
-    struct msg_reader r;
-
-    record_open(&r, data, len);
-    b_r->size = msg_get_u64(&r);
-    b_r->time = msg_get_u64(&r);
-    return record_end(&r);
-}
-
-void record_tag_encode(struct str *out, const struct record_tag *t)
-{
-    struct msg_writer w;
-
-    record_begin(&w, out);
-    msg_put_digest(&w, &t->digest);
-    msg_put_u64(&w, t->size);
-    msg_put_u64(&w, t->time);
-    msg_put_str(&w, t->media_type);
-    *out = w.buf;
-}
-
-int record_tag_decode(const char *data, size_t len, struct record_tag *t_r)
-{
-    struct msg_reader r;
-
-    record_open(&r, data, len);
-    msg_get_digest(&r, false, &t_r->digest);
-    t_r->size = msg_get_u64(&r);
-    t_r->time = msg_get_u64(&r);
-    t_r->media_type = msg_get_str(&r, 255);
-    return record_end(&r);
-}
-
-void record_manifest_encode(struct str *out, const struct record_manifest *m)
-{
-    struct msg_writer w;
-
-    record_begin(&w, out);
-    msg_put_u64(&w, m->size);
-    msg_put_u64(&w, m->time);
-    push_contents_put(&w, &m->contents);
-    *out = w.buf;
-}
-
-int record_manifest_decode(const char *data, size_t len, struct mem_arena *arena,
-                           struct record_manifest *m_r)
-{
-    struct msg_reader r;
-
-    record_open(&r, data, len);
-    m_r->size = msg_get_u64(&r);
-    m_r->time = msg_get_u64(&r);
-    push_contents_get(&r, arena, &m_r->contents);
-    return record_end(&r);
-}
-
-int record_manifest_peek(const char *data, size_t len, uint64_t *size_r, const char **media_type_r)
-{
-    struct msg_reader r;
-
-    record_open(&r, data, len);
-    *size_r = msg_get_u64(&r);
-    msg_get_u64(&r); /* time */
-    msg_get_u8(&r);  /* contents begin: is_index, media type */
-    *media_type_r = msg_get_str(&r, 255);
-    return r.bad ? ERR_DAMAGED : 0;
 }

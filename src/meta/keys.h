@@ -1,5 +1,5 @@
 /*
- * keys.h - the database's keys and values.
+ * keys.h - the database's keys.
  *
  * A key is a letter, then its fields: strings end in NUL (no name holds one),
  * digests are algorithm byte + bytes, times are big-endian seconds.
@@ -18,22 +18,18 @@
  *   S                                 scrub: since when, up to which key
  *   V                                 version of all this
  *
- * Values begin with a version byte and are fields as msg.h encodes them.
+ * What the values hold: records.h.
  */
 #ifndef ENTREPOT_META_KEYS_H
 #define ENTREPOT_META_KEYS_H
 
 #include "base/digest.h"
 #include "base/err.h"
-#include "base/mem.h"
-#include "base/str.h"
-#include "oci/manifest.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-#define KEY_MAX      1024
-#define KEYS_VERSION 1
+#define KEY_MAX 1024
 
 struct key {
     size_t len;
@@ -78,30 +74,5 @@ const char *key_get_str(struct key_reader *r); /* points into the key; "" when b
 void key_get_digest(struct key_reader *r, struct digest *d_r);
 /* 0 when all was consumed and well-formed, DAMAGED otherwise. */
 must_check int key_end(const struct key_reader *r);
-
-/* Values. Decoding fails with DAMAGED. */
-struct record_blob { /* B and L */
-    uint64_t size, time;
-};
-struct record_tag {
-    struct digest digest;
-    uint64_t size, time;
-    const char *media_type; /* points into the value */
-};
-struct record_manifest {
-    uint64_t size, time;
-    struct manifest contents; /* strings point into the value, arrays into the arena */
-};
-
-void record_blob_encode(struct str *out, const struct record_blob *b);
-must_check int record_blob_decode(const char *data, size_t len, struct record_blob *b_r);
-void record_tag_encode(struct str *out, const struct record_tag *t);
-must_check int record_tag_decode(const char *data, size_t len, struct record_tag *t_r);
-void record_manifest_encode(struct str *out, const struct record_manifest *m);
-must_check int record_manifest_decode(const char *data, size_t len, struct mem_arena *arena,
-                                      struct record_manifest *m_r);
-/* Only what the index needs, without the arrays. */
-must_check int record_manifest_peek(const char *data, size_t len, uint64_t *size_r,
-                                    const char **media_type_r);
 
 #endif

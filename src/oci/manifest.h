@@ -19,6 +19,7 @@
 #define MANIFEST_TYPE_DOCKER_LIST  "application/vnd.docker.distribution.manifest.list.v2+json"
 
 /* More is refused, so that a message to the catalog always holds them. */
+#define MANIFEST_REFS_MAX        131072
 #define MANIFEST_ANNOTATIONS_MAX 131072
 
 enum manifest_ref_kind {

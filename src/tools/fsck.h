@@ -12,6 +12,7 @@
 #include "conf/conf.h"
 #include "meta/db.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 #include "store/identity.h"
 #include "store/store_fs.h"
 

@@ -11,6 +11,7 @@
 #include "filled.h"
 #include "meta/db.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <stdio.h>
 #include <stdlib.h>

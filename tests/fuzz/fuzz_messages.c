@@ -2,6 +2,7 @@
 #include "base/must.h"
 #include "ipc/msg_push.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 
 #include <stddef.h>
 #include <stdint.h>

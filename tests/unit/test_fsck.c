@@ -3,6 +3,7 @@
 
 #include "meta/db.h"
 #include "meta/keys.h"
+#include "meta/records.h"
 #include "store/store_fs.h"
 #include "tools/ctl.h"
 #include "tools/fsck.h"

@@ -4,7 +4,6 @@
 #include "ipc/link.h"
 #include "ipc/msg_push.h"
 #include "ipc/serve.h"
-#include "meta/keys.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -208,48 +207,6 @@ static void test_questions_outlive_their_role(void **state)
     check_remove(path);
 }
 
-static void test_keys_and_records(void **state)
-{
-    struct digest d, got;
-    struct key k;
-    struct key_reader r;
-    struct str value = {0};
-    struct record_tag tag = {.size = 5, .time = 9, .media_type = "a/b"}, tag_got;
-    struct record_blob blob = {1, 2}, blob_got;
-
-    (void)state;
-    digest_of(DIGEST_SHA256, "x", 1, &d);
-    key_image(&k, 'L', "repo", "an/image");
-    key_digest(&k, &d);
-    key_reader_init(&r, k.data, k.len);
-    assert_int_equal(key_get_char(&r), 'L');
-    assert_string_equal(key_get_str(&r), "repo");
-    assert_string_equal(key_get_str(&r), "an/image");
-    key_get_digest(&r, &got);
-    assert_true(digest_equal(&d, &got));
-    assert_int_equal(key_end(&r), 0);
-    for (size_t len = 0; len < k.len; len++) {
-        key_reader_init(&r, k.data, len);
-        key_get_char(&r);
-        key_get_str(&r);
-        key_get_str(&r);
-        key_get_digest(&r, &got);
-        assert_int_equal(key_end(&r), ERR_DAMAGED);
-    }
-    tag.digest = d;
-    record_tag_encode(&value, &tag);
-    assert_int_equal(record_tag_decode(value.data, value.len, &tag_got), 0);
-    assert_true(digest_equal(&tag_got.digest, &d));
-    assert_string_equal(tag_got.media_type, "a/b");
-    assert_int_equal(record_tag_decode(value.data, value.len - 1, &tag_got), ERR_DAMAGED);
-    value.data[0] = 99; /* another version */
-    assert_int_equal(record_tag_decode(value.data, value.len, &tag_got), ERR_DAMAGED);
-    record_blob_encode(&value, &blob);
-    assert_int_equal(record_blob_decode(value.data, value.len, &blob_got), 0);
-    assert_int_equal(blob_got.time, 2);
-    str_free(&value);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,7 +214,6 @@ int main(void)
         cmocka_unit_test(test_every_cut_is_noticed),
         cmocka_unit_test(test_long_messages_take_the_detour),
         cmocka_unit_test(test_questions_outlive_their_role),
-        cmocka_unit_test(test_keys_and_records),
     };
 
     return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);

@@ -1,0 +1,190 @@
+/* Keys and values of the database as bytes. The golden ones are what releases of years ago wrote: a
+ * change of them is a change of META_FORMAT. */
+#include "check.h"
+
+#include "meta/codec.h"
+#include "meta/keys.h"
+#include "meta/records.h"
+
+#define X256 "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" /* of "x" */
+#define Y512                                                                                       \
+    "121b4774a759924a2929c4a412fb6e31b9aaa746466840efcc4a76d69a94149e"                             \
+    "2364e3983d646feafaa1b511785e5c9e90aedc30da6a6bead5520ecc99c6626a" /* of "y" */
+#define MANIFEST                                                                                   \
+    "01bc0200000000000001f1536500000000"                                                           \
+    "00"                                                                                           \
+    "04000000612f62000100000000"                                                                   \
+    "01" X256 "02000000"                                                                           \
+    "0100020000000000000001" X256 "02012c0100000000000002" Y512 "01000000"                         \
+    "020000006b000600000076616c756500"
+
+static struct digest x, y;
+static struct manifest_ref refs[2];
+static struct manifest_annotation annotation = {"k", "value"};
+
+static struct record_manifest manifest_here(void)
+{
+    digest_of(DIGEST_SHA256, "x", 1, &x);
+    digest_of(DIGEST_SHA512, "y", 1, &y);
+    refs[0] = (struct manifest_ref){.kind = MANIFEST_REF_CONFIG, .size = 2, .digest = x};
+    refs[1] =
+        (struct manifest_ref){.kind = MANIFEST_REF_LAYER, .exempt = true, .size = 300, .digest = y};
+    return (struct record_manifest){.size = 700,
+                                    .time = 1700000001,
+                                    .contents = {.media_type = "a/b",
+                                                 .subject = x,
+                                                 .refs = refs,
+                                                 .ref_count = 2,
+                                                 .annotations = &annotation,
+                                                 .annotation_count = 1}};
+}
+
+static void is_golden(struct str *value, const char *hex)
+{
+    struct str text = {0};
+
+    for (size_t i = 0; i < value->len; i++)
+        str_printf(&text, "%02x", (unsigned char)value->data[i]);
+    assert_string_equal(text.data, hex);
+    str_free(&text);
+}
+
+static void test_golden_values(void **state)
+{
+    struct record_blob blob = {.size = 0x0102030405060708, .time = 1700000000};
+    struct record_manifest manifest = manifest_here();
+    struct record_tag tag = {.digest = x, .size = 5, .time = 1700000000, .media_type = "a/b"};
+    struct str value = {0};
+
+    (void)state;
+    record_blob_encode(&value, &blob);
+    is_golden(&value, "01080706050403020100f1536500000000");
+    record_tag_encode(&value, &tag);
+    is_golden(&value, "0101" X256 "050000000000000000f153650000000004000000612f6200");
+    record_manifest_encode(&value, &manifest);
+    is_golden(&value, MANIFEST);
+    str_free(&value);
+}
+
+static void test_a_manifest_comes_back(void **state)
+{
+    struct record_manifest manifest = manifest_here(), got;
+    struct mem_arena *arena = mem_arena_new();
+    struct str value = {0};
+    const char *type;
+    uint64_t size;
+
+    (void)state;
+    record_manifest_encode(&value, &manifest);
+    assert_int_equal(record_manifest_decode(value.data, value.len, arena, &got), 0);
+    assert_true(got.size == 700 && got.time == 1700000001 && !got.contents.is_index);
+    assert_string_equal(got.contents.media_type, "a/b");
+    assert_null(got.contents.artifact_type);
+    assert_true(digest_equal(&got.contents.subject, &x));
+    assert_int_equal(got.contents.ref_count, 2);
+    assert_true(got.contents.refs[1].exempt && got.contents.refs[1].size == 300);
+    assert_true(digest_equal(&got.contents.refs[1].digest, &y));
+    assert_string_equal(got.contents.annotations[0].value, "value");
+    assert_int_equal(record_manifest_peek(value.data, value.len, &size, &type), 0);
+    assert_true(size == 700);
+    assert_string_equal(type, "a/b");
+    for (size_t len = 0; len < value.len; len++) /* every cut is noticed */
+        assert_int_equal(record_manifest_decode(value.data, len, arena, &got), ERR_DAMAGED);
+    str_putc(&value, 0); /* and what is too long */
+    assert_int_equal(record_manifest_decode(value.data, value.len, arena, &got), ERR_DAMAGED);
+    value.data[0] = 99; /* another version */
+    assert_int_equal(record_manifest_decode(value.data, value.len - 1, arena, &got), ERR_DAMAGED);
+    assert_int_equal(record_manifest_peek(value.data, value.len, &size, &type), ERR_DAMAGED);
+    str_free(&value);
+    mem_arena_free(&arena);
+}
+
+static void test_a_count_allocates_nothing_beyond_the_value(void **state)
+{
+    const size_t counts[] = {18 + 8 + 5 + 33, 18 + 8 + 5 + 33 + 4 + 43 + 75};
+    struct record_manifest manifest = manifest_here(), got;
+    struct mem_arena *arena = mem_arena_new();
+    struct str value = {0};
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        record_manifest_encode(&value, &manifest);
+        assert_int_equal((unsigned char)value.data[counts[i]], 2 - i); /* here it stands */
+        memset(value.data + counts[i], 0xff, 4);
+        assert_int_equal(record_manifest_decode(value.data, value.len, arena, &got), ERR_DAMAGED);
+        assert_true((i ? got.contents.annotation_count : got.contents.ref_count) == 0);
+    }
+    str_free(&value);
+    mem_arena_free(&arena);
+}
+
+static void test_texts_and_digests(void **state)
+{
+    const char *bad[] = {"\1\0\0\0\0", "\1\2\0\0\0ab", "\1\3\0\0\0a\0\0", "\1\0\0\0"};
+    const size_t bad_len[] = {5, 7, 8, 4};
+    struct codec_reader r;
+    struct digest d;
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        r = codec_open(bad[i], bad_len[i], 1);
+        assert_string_equal(codec_get_text(&r, 100), "");
+        assert_int_equal(codec_end(&r), ERR_DAMAGED);
+    }
+    r = codec_open("\1\3\0\0\0ab\0", 8, 1);
+    assert_string_equal(codec_get_text(&r, 2), "ab");
+    assert_int_equal(codec_end(&r), 0);
+    r = codec_open("\1\3\0\0\0ab\0", 8, 1);
+    assert_string_equal(codec_get_text(&r, 1), ""); /* too long */
+    assert_int_equal(codec_end(&r), ERR_DAMAGED);
+    r = codec_open("\1\0", 2, 1);
+    codec_get_digest(&r, true, &d);
+    assert_int_equal(codec_end(&r), 0);
+    r = codec_open("\1\0", 2, 1);
+    codec_get_digest(&r, false, &d); /* none where one must be */
+    assert_int_equal(codec_end(&r), ERR_DAMAGED);
+    r = codec_open("\1\7", 2, 1);
+    codec_get_digest(&r, true, &d); /* an unknown algorithm */
+    assert_int_equal(codec_end(&r), ERR_DAMAGED);
+    assert_int_equal(d.alg, 0);
+}
+
+static void test_keys(void **state)
+{
+    struct digest d, got;
+    struct key k;
+    struct key_reader r;
+
+    (void)state;
+    digest_of(DIGEST_SHA256, "x", 1, &d);
+    key_image(&k, 'L', "repo", "an/image");
+    key_digest(&k, &d);
+    key_reader_init(&r, k.data, k.len);
+    assert_int_equal(key_get_char(&r), 'L');
+    assert_string_equal(key_get_str(&r), "repo");
+    assert_string_equal(key_get_str(&r), "an/image");
+    key_get_digest(&r, &got);
+    assert_true(digest_equal(&d, &got));
+    assert_int_equal(key_end(&r), 0);
+    for (size_t len = 0; len < k.len; len++) {
+        key_reader_init(&r, k.data, len);
+        key_get_char(&r);
+        key_get_str(&r);
+        key_get_str(&r);
+        key_get_digest(&r, &got);
+        assert_int_equal(key_end(&r), ERR_DAMAGED);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_golden_values),
+        cmocka_unit_test(test_a_manifest_comes_back),
+        cmocka_unit_test(test_a_count_allocates_nothing_beyond_the_value),
+        cmocka_unit_test(test_texts_and_digests),
+        cmocka_unit_test(test_keys),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
