@@ -75,7 +75,7 @@ size_t catalog_store_of(const struct catalog *c, size_t repo_place);
 /* publish.c: builds a new index from the database, hands it to master and
  * workers and supersedes the old one. Recounts everything. Blocks for the time
  * of a walk over the database. */
-must_check int publish_rebuild(struct catalog *c);
+must_check int publish_rebuild(struct catalog *c, enum index_map_state state);
 /* Copies the byte counters of the stores into the index. */
 void publish_stores(struct catalog *c);
 

@@ -98,10 +98,11 @@ static int find_cause(struct catalog *c)
 }
 
 /* `path`: the database, or a view of it, which nothing is written to. */
-static int open_and_publish(struct catalog *c, const char *path)
+static int open_and_publish(struct catalog *c, const char *path, enum index_map_state state)
 {
     bool view = path != c->db_path;
-    int err = view ? db_open(path, false, &c->db) : meta_open(path, &c->db, &c->meta);
+    int err = !view ? meta_open(path, &c->db, &c->meta)
+                    : db_open(path, state == INDEX_PARTIAL ? DB_VIEW : DB_EXISTING, &c->db);
 
     if (err == 0 && view)
         err = meta_identity_get(c->db, &c->meta);
@@ -112,15 +113,16 @@ static int open_and_publish(struct catalog *c, const char *path)
     else if (err == 0)
         err = bind_stores(c);
     if (err == 0)
-        err = publish_rebuild(c);
+        err = publish_rebuild(c, state);
     if (err != 0)
         db_close(&c->db);
     return err;
 }
 
-/* The index from a database that cannot be written: its view is opened, walked over and
- * removed. Only pulls come of it; lists wait for the database itself. */
-static void publish_view(struct catalog *c)
+/* The index from a database that cannot be written, or is damaged: its view is opened, walked over
+ * and removed. Only pulls come of it; lists, and what the view does not have, wait for the database
+ * itself. */
+static void publish_view(struct catalog *c, bool damaged)
 {
     struct str view = {0};
     int err;
@@ -129,10 +131,13 @@ static void publish_view(struct catalog *c)
     checkpoint_remove(view.data);
     err = checkpoint_view(c->db_path, view.data);
     if (err == 0)
-        err = open_and_publish(c, view.data);
+        err = open_and_publish(c, view.data, damaged ? INDEX_PARTIAL : INDEX_COMPLETE);
     if (err == 0) {
         db_close(&c->db);
-        log_warn("the database can be read and not written: pulls are served, changes are not",
+        log_warn(damaged ? "the database is damaged: pulls of what can be read of it are served, "
+                           "all else is not"
+                         : "the database can be read and not written: pulls are served, changes "
+                           "are not",
                  "path=%s", log_quote(c->db_path));
     } else {
         log_error("nothing can be served: the database cannot be read either", "path=%s err=%s",
@@ -179,10 +184,11 @@ static void begin_work(struct catalog *c)
 
 static void database_try(struct catalog *c)
 {
-    bool first = c->opening_first;
+    bool first = c->opening_first, damaged;
+    int err = open_and_publish(c, c->db_path, INDEX_COMPLETE);
 
     c->opening_first = false;
-    if (open_and_publish(c, c->db_path) == 0) {
+    if (err == 0) {
         if (!first)
             log_notice("database opened again", NULL);
         c->opening_told = 0;
@@ -191,9 +197,11 @@ static void database_try(struct catalog *c)
         return;
     }
     c->refusal = find_cause(c);
+    damaged = c->refusal == ERR_IO && (err == ERR_DAMAGED || err == ERR_IO);
     if (first && !c->index.header &&
-        (c->refusal == ERR_NO_SPACE || c->refusal == ERR_READ_ONLY || c->refusal == ERR_NO_ACCESS))
-        publish_view(c);
+        (damaged || c->refusal == ERR_NO_SPACE || c->refusal == ERR_READ_ONLY ||
+         c->refusal == ERR_NO_ACCESS))
+        publish_view(c, damaged);
     /* Whoever pushes hears "no room" of a full disk; all else is an operator's to mend. */
     if (c->refusal != ERR_NO_SPACE)
         c->refusal = ERR_UNAVAILABLE;

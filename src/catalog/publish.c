@@ -270,7 +270,7 @@ static int publish_hand_round(struct catalog *c, const struct index_writer *writ
     return 0;
 }
 
-int publish_rebuild(struct catalog *c)
+int publish_rebuild(struct catalog *c, enum index_map_state state)
 {
     struct index_writer writer;
     uint64_t entries = index_entries_hint(c);
@@ -290,7 +290,7 @@ int publish_rebuild(struct catalog *c)
         if (err != ERR_NO_SPACE)
             return err;
     }
-    index_writer_state(&writer, INDEX_COMPLETE);
+    index_writer_state(&writer, state);
     FAIL_POINT(catalog_index_filled);
     err = publish_hand_round(c, &writer);
     if (err != 0) {

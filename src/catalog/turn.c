@@ -241,7 +241,7 @@ static int turn_index_after(struct turn *turn)
 static void turn_show(struct turn *turn)
 {
     if (turn_index_after(turn) != 0 || index_writer_crowded(&turn->catalog->index))
-        MUST(publish_rebuild(turn->catalog) == 0);
+        MUST(publish_rebuild(turn->catalog, INDEX_COMPLETE) == 0);
 }
 
 static void turn_take_over_counts(struct turn *turn)

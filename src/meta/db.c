@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/siphash.h"
+#include "meta/db_log.h"
 
 #include <leveldb/c.h>
 #include <stdio.h>
@@ -76,14 +77,20 @@ static void open_failed(const char *path, const char *reason)
     snprintf(told, sizeof(told), "%s", reason);
 }
 
-int db_open(const char *path, bool make, struct db **db_r)
+int db_open(const char *path, enum db_how how, struct db **db_r)
 {
-    struct db *db = mem_alloc(sizeof(*db));
+    int err = how == DB_VIEW ? 0 : db_log_check(path);
     char *reason = NULL;
+    struct db *db;
 
+    if (err != 0)
+        return err;
+    db = mem_alloc(sizeof(*db));
     MUST(getrandom(overlay_seed, sizeof(overlay_seed), 0) == sizeof(overlay_seed));
     db->options = leveldb_options_create();
-    leveldb_options_set_create_if_missing(db->options, make);
+    leveldb_options_set_create_if_missing(db->options, how == DB_MAKE);
+    /* Else damage in tables drops records without a word, in compactions for good. */
+    leveldb_options_set_paranoid_checks(db->options, how != DB_VIEW);
     leveldb_options_set_write_buffer_size(db->options, WRITE_BUFFER_BYTES);
     leveldb_options_set_max_open_files(db->options, 256);
     db->cache = leveldb_cache_create_lru(CACHE_BYTES);

@@ -17,9 +17,15 @@
 struct db;
 struct db_batch;
 
-/* Opens the database, or makes it where there is none and `make` is true. IO with a logged reason.
+enum db_how {
+    DB_EXISTING = 0,
+    DB_MAKE = 1, /* where there is none */
+    DB_VIEW = 2  /* a copy that is only read: what of it is whole, without a word of the rest */
+};
+
+/* Opens the database. IO, or DAMAGED for a log that is not whole (db_log.h), with a logged reason.
  * meta/identity.h is what a daemon opens it through. */
-must_check int db_open(const char *path, bool make, struct db **db_r);
+must_check int db_open(const char *path, enum db_how how, struct db **db_r);
 void db_close(struct db **db);
 
 /* What the present batch or else the database says. value_r (may be NULL) is reset first. */

@@ -215,7 +215,7 @@ int meta_open(const char *path, struct db **db_r, struct meta_identity *m)
 {
     struct meta_identity *file = mem_alloc(sizeof(*file));
     int file_err = file_read(path, file);
-    int err = db_open(path, file_err == ERR_NOT_FOUND, db_r);
+    int err = db_open(path, file_err == ERR_NOT_FOUND ? DB_MAKE : DB_EXISTING, db_r);
 
     if (err == 0) {
         err = identity_settle(*db_r, path, file_err, file, m);

@@ -19,9 +19,10 @@
 #define INDEX_STORES_MAX 16
 
 enum index_map_state {
-    INDEX_BUILDING = 0,  /* a miss is not final: ask the catalog */
-    INDEX_COMPLETE = 1,  /* a miss is final */
-    INDEX_SUPERSEDED = 2 /* a newer map was handed round before this was stored */
+    INDEX_BUILDING = 0,   /* a miss is not final: ask the catalog */
+    INDEX_COMPLETE = 1,   /* a miss is final */
+    INDEX_SUPERSEDED = 2, /* a newer map was handed round before this was stored */
+    INDEX_PARTIAL = 3     /* what could be read of a damaged database: a miss is not final */
 };
 
 enum index_slot_state { INDEX_EMPTY = 0, INDEX_LIVE = 1, INDEX_DEAD = 2 };

@@ -192,7 +192,7 @@ static int open_database(struct fsck *f)
     } else {
         str_reset(&path);
         str_printf(&path, "%s/catalog", f->conf->data_dir);
-        err = db_open(path.data, false, &f->db);
+        err = db_open(path.data, DB_EXISTING, &f->db);
         if (err == 0)
             err = fsck_identity(f);
     }

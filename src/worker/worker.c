@@ -63,8 +63,12 @@ static void worker_serve(struct worker *w);
 
 static bool index_fresh(const struct worker *w)
 {
-    return w->api.index.header && atomic_load_explicit(&w->api.index.header->state,
-                                                       memory_order_acquire) == INDEX_COMPLETE;
+    uint32_t state;
+
+    if (!w->api.index.header)
+        return false;
+    state = atomic_load_explicit(&w->api.index.header->state, memory_order_acquire);
+    return state == INDEX_COMPLETE || state == INDEX_PARTIAL;
 }
 
 static void worker_dispatch(struct worker *w, struct http_request *r)

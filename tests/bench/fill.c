@@ -100,7 +100,7 @@ int main(int argc, char **argv)
         client_die("usage: fill DATABASE REPOSITORY STORE BLOBS TAGS");
     blobs = strtoul(argv[4], NULL, 10);
     tags = strtoul(argv[5], NULL, 10);
-    if (db_open(argv[1], true, &db) != 0)
+    if (db_open(argv[1], DB_MAKE, &db) != 0)
         client_die("%s cannot be opened", argv[1]);
     put_image(db, argv[2], FILLED_TAGGED);
     for (size_t i = 0; i < FILLED_IMAGES; i++) {

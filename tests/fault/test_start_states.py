@@ -8,15 +8,15 @@ import subprocess
 import pytest
 import requests
 
-from harness.daemon import BODY, Daemon, free_port, wait_for
+from harness.daemon import BODY, ENTREPOTCTL, Daemon, free_port, wait_for
 from harness.registry import Registry, digest, error
 from harness.tools import own_directory
 from harness.users import basic, write_users
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
-TROUBLE = ("cannot open the database", "database's disk", "belongs to another account", "cannot be read",
-           "key that signs tokens", "cannot write", "cannot create", "cannot look through", "cannot open a blob store",
+TROUBLE = ("log is damaged", "cannot be read either", "cannot open the database", "database's disk",
+           "belongs to another account", "cannot be read", "key that signs tokens", "cannot write", "cannot create", "cannot look through", "cannot open a blob store",
            "cannot finish", "cannot read a manifest")
 
 
@@ -216,3 +216,62 @@ def test_a_database_that_does_not_open(place, damage):
     place.again()
     wait_for(lambda: "cannot open the database" in place.daemon.log_text(), "the log tells it")
     nothing_opens(place)
+
+
+def newest_log(place):
+    return max((place.data / "catalog").glob("*.log"), key=lambda p: int(p.stem))
+
+
+def test_a_changed_byte_in_the_log(place):
+    """LevelDB drops what stands behind it without a word; the registry says so and keeps all as it is."""
+    place.start()
+    registry = Registry(place.daemon.url)
+    kept = {f"t{n}": registry.push_image(f"t{n}") for n in range(20)}
+    place.daemon.stop()
+    log = newest_log(place)
+    whole = log.read_bytes()
+    place_of = whole.index(b"\0t10\0")
+    log.write_bytes(whole[:place_of] + b"?" + whole[place_of + 1:])
+    registry = place.again()
+    wait_for(lambda: "pulls of what can be read of it are served" in place.daemon.log_text(), "the log tells it")
+    assert f"file={log.name}" in place.daemon.log_text() and "log is damaged" in place.daemon.log_text()
+    assert registry.get("manifests/t1").content == kept["t1"], "what is whole is served"
+    for attempt in (lambda: registry.get("manifests/t19"), lambda: registry.get("tags/list"),
+                    lambda: registry.post("blobs/uploads/?digest=" + digest(b"y"), data=b"y"),
+                    lambda: registry.delete("manifests/t1")):
+        r = attempt()
+        assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), r.text
+    assert place.health() == 503
+    status, text = fsck_refused(place)
+    assert status == 8 and "log is damaged" in text, text
+    assert log.read_bytes() != whole and len(log.read_bytes()) == len(whole), "nothing is cut"
+    log.write_bytes(whole)
+    wait_for(lambda: place.health() == 200, "it has healed", 20)
+    for tag, data in kept.items():
+        assert registry.get(f"manifests/{tag}").content == data
+
+
+def fsck_refused(place):
+    """Offline: beside the daemon the same file is copied."""
+    place.daemon.stop()
+    r = subprocess.run([str(ENTREPOTCTL), "-c", str(place.daemon.conf), "fsck"], capture_output=True, text=True, timeout=60)
+    place.again()
+    return r.returncode, r.stdout + r.stderr
+
+
+@pytest.mark.parametrize("end", [b"", b"\0" * 3000, b"\x9c" * 3000])
+def test_a_log_that_a_power_cut_left_unfinished(place, end):
+    """What was acknowledged is there, and the daemon starts."""
+    place.start()
+    registry = Registry(place.daemon.url)
+    kept = {f"t{n}": registry.push_image(f"t{n}") for n in range(5)}
+    place.daemon.stop()
+    log = newest_log(place)
+    whole = log.read_bytes()
+    unfinished = whole[whole.rindex(b"\0t4\0"):][:200]  # the beginning of one that would have come next
+    log.write_bytes(whole + b"\x12\x34\x56\x78\x00\x02\x01" + unfinished + end)
+    registry = place.again()
+    assert place.health() == 200
+    for tag, data in kept.items():
+        assert registry.get(f"manifests/{tag}").content == data
+    heals(place, registry, registry.push_image("kept"))

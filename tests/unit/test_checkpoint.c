@@ -91,7 +91,7 @@ static void look(uint64_t at_least)
     struct db *db;
     uint64_t n;
 
-    assert_int_equal(db_open(to, true, &db), 0);
+    assert_int_equal(db_open(to, DB_MAKE, &db), 0);
     n = number(db, "first");
     assert_true(n >= at_least);
     assert_int_equal(number(db, "last"), n);
@@ -110,7 +110,7 @@ static void test_while_it_is_written(void **state)
     pthread_t thread;
 
     (void)state;
-    assert_int_equal(db_open(from, true, &w.db), 0);
+    assert_int_equal(db_open(from, DB_MAKE, &w.db), 0);
     write_batch(w.db, 1);
     atomic_store(&w.written, 1);
     assert_int_equal(pthread_create(&thread, NULL, write_on, &w), 0);
@@ -136,11 +136,11 @@ static void test_apart_from_it(void **state)
     struct db *db, *copy;
 
     (void)state;
-    assert_int_equal(db_open(from, true, &db), 0);
+    assert_int_equal(db_open(from, DB_MAKE, &db), 0);
     for (uint64_t n = 1; n <= 100; n++)
         write_batch(db, n);
     assert_int_equal(checkpoint_make(from, to), 0);
-    assert_int_equal(db_open(to, true, &copy), 0);
+    assert_int_equal(db_open(to, DB_MAKE, &copy), 0);
     for (uint64_t n = 101; n <= 200; n++)
         write_batch(copy, n);
     assert_int_equal(number(copy, "last"), 200);
@@ -148,7 +148,7 @@ static void test_apart_from_it(void **state)
     db_close(&copy);
     checkpoint_remove(to);
     db_close(&db);
-    assert_int_equal(db_open(from, true, &db), 0);
+    assert_int_equal(db_open(from, DB_MAKE, &db), 0);
     assert_int_equal(number(db, "first"), 100);
     db_close(&db);
 }
@@ -168,7 +168,7 @@ static void test_unfinished_tables_stay(void **state)
     char path[80];
 
     (void)state;
-    assert_int_equal(db_open(from, true, &db), 0);
+    assert_int_equal(db_open(from, DB_MAKE, &db), 0);
     for (uint64_t n = 1; n <= 5; n++)
         write_batch(db, n);
     for (unsigned i = 1; i <= STRAYS; i++) {

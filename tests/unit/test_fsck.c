@@ -26,7 +26,7 @@ static struct db *db;
 
 static void open_db(void)
 {
-    assert_int_equal(db_open(db_path, true, &db), 0);
+    assert_int_equal(db_open(db_path, DB_MAKE, &db), 0);
 }
 
 static void close_db(void)

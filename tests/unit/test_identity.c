@@ -186,7 +186,7 @@ static void test_the_record_on_the_disk(void **state)
     struct db *db;
 
     (void)state;
-    assert_int_equal(db_open(db_path(), true, &db), 0);
+    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
     db_put(db, "V", 1, golden, sizeof(golden) - 1);
     db_put(db, "N" OTHER "\0", 34, "main\0prime", 10);
     write_now(db);
@@ -209,7 +209,7 @@ static void test_an_older_database_gets_its_identity(void **state)
     struct db *db;
 
     (void)state;
-    assert_int_equal(db_open(db_path(), true, &db), 0);
+    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
     db_put(db, "Ihosted\0image\0", 14, "x", 1);
     db_put(db, "Bmain\0", 6, "x", 1);
     write_now(db);
@@ -258,12 +258,12 @@ static void test_another_format_is_refused(void **state)
     struct db *db = NULL;
 
     (void)state;
-    assert_int_equal(db_open(db_path(), true, &db), 0);
+    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
     db_put(db, "V", 1, newer, sizeof(newer) - 1);
     write_now(db);
     db_close(&db);
     assert_int_equal(meta_open(db_path(), &db, &m), ERR_UNSUPPORTED);
-    assert_int_equal(db_open(db_path(), true, &db), 0);
+    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
     db_put(db, "V", 1, shorter, sizeof(shorter) - 1);
     write_now(db);
     db_close(&db);

@@ -1,0 +1,30 @@
+/*
+ * db_log.h - is LevelDB's log whole? Looked at before LevelDB reads it.
+ *
+ * The log is a row of records in blocks of 32 KiB, each fragment with a CRC-32C (LevelDB's
+ * doc/log_format.md). A power cut leaves the last write unfinished: that was never acknowledged and
+ * is cut off. A byte that changed before that is damage, and what stands behind it was
+ * acknowledged: LevelDB skips it without a word, or takes a changed length for the end of the file.
+ */
+#ifndef ENTREPOT_META_DB_LOG_H
+#define ENTREPOT_META_DB_LOG_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+
+enum db_log_state {
+    DB_LOG_WHOLE,  /* LevelDB reads all of it; what is short at its very end it leaves out itself */
+    DB_LOG_TORN,   /* the last record is unfinished: bytes that were never synced */
+    DB_LOG_DAMAGED /* whole records stand behind one that is not */
+};
+
+/* at_r: where the first record begins that is not whole. We write one batch at a time and wait for
+ * it: behind an unfinished one no other begins. */
+enum db_log_state db_log_judge(const void *data, size_t len, size_t *at_r);
+
+/* Looks at all logs of the database in `path` and cuts off what is torn, durably. DAMAGED or IO
+ * with a logged reason. 0 when there is no such directory. */
+must_check int db_log_check(const char *path);
+
+#endif
