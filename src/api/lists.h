@@ -1,23 +1,34 @@
 /*
- * lists.h - a list request under way: shared by lists.c (one hosted repository)
- * and lists_merged.c (proxies and groups).
+ * lists.h - a list request under way: shared by lists.c and lists_referrers.c (one hosted
+ * repository) and lists_merged.c (proxies and groups).
  */
 #ifndef ENTREPOT_API_LISTS_H
 #define ENTREPOT_API_LISTS_H
 
 #include "api/api.h"
 
-/* Without `n` all comes that fits one answer of the catalog. */
-#define LIST_ABSENT 100000
+/* Without `n` all comes, up to this many and these bytes. */
+#define LIST_ABSENT    100000
+#define LIST_BYTES_MAX (4u << 20)
+
+#define LIST_REFERRERS_BEGIN                                                                       \
+    "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE_OCI_INDEX "\",\"manifests\":["
 
 struct list {
     uint32_t n;
     bool n_given;
     const char *last;
-    uint32_t shown;                  /* catalog: so far */
-    const char *last_shown;          /* catalog */
-    struct push_referrers referrers; /* referrers only */
+    bool tags;              /* else images, or referrers */
+    uint32_t shown;         /* so far */
+    const char *last_shown; /* "": none */
+    const char *place;      /* up to which the catalog has looked */
+    /* Referrers only: */
+    struct push_referrers referrers;
+    struct digest last_digest, place_digest; /* as last_shown and place */
 };
+
+/* Reads n and last; NULL when they were refused. It is call->op. */
+struct list *list_new(struct api_call *call, uint32_t absent, uint32_t max);
 
 /* call->op is the struct list. Link: <...?last=X&n=K>; rel="next". */
 void list_add_link(struct api_call *call, const char *what, const char *last);

@@ -3,7 +3,8 @@
  * of all members, once each and in order.
  *
  * Runs in workers, on the loop: one question after the other, each answer into one
- * array that lives in the request's arena. A remote that cannot be asked leaves its
+ * array that lives in the request's arena. The catalog answers in slices (lists.c): each member is
+ * asked for one more than the page takes. A remote that cannot be asked leaves its
  * part out as long as somebody else knew anything: a list is for people and
  * clean-ups, and half of it beats none.
  */
@@ -11,6 +12,7 @@
 
 #include "api/rights.h"
 #include "api/upstream.h"
+#include "base/fail.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -33,6 +35,13 @@ struct merge {
     enum fetch_list_kind kind;
     struct merge_entry *entries; /* malloc'd */
     size_t count, room;
+    /* Of what is here of the present member: */
+    struct merge_entry place; /* up to which the catalog has looked */
+    size_t taken, bytes;
+    /* Somebody has more behind this than was taken: what others have there comes with the next
+     * page. */
+    bool is_cut;
+    struct merge_entry cut;
 };
 
 static void ask_next(struct api_call *call);
@@ -59,15 +68,17 @@ static struct merge_entry *entry_add(struct merge *m)
     return &m->entries[m->count++];
 }
 
-static void take_names(struct api_call *call, struct msg_reader *reply)
+/* True: the catalog has more. */
+static bool take_names(struct api_call *call, struct msg_reader *reply)
 {
     struct merge *m = merge_of(call);
-    uint32_t count;
+    struct push_names head = {0};
 
-    if (!m->remote)
-        msg_get_u8(reply); /* more: the limit is beyond what one answer holds */
-    count = msg_get_u32(reply);
-    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+    if (m->remote)
+        head.count = msg_get_u32(reply);
+    else
+        push_names_get(reply, &head);
+    for (uint32_t i = 0; i < head.count && !reply->bad; i++) {
         const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
         bool seen =
             !reply->bad && (m->kind == FETCH_LIST_TAGS ||
@@ -75,18 +86,27 @@ static void take_names(struct api_call *call, struct msg_reader *reply)
                              !conf_reserved(m->members.repos[m->members.at], name)));
         struct merge_entry *entry = seen ? entry_add(m) : NULL;
 
-        if (entry)
-            entry->name = mem_arena_strdup(call->r->arena, name);
+        if (!entry)
+            continue;
+        entry->name = mem_arena_strdup(call->r->arena, name);
+        m->taken++;
+        m->bytes += strlen(name);
     }
+    if (head.more)
+        m->place.name = mem_arena_strdup(call->r->arena, head.place);
+    return head.more && !reply->bad;
 }
 
-static void take_referrers(struct api_call *call, struct msg_reader *reply)
+static bool take_referrers(struct api_call *call, struct msg_reader *reply)
 {
     struct merge *m = merge_of(call);
+    bool more = false;
     uint32_t count;
 
-    if (!m->remote)
-        msg_get_u8(reply);
+    if (!m->remote) {
+        more = msg_get_u8(reply);
+        msg_get_digest(reply, true, &m->place.digest);
+    }
     count = msg_get_u32(reply);
     for (uint32_t i = 0; i < count && !reply->bad; i++) {
         struct str json = {0};
@@ -98,35 +118,13 @@ static void take_referrers(struct api_call *call, struct msg_reader *reply)
             if (entry) {
                 entry->digest = digest;
                 entry->json = mem_arena_strndup(call->r->arena, json.data, json.len);
+                m->taken++;
+                m->bytes += json.len;
             }
         }
         str_free(&json);
     }
-}
-
-static void answered(struct ask *ask, int err, struct msg_reader *reply, int fd)
-{
-    struct api_call *call = api_call_of_ask(ask);
-    struct merge *m = merge_of(call);
-    struct fetch_failure why = {.reason = ""};
-
-    err = m->remote ? upstream_reply_err(err, reply, fd, &why) : api_reply_err(err, reply, fd);
-    if (err == 0) {
-        m->known = true;
-        if (m->kind == FETCH_LIST_REFERRERS)
-            take_referrers(call, reply);
-        else
-            take_names(call, reply);
-    } else if (err != ERR_NOT_FOUND && err != ERR_UNSUPPORTED) {
-        members_failed(call, &m->members, err, &why);
-    }
-    if (!m->remote && m->members.repos[m->members.at]->kind == CONF_PROXY) {
-        m->remote = true;
-    } else {
-        m->remote = false;
-        m->members.at++;
-    }
-    ask_next(call);
+    return more && !reply->bad;
 }
 
 static int by_name(const void *a, const void *b)
@@ -142,21 +140,84 @@ static int by_digest(const void *a, const void *b)
                   digest_text(&((const struct merge_entry *)b)->digest, other));
 }
 
+static int compare(const struct merge *m, const struct merge_entry *a, const struct merge_entry *b)
+{
+    return m->kind == FETCH_LIST_REFERRERS ? by_digest(a, b) : by_name(a, b);
+}
+
+/* The catalog has more of the present member. True: it is wanted. */
+static bool want_more(struct api_call *call)
+{
+    struct merge *m = merge_of(call);
+
+    if (m->taken <= ((const struct list *)call->op)->n && m->bytes < LIST_BYTES_MAX)
+        return true;
+    if (!m->is_cut || compare(m, &m->place, &m->cut) < 0)
+        m->cut = m->place;
+    m->is_cut = true;
+    return false;
+}
+
+/* On to what the remote of a proxy has, or to the next member. */
+static void member_next(struct api_call *call)
+{
+    const struct list *l = call->op;
+    struct merge *m = merge_of(call);
+
+    if (!m->remote && m->members.repos[m->members.at]->kind == CONF_PROXY) {
+        m->remote = true;
+        return;
+    }
+    m->remote = false;
+    m->members.at++;
+    m->place = (struct merge_entry){.name = l->last, .digest = l->referrers.last};
+    m->taken = m->bytes = 0;
+}
+
+static void answered(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+    struct merge *m = merge_of(call);
+    struct fetch_failure why = {.reason = ""};
+    bool more = false;
+
+    err = m->remote ? upstream_reply_err(err, reply, fd, &why) : api_reply_err(err, reply, fd);
+    if (err == 0) {
+        m->known = true;
+        more =
+            m->kind == FETCH_LIST_REFERRERS ? take_referrers(call, reply) : take_names(call, reply);
+    } else if (err != ERR_NOT_FOUND && err != ERR_UNSUPPORTED) {
+        members_failed(call, &m->members, err, &why);
+    }
+    if (more && want_more(call))
+        FAIL_POINT(worker_list_more);
+    else
+        member_next(call);
+    ask_next(call);
+}
+
 /* Sorted, without doubles, behind `last`; the place of the first. */
-static size_t arrange(struct merge *m, int (*compare)(const void *, const void *),
-                      const struct merge_entry *last)
+static size_t arrange(struct merge *m, const struct merge_entry *last)
 {
     size_t kept = 0, from = 0;
 
     if (m->count > 0)
-        qsort(m->entries, m->count, sizeof(*m->entries), compare);
+        qsort(m->entries, m->count, sizeof(*m->entries),
+              m->kind == FETCH_LIST_REFERRERS ? by_digest : by_name);
     for (size_t i = 0; i < m->count; i++)
-        if (kept == 0 || compare(&m->entries[kept - 1], &m->entries[i]) != 0)
+        if ((kept == 0 || compare(m, &m->entries[kept - 1], &m->entries[i]) != 0) &&
+            (!m->is_cut || compare(m, &m->entries[i], &m->cut) <= 0))
             m->entries[kept++] = m->entries[i];
     m->count = kept;
-    while (last && from < m->count && compare(&m->entries[from], last) <= 0)
+    while (last && from < m->count && compare(m, &m->entries[from], last) <= 0)
         from++;
     return from;
+}
+
+/* Is there more behind the page that ends before `end`? */
+static bool page_linked(const struct merge *m, size_t from, size_t end)
+{
+    return end > from && (end < m->count || m->is_cut);
 }
 
 static void answer_names(struct api_call *call)
@@ -164,7 +225,7 @@ static void answer_names(struct api_call *call)
     const struct list *l = call->op;
     struct merge *m = merge_of(call);
     struct merge_entry last = {.name = l->last};
-    size_t from = arrange(m, by_name, *l->last ? &last : NULL);
+    size_t from = arrange(m, *l->last ? &last : NULL);
     size_t end = m->count - from > l->n ? from + l->n : m->count;
     bool tags = m->kind == FETCH_LIST_TAGS;
 
@@ -176,9 +237,11 @@ static void answer_names(struct api_call *call)
         if (i > from)
             str_putc(&call->body, ',');
         json_append_string(&call->body, m->entries[i].name);
+        if (call->body.len >= LIST_BYTES_MAX)
+            end = i + 1;
     }
     str_puts(&call->body, "]}");
-    if (end < m->count && end > from)
+    if (page_linked(m, from, end))
         list_add_link(call, tags ? "tags/list" : "_catalog", m->entries[end - 1].name);
     api_answer_json(call, "application/json");
 }
@@ -188,21 +251,22 @@ static void answer_referrers(struct api_call *call)
     const struct list *l = call->op;
     struct merge *m = merge_of(call);
     struct merge_entry last = {.digest = l->referrers.last};
-    size_t from = arrange(m, by_digest, l->referrers.last.alg ? &last : NULL);
+    size_t from = arrange(m, l->referrers.last.alg ? &last : NULL);
     size_t end = m->count - from > l->n ? from + l->n : m->count;
     char text[DIGEST_TEXT_MAX];
 
-    str_puts(&call->body,
-             "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE_OCI_INDEX "\",\"manifests\":[");
+    str_puts(&call->body, LIST_REFERRERS_BEGIN);
     for (size_t i = from; i < end; i++) {
         if (i > from)
             str_putc(&call->body, ',');
         str_puts(&call->body, m->entries[i].json);
+        if (call->body.len >= LIST_BYTES_MAX)
+            end = i + 1;
     }
     str_puts(&call->body, "]}");
     if (l->referrers.type_count > 0)
         http_header_add(call->r, "OCI-Filters-Applied", "artifactType");
-    if (end < m->count && end > from)
+    if (page_linked(m, from, end))
         list_add_link(call, list_referrers_path(call),
                       digest_text(&m->entries[end - 1].digest, text));
     api_answer_json(call, MANIFEST_TYPE_OCI_INDEX);
@@ -226,14 +290,14 @@ static void ask_catalog(struct api_call *call, const char *repo)
     struct merge *m = merge_of(call);
     struct push_list names = {.repo = repo,
                               .image = m->kind == FETCH_LIST_TAGS ? call->route.image : "",
-                              .last = "",
-                              .limit = LIST_ABSENT};
+                              .last = m->place.name,
+                              .limit = l->n + 1};
     struct push_referrers q = l->referrers;
 
     if (m->kind == FETCH_LIST_REFERRERS) {
         q.subject.repo = repo;
-        q.last.alg = 0;
-        q.limit = LIST_ABSENT;
+        q.last = m->place.digest;
+        q.limit = l->n + 1;
         push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
     } else {
         push_list_put(
@@ -272,10 +336,12 @@ static void ask_next(struct api_call *call)
 static void merge_begin(struct api_call *call, enum fetch_list_kind kind)
 {
     struct merge *m = mem_arena_alloc(call->r->arena, sizeof(*m));
+    const struct list *l = call->op;
 
     call->finish_data = m;
     call->finish = merge_finish;
     m->kind = kind;
+    m->place = (struct merge_entry){.name = l->last, .digest = l->referrers.last};
     members_find(call, call->route.repo, call->route.image, &m->members);
     ask_next(call);
 }

@@ -11,6 +11,7 @@
 
 #include "api/rights.h"
 #include "api/upstream.h"
+#include "base/fail.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -24,7 +25,7 @@
 #define N_ABSENT       25
 #define N_MAX          100
 #define PAGE_MAX       1000000
-#define QUESTIONS_MAX  256 /* to the catalog: about a million names */
+#define QUESTIONS_MAX  1024 /* to the catalog: about a million names */
 
 struct search {
     const char *query; /* as asked */
@@ -205,19 +206,15 @@ static void kept_done(struct ask *ask, int err, struct msg_reader *reply, int fd
     struct search *s = call->op;
     const struct conf_repo *repo = s->repos[s->repo];
     size_t shown = s->named ? strlen(repo->name) + 1 : 0;
-    const char *last;
-    uint32_t count;
-    bool more;
+    struct push_names head;
 
     err = api_reply_err(err, reply, fd);
     if (err != 0) {
         problem_answer(call->r, problem_from_err(err), NULL);
         return;
     }
-    more = msg_get_u8(reply);
-    last = msg_get_str(reply, NAME_IMAGE_MAX);
-    count = msg_get_u32(reply);
-    for (uint32_t i = 0; i < count; i++) {
+    push_names_get(reply, &head);
+    for (uint32_t i = 0; i < head.count; i++) {
         const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
 
         if (strlen(name) <= shown) { /* also after a bad read */
@@ -231,11 +228,13 @@ static void kept_done(struct ask *ask, int err, struct msg_reader *reply, int fd
         return;
     }
     str_reset(&s->last);
-    str_puts(&s->last, last);
-    if (more && *last && s->questions < QUESTIONS_MAX)
+    str_puts(&s->last, head.place);
+    if (head.more && s->questions < QUESTIONS_MAX) {
+        FAIL_POINT(worker_list_more);
         search_kept(call);
-    else
+    } else {
         search_next(call);
+    }
 }
 
 static void search_kept(struct api_call *call)

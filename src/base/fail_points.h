@@ -24,6 +24,7 @@
     X(worker_commit_done)    /* the catalog has; the client does not know */                       \
     X(worker_manifest_asked) /* the catalog was asked */                                           \
     X(worker_manifest_done)                                                                        \
+    X(worker_list_more) /* a slice of a list is here, the catalog was not asked for the next */    \
     X(worker_blob_open) /* error: instead of opening a blob */                                     \
     X(worker_accept)    /* error: instead of accepting */                                          \
     /* fetcher */                                                                                  \

@@ -19,6 +19,7 @@
 #include "catalog/opening.h"
 #include "catalog/ops.h"
 #include "catalog/orphans.h"
+#include "catalog/readers.h"
 #include "catalog/scrub.h"
 #include "catalog/turn.h"
 
@@ -34,34 +35,38 @@
 struct question {
     enum msg_type type;
     turn_op op;
-    bool change; /* goes through a turn */
-    bool scans;
+    enum {
+        AT_ONCE, /* costs next to nothing */
+        LIST,    /* a slice of a list: readers.h */
+        CHANGE,  /* goes through a turn */
+        SCAN     /* that too, and walks the database */
+    } way;
 };
 
 static const struct question questions[] = {
-    {MSG_BLOB_COMMIT, op_blob_commit, true, false},
-    {MSG_BLOB_MOUNT, op_blob_mount, true, false},
-    {MSG_BLOB_DELETE, op_blob_delete, true, true},
-    {MSG_MANIFEST_PUT, op_manifest_put, true, false},
-    {MSG_MANIFEST_DELETE, op_manifest_delete, true, true},
-    {MSG_TAG_DELETE, op_tag_delete, true, false},
-    {MSG_PROXY_LINK, op_proxy_link, true, true},
-    {MSG_TAG_TOUCH, op_tag_touch, true, false},
-    {MSG_TAG_GONE, op_tag_gone, true, false},
-    {MSG_TAG_LIST, op_tag_list, false, false},
-    {MSG_IMAGE_LIST, op_image_list, false, false},
-    {MSG_IMAGE_SEARCH, op_image_search, false, false},
-    {MSG_REFERRER_LIST, op_referrer_list, false, false},
-    {MSG_REPO_STATS, op_repo_stats, false, false},
-    {MSG_GC_ORPHANS, orphans_op, false, false},
-    {MSG_GC_RUN, gc_op_run, false, false},
-    {MSG_EVICT, evict_op, false, false},
-    {MSG_REPO_DROP, drop_op, false, false},
-    {MSG_GC_STATUS, gc_op_status, false, false},
-    {MSG_SCRUB_RUN, scrub_op_run, false, false},
-    {MSG_SCRUB_STATUS, scrub_op_status, false, false},
-    {MSG_BLOB_DAMAGED, scrub_op_damaged, false, false},
-    {MSG_CATALOG_STATS, op_catalog_stats, false, false},
+    {MSG_BLOB_COMMIT, op_blob_commit, CHANGE},
+    {MSG_BLOB_MOUNT, op_blob_mount, CHANGE},
+    {MSG_BLOB_DELETE, op_blob_delete, SCAN},
+    {MSG_MANIFEST_PUT, op_manifest_put, CHANGE},
+    {MSG_MANIFEST_DELETE, op_manifest_delete, SCAN},
+    {MSG_TAG_DELETE, op_tag_delete, CHANGE},
+    {MSG_PROXY_LINK, op_proxy_link, SCAN},
+    {MSG_TAG_TOUCH, op_tag_touch, CHANGE},
+    {MSG_TAG_GONE, op_tag_gone, CHANGE},
+    {MSG_TAG_LIST, op_tag_list, LIST},
+    {MSG_IMAGE_LIST, op_image_list, LIST},
+    {MSG_IMAGE_SEARCH, op_image_search, LIST},
+    {MSG_REFERRER_LIST, op_referrer_list, LIST},
+    {MSG_REPO_STATS, op_repo_stats, AT_ONCE},
+    {MSG_GC_ORPHANS, orphans_op, AT_ONCE},
+    {MSG_GC_RUN, gc_op_run, AT_ONCE},
+    {MSG_EVICT, evict_op, AT_ONCE},
+    {MSG_REPO_DROP, drop_op, AT_ONCE},
+    {MSG_GC_STATUS, gc_op_status, AT_ONCE},
+    {MSG_SCRUB_RUN, scrub_op_run, AT_ONCE},
+    {MSG_SCRUB_STATUS, scrub_op_status, AT_ONCE},
+    {MSG_BLOB_DAMAGED, scrub_op_damaged, AT_ONCE},
+    {MSG_CATALOG_STATS, op_catalog_stats, AT_ONCE},
 };
 
 int catalog_repo(const struct catalog *c, const char *name, size_t *place_r)
@@ -88,6 +93,14 @@ static void catalog_say(struct catalog *c, struct serve_return to, int err, int 
     serve_reply(c->serve, to, &w, fd);
 }
 
+static const struct question *question_of(unsigned type)
+{
+    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
+        if (questions[i].type == type)
+            return &questions[i];
+    return NULL;
+}
+
 static void catalog_read(struct catalog *c, struct serve_return to, struct msg_reader *m,
                          turn_op op)
 {
@@ -98,30 +111,53 @@ static void catalog_read(struct catalog *c, struct serve_return to, struct msg_r
     serve_reply(c->serve, to, &answer, -1);
 }
 
+static void catalog_list(struct serve_return to, struct msg_reader *m, void *ctx)
+{
+    struct catalog *c = ctx;
+
+    if (!c->db) {
+        catalog_say(c, to, ERR_UNAVAILABLE, -1);
+        return;
+    }
+    c->slice = (struct slice){0};
+    catalog_read(c, to, m, question_of(m->type)->op);
+    c->lists.slices++;
+    if (c->slice.keys > c->lists.keys_max)
+        c->lists.keys_max = c->slice.keys;
+    if (c->slice.bytes > c->lists.bytes_max)
+        c->lists.bytes_max = c->slice.bytes;
+}
+
+static void catalog_peer_gone(uint64_t peer, void *ctx)
+{
+    readers_gone(((struct catalog *)ctx)->readers, peer);
+}
+
 static int catalog_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
                            void *ctx)
 {
     struct catalog *c = ctx;
+    const struct question *q = question_of(m->type);
+    int err = 0;
 
     (void)serve;
     if (m->type == MSG_HELLO) {
         catalog_say(c, to, 0, c->index.read_fd);
         return msg_end(m);
     }
-    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
-        const struct question *q = &questions[i];
-
-        if (q->type != m->type)
-            continue;
-        if (!c->db)
-            catalog_say(c, to, q->change ? c->refusal : ERR_UNAVAILABLE, -1);
-        else if (!q->change)
-            catalog_read(c, to, m, q->op);
-        else if (turn_add(c->turn, to, m, q->op, q->scans) != 0)
-            catalog_say(c, to, ERR_BUSY, -1);
-        return 0;
-    }
-    return ERR_PROTOCOL;
+    if (!q)
+        return ERR_PROTOCOL;
+    if (!c->db)
+        err = q->way == CHANGE || q->way == SCAN ? c->refusal : ERR_UNAVAILABLE;
+    else if (q->way == AT_ONCE)
+        catalog_read(c, to, m, q->op);
+    else if (q->way == LIST)
+        err = readers_add(c->readers, to, m);
+    else
+        err = turn_add(c->turn, to, m, q->op, q->way == SCAN);
+    if (err != 0)
+        catalog_say(c, to, err, -1);
+    return 0;
 }
 
 static void survey_work(struct pool_job *job)
@@ -170,6 +206,7 @@ static void catalog_close(struct catalog *c)
     opening_end(c);
     pool_free(&c->pool); /* waits for the running sync and answers it */
     serve_free(&c->serve);
+    readers_free(&c->readers);
     gc_free(&c->gc);
     orphans_free(&c->orphans);
     evict_free(&c->evict);
@@ -196,6 +233,7 @@ int catalog_main(const struct role_start *start)
                                 .operator_uid = start->operator_uid,
                                 .peers_max = PEERS_MAX,
                                 .on_message = catalog_message,
+                                .on_gone = catalog_peer_gone,
                                 .ctx = c};
 
     role_confine(start);
@@ -209,6 +247,7 @@ int catalog_main(const struct role_start *start)
     str_printf(&path, "%s/catalog", c->conf->data_dir);
     c->db_path = path.data;
     MUST(pool_new(c->loop, POOL_THREADS, &c->pool) == 0);
+    c->readers = readers_new(c->loop, catalog_list, c);
     MUST(serve_new(&serve, &c->serve) == 0);
     c->turn = turn_new(c);
     c->gc = gc_new(c);

@@ -7,6 +7,8 @@
 
 #include "base/loop.h"
 #include "base/pool.h"
+#include "catalog/slice.h"
+#include "ipc/msg_stats.h"
 #include "ipc/role.h"
 #include "ipc/serve.h"
 #include "meta/db.h"
@@ -19,6 +21,7 @@ struct drop;
 struct evict;
 struct gc;
 struct held;
+struct readers;
 struct scrub;
 struct turn;
 
@@ -51,6 +54,9 @@ struct catalog {
     int64_t store_bytes[INDEX_STORES_MAX];
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;
+    struct readers *readers;
+    struct slice slice; /* of the list that is being answered */
+    struct stats_lists lists;
     struct gc *gc;
     struct orphans *orphans;
     struct evict *evict;

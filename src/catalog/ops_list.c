@@ -1,8 +1,9 @@
 /*
- * ops_list.c - what is listed: tags, images, referrers, counts.
+ * ops_list.c - lists of names: tags, images, search.
  *
- * Runs in the catalog, outside turns: reads what is committed. Answers are
- * bounded by a count and by bytes; `more` tells that a next page exists.
+ * Runs in the catalog, outside turns: reads what is committed. Each answer is a slice
+ * (slice.h), bounded by the question's limit too; `more` tells that the list goes on, and
+ * `place` from where.
  */
 #include "catalog/ops.h"
 
@@ -14,47 +15,77 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_BYTES_MAX (4u << 20)
-/* A search looks at this many names an answer: others wait for the catalog too. */
-#define SEARCH_LOOKS 4096
-
-/* The answer's items go to a writer of their own: their count stands before them. */
+/* The answer's names go to a writer of their own: their count stands before them. */
 struct list {
-    struct msg_writer items;
+    struct slice *slice;
+    struct msg_writer names;
     uint32_t count, limit;
     bool more;
+    struct str place; /* all up to here was looked at */
+};
+
+/* What is wanted of the images of a repository. */
+struct images {
+    const char *repo;
+    const char *shown; /* stands before each name */
+    const char *term;  /* that a name with `shown` before it must hold; "": all */
+    const char *last;  /* image; exclusive */
 };
 
 static bool list_full(struct list *list)
 {
-    if (list->count < list->limit && list->items.buf.len < ANSWER_BYTES_MAX)
+    if (list->count < list->limit && !slice_over(list->slice))
         return false;
     list->more = true;
     return true;
 }
 
+static void list_place(struct list *list, const char *prefix, const char *name)
+{
+    str_reset(&list->place);
+    str_puts(&list->place, prefix);
+    str_puts(&list->place, name);
+}
+
 static void list_finish(struct list *list, int err, struct msg_writer *answer)
 {
+    struct push_names head = {.more = list->more, .place = list->place.data, .count = list->count};
+
     msg_put_i32(answer, err);
     if (err == 0) {
-        msg_put_u8(answer, list->more);
-        msg_put_u32(answer, list->count);
-        str_append(&answer->buf, list->items.buf.data ? list->items.buf.data : "",
-                   list->items.buf.len);
+        push_names_put(answer, &head);
+        str_append(&answer->buf, list->names.buf.data ? list->names.buf.data : "",
+                   list->names.buf.len);
     }
-    msg_writer_free(&list->items);
+    msg_writer_free(&list->names);
+    str_free(&list->place);
 }
 
 /* Positions a walk behind `last` (exclusive; a string field right after the prefix). */
-static struct db_walk *walk_after(struct catalog *c, const struct key *prefix, const char *last)
+static struct db_walk *walk_after(struct catalog *c, struct list *list, const struct key *prefix,
+                                  const char *last)
 {
     struct key start = *prefix;
 
+    slice_look(list->slice, SLICE_SEEK, 0);
     if (!*last)
         return db_walk_new(c->db, prefix->data, prefix->len, NULL, 0);
     key_part(&start, last);
     key_char(&start, 1); /* behind "last\0", before any longer name: no name holds a byte 1 */
     return db_walk_new(c->db, prefix->data, prefix->len, start.data, start.len);
+}
+
+/* The name behind the prefix. */
+static const char *walk_name(struct db_walk *walk, struct list *list, const struct key *prefix)
+{
+    struct key_reader r;
+    size_t len, value_len;
+    const char *key = db_walk_key(walk, &len);
+
+    db_walk_value(walk, &value_len);
+    slice_look(list->slice, 1, len + value_len);
+    key_reader_init(&r, key + prefix->len, len - prefix->len);
+    return key_get_str(&r);
 }
 
 static int image_known(struct catalog *c, const char *repo, const char *image)
@@ -68,10 +99,10 @@ static int image_known(struct catalog *c, const char *repo, const char *image)
 void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct push_list l;
-    struct list list = {0};
+    struct list list = {.slice = &c->slice};
     struct db_walk *walk;
     struct key prefix;
-    int err, walk_err;
+    int err;
 
     push_list_get(question, &l);
     err = msg_end(question);
@@ -85,42 +116,39 @@ void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writ
         return;
     }
     list.limit = l.limit;
+    list_place(&list, "", l.last);
     key_image(&prefix, 'T', l.repo, l.image);
-    for (walk = walk_after(c, &prefix, l.last); db_walk_valid(walk) && !list_full(&list);
+    for (walk = walk_after(c, &list, &prefix, l.last); db_walk_valid(walk) && !list_full(&list);
          db_walk_next(walk)) {
-        struct key_reader r;
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
+        const char *tag = walk_name(walk, &list, &prefix);
 
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
-        msg_put_str(&list.items, key_get_str(&r));
+        list_place(&list, "", tag);
+        msg_put_str(&list.names, tag);
         list.count++;
     }
-    walk_err = db_walk_free(&walk);
-    list_finish(&list, walk_err, answer);
+    list_finish(&list, db_walk_free(&walk), answer);
 }
 
-/* The images of one repository after `last`; shown with `shown` before them. */
-static int images_of(struct catalog *c, const char *repo, const char *shown, const char *last,
-                     struct list *list)
+/* The images of one repository, from one behind `last` on. list->place becomes an image. */
+static int images_of(struct catalog *c, const struct images *wanted, struct list *list)
 {
     struct key prefix;
     struct db_walk *walk;
     struct str name = {0};
 
     key_begin(&prefix, 'I');
-    key_str(&prefix, repo);
-    for (walk = walk_after(c, &prefix, last); db_walk_valid(walk) && !list_full(list);
+    key_str(&prefix, wanted->repo);
+    for (walk = walk_after(c, list, &prefix, wanted->last); db_walk_valid(walk) && !list_full(list);
          db_walk_next(walk)) {
-        struct key_reader r;
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
+        const char *image = walk_name(walk, list, &prefix);
 
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
+        list_place(list, "", image);
         str_reset(&name);
-        str_puts(&name, shown);
-        str_puts(&name, key_get_str(&r));
-        msg_put_str(&list->items, name.data);
+        str_puts(&name, wanted->shown);
+        str_puts(&name, image);
+        if (!strstr(name.data, wanted->term))
+            continue;
+        msg_put_str(&list->names, name.data);
         list->count++;
     }
     str_free(&name);
@@ -130,6 +158,22 @@ static int images_of(struct catalog *c, const char *repo, const char *shown, con
 static int compare_shown(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Those of one repository as a part of all; list->place becomes REPO/IMAGE. */
+static int images_shown(struct catalog *c, const char *repo, const char *shown, const char *last,
+                        struct list *list)
+{
+    struct images wanted = {.repo = repo, .shown = shown, .term = "", .last = last};
+    struct str image = {0};
+    int err;
+
+    list_place(list, "", last);
+    err = images_of(c, &wanted, list);
+    str_puts(&image, list->place.data);
+    list_place(list, shown, image.data);
+    str_free(&image);
+    return err;
 }
 
 /* All repositories' images as REPO/IMAGE in byte order: repositories sort by
@@ -148,13 +192,16 @@ static int images_of_all(struct catalog *c, const char *last, struct list *list)
         size_t len = strlen(shown[i]);
         const char *name = mem_arena_strndup(arena, shown[i], len - 1);
         const struct conf_repo *repo = conf_repo_by_name(c->conf, name, len - 1);
+        bool within = strncmp(last, shown[i], len) == 0;
 
-        if (!repo->online)
+        if (!repo->online || (!within && strcmp(shown[i], last) < 0))
             continue;
-        if (strncmp(last, shown[i], len) == 0)
-            err = images_of(c, name, shown[i], last + len, list);
-        else if (strcmp(shown[i], last) > 0)
-            err = images_of(c, name, shown[i], "", list);
+        if (slice_over(list->slice)) {
+            list_place(list, shown[i], ""); /* nothing of it was looked at */
+            list->more = true;
+        } else {
+            err = images_shown(c, name, shown[i], within ? last + len : "", list);
+        }
     }
     mem_arena_free(&arena);
     return err;
@@ -163,7 +210,7 @@ static int images_of_all(struct catalog *c, const char *last, struct list *list)
 void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct push_list l;
-    struct list list = {0};
+    struct list list = {.slice = &c->slice};
     int err;
 
     push_list_get(question, &l);
@@ -171,133 +218,27 @@ void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_wr
     if (err == 0 && strlen(l.last) > 2 * NAME_IMAGE_MAX)
         err = ERR_PROTOCOL;
     list.limit = l.limit;
-    if (err == 0)
-        err = *l.repo ? images_of(c, l.repo, "", l.last, &list) : images_of_all(c, l.last, &list);
+    list_place(&list, "", l.last);
+    if (err == 0 && *l.repo)
+        err = images_of(
+            c, &(struct images){.repo = l.repo, .shown = "", .term = "", .last = l.last}, &list);
+    else if (err == 0)
+        err = images_of_all(c, l.last, &list);
     list_finish(&list, err, answer);
 }
 
 void op_image_search(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct push_search s;
-    struct list list = {.limit = SEARCH_LOOKS};
-    struct str name = {0};
-    struct db_walk *walk;
-    struct key prefix;
-    size_t looks = 0, shown;
+    struct list list = {.slice = &c->slice, .limit = UINT32_MAX};
     int err;
 
     push_search_get(question, &s);
     err = msg_end(question);
-    if (err != 0) {
-        list_finish(&list, err, answer);
-        return;
-    }
-    shown = strlen(s.shown);
-    str_puts(&name, s.shown);
-    str_puts(&name, s.last);
-    key_begin(&prefix, 'I');
-    key_str(&prefix, s.repo);
-    walk = walk_after(c, &prefix, s.last);
-    for (; db_walk_valid(walk) && looks < SEARCH_LOOKS; db_walk_next(walk), looks++) {
-        struct key_reader r;
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
-        str_reset(&name);
-        str_puts(&name, s.shown);
-        str_puts(&name, key_get_str(&r));
-        if (strstr(name.data, s.term)) {
-            msg_put_str(&list.items, name.data);
-            list.count++;
-        }
-    }
-    list.more = db_walk_valid(walk);
-    err = db_walk_free(&walk);
-    msg_put_i32(answer, err);
-    if (err == 0) {
-        msg_put_u8(answer, list.more);
-        msg_put_str(answer, name.data + shown);
-        msg_put_u32(answer, list.count);
-        str_append(&answer->buf, list.items.buf.data ? list.items.buf.data : "",
-                   list.items.buf.len);
-    }
-    msg_writer_free(&list.items);
-    str_free(&name);
-}
-
-static bool type_wanted(const struct push_referrers *q, const char *type)
-{
-    for (uint32_t i = 0; i < q->type_count; i++)
-        if (type && strcmp(q->types[i], type) == 0)
-            return true;
-    return q->type_count == 0;
-}
-
-/* One referrer's entry, when it is of a wanted type. */
-static int referrer_add(struct catalog *c, const struct push_referrers *q,
-                        const struct digest *digest, struct list *list)
-{
-    struct record_manifest record;
-    struct mem_arena *arena = mem_arena_new();
-    struct str value = {0};
-    struct key k;
-    int err;
-
-    key_image(&k, 'M', q->subject.repo, q->subject.image);
-    key_digest(&k, digest);
-    err = db_get(c->db, k.data, k.len, &value);
+    list_place(&list, "", s.last);
     if (err == 0)
-        err = record_manifest_decode(value.data, value.len, arena, &record);
-    if (err == 0 && type_wanted(q, record.contents.artifact_type) && !list_full(list)) {
-        record.contents.ref_count = 0; /* not needed there, and it may be long */
-        msg_put_digest(&list->items, digest);
-        msg_put_u64(&list->items, record.size);
-        push_contents_put(&list->items, &record.contents);
-        list->count++;
-    }
-    str_free(&value);
-    mem_arena_free(&arena);
-    return err == ERR_NOT_FOUND ? 0 : err; /* deleted a moment ago */
-}
-
-void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
-{
-    struct push_referrers q;
-    struct list list = {0};
-    struct db_walk *walk;
-    struct key prefix, start;
-    int err, walk_err;
-
-    push_referrers_get(question, &q);
-    err = msg_end(question);
-    if (err == 0 && (!op_target_ok(&q.subject) || q.subject.digest.alg == 0))
-        err = ERR_PROTOCOL;
-    if (err != 0) {
-        list_finish(&list, err, answer);
-        return;
-    }
-    list.limit = q.limit;
-    key_image(&prefix, 'R', q.subject.repo, q.subject.image);
-    key_digest(&prefix, &q.subject.digest);
-    start = prefix;
-    if (q.last.alg != 0) {
-        key_digest(&start, &q.last);
-        key_char(&start, 0); /* behind `last` itself */
-    }
-    for (walk = db_walk_new(c->db, prefix.data, prefix.len, start.data, start.len);
-         db_walk_valid(walk) && !list.more && err == 0; db_walk_next(walk)) {
-        struct digest digest;
-        struct key_reader r;
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
-        key_get_digest(&r, &digest);
-        err = key_end(&r);
-        if (err == 0)
-            err = referrer_add(c, &q, &digest, &list);
-    }
-    walk_err = db_walk_free(&walk);
-    list_finish(&list, err != 0 ? err : walk_err, answer);
+        err = images_of(
+            c, &(struct images){.repo = s.repo, .shown = s.shown, .term = s.term, .last = s.last},
+            &list);
+    list_finish(&list, err, answer);
 }

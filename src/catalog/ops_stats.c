@@ -94,4 +94,5 @@ void op_catalog_stats(struct catalog *c, struct msg_reader *question, struct msg
     stats_gc_put(answer, &gc);
     scrub_stats(c->scrub, &scrub);
     stats_scrub_put(answer, &scrub);
+    stats_lists_put(answer, &c->lists);
 }

@@ -144,6 +144,20 @@ void push_list_get(struct msg_reader *r, struct push_list *l_r)
     l_r->limit = msg_get_u32(r);
 }
 
+void push_names_put(struct msg_writer *w, const struct push_names *n)
+{
+    msg_put_u8(w, n->more);
+    msg_put_str(w, n->more ? n->place : "");
+    msg_put_u32(w, n->count);
+}
+
+void push_names_get(struct msg_reader *r, struct push_names *n_r)
+{
+    n_r->more = msg_get_u8(r);
+    n_r->place = msg_get_str(r, 2 * NAME_IMAGE_MAX);
+    n_r->count = msg_get_u32(r);
+}
+
 void push_search_put(struct msg_writer *w, const struct push_search *s)
 {
     msg_put_str(w, s->repo);

@@ -61,7 +61,7 @@ void push_contents_put(struct msg_writer *w, const struct manifest *m);
 void push_contents_get(struct msg_reader *r, struct mem_arena *arena, struct manifest *m_r);
 
 /* TAG_LIST, IMAGE_LIST. IMAGE_LIST with repo "": names as REPO/IMAGE over all.
- * Reply: i32 err, u8 more, u32 count, str ... */
+ * Reply: i32 err, struct push_names, str ... */
 struct push_list {
     const char *repo, *image; /* image: TAG_LIST only */
     const char *last;         /* exclusive; "" from the start */
@@ -71,10 +71,19 @@ struct push_list {
 void push_list_put(struct msg_writer *w, const struct push_list *l);
 void push_list_get(struct msg_reader *r, struct push_list *l_r);
 
+/* The head of a list of names in byte order. It is a slice: the catalog looks at a bounded number
+ * of records an answer, so `more` without a name is no end. */
+struct push_names {
+    bool more;         /* ask again, with `place` as the question's `last` */
+    const char *place; /* all up to here was looked at; "" when not `more` */
+    uint32_t count;
+};
+
+void push_names_put(struct msg_writer *w, const struct push_names *n);
+void push_names_get(struct msg_reader *r, struct push_names *n_r);
+
 /* IMAGE_SEARCH: images of one repository whose shown name, "SHOWN" + image, holds
- * a term. The catalog looks at a bounded number of them an answer. Reply: i32
- * err, u8 more, str last (looked at so far: the next question's), u32 count, str
- * shown names in byte order ... */
+ * a term. Reply: i32 err, struct push_names (place: an image), str shown name ... */
 struct push_search {
     const char *repo;
     const char *shown; /* stands before each name: "" or "REPO/" */
@@ -85,8 +94,8 @@ struct push_search {
 void push_search_put(struct msg_writer *w, const struct push_search *s);
 void push_search_get(struct msg_reader *r, struct push_search *s_r);
 
-/* REFERRER_LIST. Reply: i32 err, u8 more, u32 count, then for each: digest, u64
- * size, contents. */
+/* REFERRER_LIST. Reply: i32 err, u8 more, digest place (none when not `more`), u32 count, then for
+ * each: digest, u64 size, contents without references. A slice, as struct push_names says. */
 struct push_referrers {
     struct push_target subject;
     struct digest last; /* exclusive; alg 0 from the start */

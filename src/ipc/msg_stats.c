@@ -122,6 +122,20 @@ void stats_scrub_get(struct msg_reader *r, struct stats_scrub *s_r)
     s_r->interval_ms = msg_get_u64(r);
 }
 
+void stats_lists_put(struct msg_writer *w, const struct stats_lists *s)
+{
+    msg_put_u64(w, s->slices);
+    msg_put_u64(w, s->keys_max);
+    msg_put_u64(w, s->bytes_max);
+}
+
+void stats_lists_get(struct msg_reader *r, struct stats_lists *s_r)
+{
+    s_r->slices = msg_get_u64(r);
+    s_r->keys_max = msg_get_u64(r);
+    s_r->bytes_max = msg_get_u64(r);
+}
+
 const char *stats_kind_name(uint8_t kind)
 {
     static const char *const names[] = {"hosted", "proxy", "group"};

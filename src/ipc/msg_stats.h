@@ -47,6 +47,12 @@ struct stats_scrub {
     uint64_t rate, interval_ms;
 };
 
+/* Lists, which are answered in slices; since the catalog's start. */
+struct stats_lists {
+    uint64_t slices;
+    uint64_t keys_max, bytes_max; /* what the largest of them looked at */
+};
+
 void stats_repo_put(struct msg_writer *w, const struct stats_repo *s);
 void stats_repo_get(struct msg_reader *r, struct stats_repo *s_r);
 void stats_store_put(struct msg_writer *w, const struct stats_store *s);
@@ -55,6 +61,8 @@ void stats_gc_put(struct msg_writer *w, const struct stats_gc *s);
 void stats_gc_get(struct msg_reader *r, struct stats_gc *s_r);
 void stats_scrub_put(struct msg_writer *w, const struct stats_scrub *s);
 void stats_scrub_get(struct msg_reader *r, struct stats_scrub *s_r);
+void stats_lists_put(struct msg_writer *w, const struct stats_lists *s);
+void stats_lists_get(struct msg_reader *r, struct stats_lists *s_r);
 /* "hosted" */
 const char *stats_kind_name(uint8_t kind);
 

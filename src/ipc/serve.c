@@ -23,6 +23,9 @@
 
 /* Answers a peer may leave untaken. */
 #define OUT_MAX 4096
+/* Questions, or bytes of them, that one peer may ask before others are heard. */
+#define IN_MAX       64
+#define IN_BYTES_MAX (1u << 20)
 
 struct serve_out {
     struct msg_writer message;
@@ -127,8 +130,9 @@ static bool peer_who(struct serve_peer *peer)
 static void peer_receive(struct serve_peer *peer)
 {
     struct serve *serve = peer->serve;
+    size_t count = 0, bytes = 0;
 
-    while (!peer->gone) {
+    while (!peer->gone && count < IN_MAX && bytes < IN_BYTES_MAX) {
         struct msg_reader reader;
         int fd = -1;
         int err = msg_receive(peer->watch.fd, &serve->in, &fd);
@@ -152,6 +156,8 @@ static void peer_receive(struct serve_peer *peer)
         }
         if (err != 0)
             peer_drop(peer);
+        count++;
+        bytes += serve->in.len;
     }
 }
 

@@ -119,18 +119,16 @@ static int list_all(const struct ctl *ctl, enum msg_type type, const char *repo,
     while (more && err == 0) {
         struct push_list list = {.repo = repo, .image = image, .last = last.data, .limit = PAGE};
         struct msg_writer question = {0};
+        struct push_names head = {0};
         struct msg_reader reply;
         struct str in = {0};
-        uint32_t count = 0;
 
         msg_begin(&question, type, 1);
         push_list_put(&question, &list);
         err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
-        if (err == 0) {
-            more = msg_get_u8(&reply);
-            count = msg_get_u32(&reply);
-        }
-        for (uint32_t i = 0; err == 0 && i < count; i++) {
+        if (err == 0)
+            push_names_get(&reply, &head);
+        for (uint32_t i = 0; err == 0 && i < head.count && !reply.bad; i++) {
             const char *name = msg_get_str(&reply, 2 * NAME_IMAGE_MAX);
 
             if (ctl->json) {
@@ -140,13 +138,12 @@ static int list_all(const struct ctl *ctl, enum msg_type type, const char *repo,
                 printf("%s\n", name);
             }
             first = false;
-            str_reset(&last);
-            str_puts(&last, name);
         }
         if (err == 0)
             err = msg_end(&reply);
-        if (count == 0)
-            more = false;
+        more = head.more;
+        str_reset(&last);
+        str_puts(&last, err == 0 ? head.place : "");
         str_free(&in);
     }
     str_free(&last);

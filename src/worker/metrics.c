@@ -173,10 +173,12 @@ static void single(struct str *out, const char *name, const char *type, const ch
 static void upkeep(struct msg_reader *r, struct str *out)
 {
     struct stats_scrub scrub;
+    struct stats_lists lists;
     struct stats_gc gc;
 
     stats_gc_get(r, &gc);
     stats_scrub_get(r, &scrub);
+    stats_lists_get(r, &lists);
     single(out, "gc_running", "gauge", "1 while garbage is collected.", gc.running);
     single(out, "gc_sweeps_total", "counter", "Finished garbage collections.", gc.sweeps);
     single(out, "gc_last_sweep_timestamp_seconds", "gauge", "When the last one ended.",
@@ -188,6 +190,12 @@ static void upkeep(struct msg_reader *r, struct str *out)
     single(out, "scrub_bytes_total", "counter", "Their bytes.", scrub.bytes);
     single(out, "scrub_damaged_total", "counter", "Blobs found damaged or missing.",
            scrub.damaged + scrub.missing);
+    single(out, "list_slices_total", "counter", "Slices in which lists were answered.",
+           lists.slices);
+    single(out, "list_slice_keys_max", "gauge", "Records the largest of them looked at.",
+           lists.keys_max);
+    single(out, "list_slice_bytes_max", "gauge", "Bytes the largest of them looked at.",
+           lists.bytes_max);
 }
 
 void metrics_text(const struct admin *admin, struct msg_reader *catalog, struct str *out)

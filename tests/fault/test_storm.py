@@ -10,7 +10,7 @@ import requests
 
 from harness.daemon import BODY, alive, free_port, wait_for
 from harness.fail import NAMES, FailPoints
-from harness.registry import Registry, digest
+from harness.registry import OCI_INDEX, Registry, digest
 
 TOP = 'gc_grace = "0s"\ngc_interval = "100ms"\nscrub_rate = "200M"\n'
 
@@ -133,6 +133,12 @@ def provoke(daemon, point, victim):
         end = time.monotonic() + 30
         while daemon.fail.pending(point) and time.monotonic() < end:  # without grace a sweep may come between
             Registry(daemon.url, "storm/victim").get("blobs/" + victim.push_blob(os.urandom(100_000)))
+    elif point == "worker_list_more":
+        empty = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()  # nothing that a sweep could take
+        for i in range(0, 1100, 20):  # more than a slice (src/catalog/slice.h)
+            query = "?" + "&".join(f"tag=n{n}" for n in range(i, i + 20))
+            assert victim.put_manifest(empty, media_type=OCI_INDEX, query=query).status_code == 201
+        victim.get("tags/list")
     elif point == "worker_upload_rewind":
         url = victim.absolute(victim.request("PATCH", victim.begin(), data=b"a" * 1000))
         for _ in range(2):

@@ -164,7 +164,7 @@ def test_what_was_deleted_is_gone(v1):
 
 
 def test_more_images_than_one_answer_of_the_catalog(start):
-    """The catalog looks at 4096 names an answer; the search goes on behind them."""
+    """The catalog answers in slices; the search goes on behind each."""
     d = start(top="docker_v1_api = true\n")
     at = Registry(d.url, "many/0000")
     at.push_blob(b"tiny")

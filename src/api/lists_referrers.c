@@ -1,0 +1,173 @@
+/*
+ * lists_referrers.c - the referrers of a digest, in a hosted repository (protocol notes 1.9).
+ *
+ * Runs in workers; the catalog has the order and filters, the worker makes the JSON. Asked in
+ * slices like the names (lists.c).
+ */
+#include "api/lists.h"
+
+#include "base/fail.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "oci/name.h"
+
+#include <string.h>
+
+#define REFERRERS_MAX 1000
+
+static void append_annotations(struct str *body, const struct manifest *m)
+{
+    if (m->annotation_count == 0)
+        return;
+    str_puts(body, ",\"annotations\":{");
+    for (size_t i = 0; i < m->annotation_count; i++) {
+        if (i > 0)
+            str_putc(body, ',');
+        json_append_string(body, m->annotations[i].key);
+        str_putc(body, ':');
+        json_append_string(body, m->annotations[i].value);
+    }
+    str_putc(body, '}');
+}
+
+static bool type_wanted(const struct push_referrers *q, const char *type)
+{
+    for (uint32_t i = 0; i < q->type_count; i++)
+        if (type && strcmp(q->types[i], type) == 0)
+            return true;
+    return q->type_count == 0;
+}
+
+bool list_append_referrer(struct api_call *call, struct msg_reader *reply, struct str *body,
+                          struct digest *digest_r)
+{
+    const struct list *l = call->op;
+    char text[DIGEST_TEXT_MAX];
+    struct manifest m;
+    uint64_t size;
+
+    msg_get_digest(reply, false, digest_r);
+    size = msg_get_u64(reply);
+    push_contents_get(reply, call->r->arena, &m);
+    if (reply->bad || !type_wanted(&l->referrers, m.artifact_type))
+        return false;
+    str_puts(body, "{\"mediaType\":");
+    json_append_string(body, m.media_type);
+    str_printf(body, ",\"digest\":\"%s\",\"size\":%llu", digest_text(digest_r, text),
+               (unsigned long long)size);
+    if (m.artifact_type) {
+        str_puts(body, ",\"artifactType\":");
+        json_append_string(body, m.artifact_type);
+    }
+    append_annotations(body, &m);
+    str_putc(body, '}');
+    return true;
+}
+
+const char *list_referrers_path(struct api_call *call)
+{
+    const struct list *l = call->op;
+    char subject[DIGEST_TEXT_MAX];
+
+    return mem_arena_printf(call->r->arena, "referrers/%s",
+                            digest_text(&l->referrers.subject.digest, subject));
+}
+
+static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, int fd);
+
+static void referrers_ask(struct api_call *call)
+{
+    const struct list *l = call->op;
+    struct push_referrers q = l->referrers;
+
+    q.last = l->place_digest;
+    q.limit = l->n - l->shown;
+    push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
+    api_ask(call, referrers_done);
+}
+
+static int append_referrers(struct api_call *call, struct msg_reader *reply, bool *more_r)
+{
+    struct list *l = call->op;
+    uint32_t count;
+
+    *more_r = msg_get_u8(reply);
+    msg_get_digest(reply, true, &l->place_digest);
+    count = msg_get_u32(reply);
+    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+        if (l->shown++ > 0)
+            str_putc(&call->body, ',');
+        list_append_referrer(call, reply, &call->body, &l->last_digest);
+    }
+    return msg_end(reply);
+}
+
+static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    struct api_call *call = api_call_of_ask(ask);
+    struct list *l = call->op;
+    char text[DIGEST_TEXT_MAX];
+    bool more = false;
+
+    err = api_reply_err(err, reply, fd);
+    if (err == 0)
+        err = append_referrers(call, reply, &more);
+    if (err != 0) {
+        problem_answer(call->r, problem_from_err(err), NULL);
+        return;
+    }
+    if (more && l->shown < l->n && call->body.len < LIST_BYTES_MAX) {
+        FAIL_POINT(worker_list_more);
+        referrers_ask(call);
+        return;
+    }
+    str_puts(&call->body, "]}");
+    if (l->referrers.type_count > 0)
+        http_header_add(call->r, "OCI-Filters-Applied", "artifactType");
+    if (more && l->last_digest.alg != 0)
+        list_add_link(call, list_referrers_path(call), digest_text(&l->last_digest, text));
+    api_answer_json(call, MANIFEST_TYPE_OCI_INDEX);
+}
+
+/* Repeated artifactType parameters mean any of them. */
+static bool take_types(struct api_call *call, struct push_referrers *q)
+{
+    const char *type;
+
+    for (size_t nth = 0;; nth++) {
+        if (http_query_get(call->r, "artifactType", nth, &type) != 0 ||
+            (type && *type && !name_media_type_ok(type, strlen(type))) ||
+            (type && q->type_count == PUSH_TYPES_MAX)) {
+            problem_answer(call->r, PROBLEM_PARAMETER,
+                           "artifactType takes a media type, at most %d times", PUSH_TYPES_MAX);
+            return false;
+        }
+        if (!type)
+            return true;
+        if (*type)
+            q->types[q->type_count++] = type;
+    }
+}
+
+void api_referrers(struct api_call *call)
+{
+    struct list *l = list_new(call, REFERRERS_MAX, REFERRERS_MAX);
+    struct push_referrers *q;
+
+    if (!l)
+        return;
+    q = &l->referrers;
+    q->subject.repo = call->route.repo->name;
+    q->subject.image = call->route.image;
+    if (!api_digest(call, call->route.ref, &q->subject.digest) || !take_types(call, q))
+        return;
+    if (*l->last && !api_digest(call, l->last, &q->last))
+        return;
+    if (call->route.repo->kind != CONF_HOSTED) {
+        list_merge_referrers(call);
+        return;
+    }
+    l->place_digest = q->last;
+    str_puts(&call->body, LIST_REFERRERS_BEGIN);
+    referrers_ask(call);
+}

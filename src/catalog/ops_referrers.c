@@ -1,0 +1,122 @@
+/*
+ * ops_referrers.c - the manifests that have a subject.
+ *
+ * Runs in the catalog, outside turns: reads what is committed. An answer is a slice
+ * (slice.h): what a filter leaves out counts like what it lets through.
+ */
+#include "catalog/ops.h"
+
+#include "base/mem.h"
+#include "meta/keys.h"
+
+#include <string.h>
+
+/* The answer's items go to a writer of their own: their count stands before them. */
+struct referrers {
+    const struct push_referrers *q;
+    struct slice *slice;
+    struct msg_writer items;
+    struct digest place;
+    uint32_t count;
+    bool more;
+};
+
+static bool type_wanted(const struct push_referrers *q, const char *type)
+{
+    for (uint32_t i = 0; i < q->type_count; i++)
+        if (type && strcmp(q->types[i], type) == 0)
+            return true;
+    return q->type_count == 0;
+}
+
+static bool full(struct referrers *list)
+{
+    if (list->count < list->q->limit && !slice_over(list->slice))
+        return false;
+    list->more = true;
+    return true;
+}
+
+/* One referrer's entry, when it is of a wanted type. */
+static int referrer_add(struct catalog *c, const struct digest *digest, struct referrers *list)
+{
+    const struct push_referrers *q = list->q;
+    struct record_manifest record;
+    struct mem_arena *arena = mem_arena_new();
+    struct str value = {0};
+    struct key k;
+    int err;
+
+    key_image(&k, 'M', q->subject.repo, q->subject.image);
+    key_digest(&k, digest);
+    err = db_get(c->db, k.data, k.len, &value);
+    slice_look(list->slice, SLICE_SEEK, value.len);
+    if (err == 0)
+        err = record_manifest_decode(value.data, value.len, arena, &record);
+    if (err == 0 && type_wanted(q, record.contents.artifact_type)) {
+        record.contents.ref_count = 0; /* not needed there, and it may be long */
+        msg_put_digest(&list->items, digest);
+        msg_put_u64(&list->items, record.size);
+        push_contents_put(&list->items, &record.contents);
+        list->count++;
+    }
+    str_free(&value);
+    mem_arena_free(&arena);
+    return err == ERR_NOT_FOUND ? 0 : err; /* deleted a moment ago */
+}
+
+static int referrers_walk(struct catalog *c, struct referrers *list)
+{
+    const struct push_referrers *q = list->q;
+    struct db_walk *walk;
+    struct key prefix, start;
+    int err = 0, walk_err;
+
+    key_image(&prefix, 'R', q->subject.repo, q->subject.image);
+    key_digest(&prefix, &q->subject.digest);
+    start = prefix;
+    if (q->last.alg != 0) {
+        key_digest(&start, &q->last);
+        key_char(&start, 0); /* behind `last` itself */
+    }
+    slice_look(list->slice, SLICE_SEEK, 0);
+    for (walk = db_walk_new(c->db, prefix.data, prefix.len, start.data, start.len);
+         db_walk_valid(walk) && err == 0 && !full(list); db_walk_next(walk)) {
+        struct key_reader r;
+        size_t len;
+        const char *key = db_walk_key(walk, &len);
+
+        slice_look(list->slice, 1, len);
+        key_reader_init(&r, key + prefix.len, len - prefix.len);
+        key_get_digest(&r, &list->place);
+        err = key_end(&r);
+        if (err == 0)
+            err = referrer_add(c, &list->place, list);
+    }
+    walk_err = db_walk_free(&walk);
+    return err != 0 ? err : walk_err;
+}
+
+void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
+{
+    struct push_referrers q;
+    struct referrers list = {.q = &q, .slice = &c->slice};
+    int err;
+
+    push_referrers_get(question, &q);
+    err = msg_end(question);
+    if (err == 0 && (!op_target_ok(&q.subject) || q.subject.digest.alg == 0))
+        err = ERR_PROTOCOL;
+    list.place = q.last;
+    if (err == 0)
+        err = referrers_walk(c, &list);
+    msg_put_i32(answer, err);
+    if (err == 0) {
+        msg_put_u8(answer, list.more);
+        msg_put_digest(answer, list.more ? &list.place : &(struct digest){0});
+        msg_put_u32(answer, list.count);
+        str_append(&answer->buf, list.items.buf.data ? list.items.buf.data : "",
+                   list.items.buf.len);
+    }
+    msg_writer_free(&list.items);
+}
