@@ -32,7 +32,7 @@ group all {{ members = {{main, other}} }}
 connector "127.0.0.1:{port}" {{ repository = main }}
 connector "127.0.0.1:%d" {{ }}
 admin "127.0.0.1:%d" {{ }}
-"""
+""" + "".join(f"hosted empty-{i:03} {{{{ }}}}\n" for i in range(2 * KEYS // SEEK))
 
 
 def in_threads(calls, threads=8):
