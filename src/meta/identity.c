@@ -31,26 +31,20 @@ static int write_now(struct db *db)
 }
 
 /* V: u32 format, the id's letters, u64 time. Another format may hold anything behind that number.
- */
-static int version_get(struct db *db, struct identity *identity_r)
+ * format_r: 0 when there is no V. */
+static int version_get(struct db *db, uint32_t *format_r, struct identity *identity_r)
 {
     struct str value = {0};
     struct codec_reader r;
     int err = db_get(db, "V", 1, &value);
-    uint32_t format;
 
-    if (err != 0) {
-        str_free(&value);
-        return err;
+    *format_r = 0;
+    if (err == 0) {
+        r = codec_open(value.data, value.len, RECORD_VERSION);
+        *format_r = codec_get_u32(&r);
+        err = r.bad || *format_r == 0 ? ERR_DAMAGED : 0;
     }
-    r = codec_open(value.data, value.len, RECORD_VERSION);
-    format = codec_get_u32(&r);
-    if (!r.bad && format != META_FORMAT) {
-        log_error("the database was written by another version of entrepotd, in a format this one "
-                  "does not know; use the version that wrote it, or a newer one",
-                  "format=%u known=%d", format, META_FORMAT);
-        err = ERR_UNSUPPORTED;
-    } else {
+    if (err == 0 && *format_r == META_FORMAT) {
         codec_get_raw(&r, identity_r->id, IDENTITY_ID_LEN);
         identity_r->created_s = codec_get_u64(&r);
         err = codec_end(&r);
@@ -118,13 +112,21 @@ static int stores_get(struct db *db, struct identity_stores *stores_r)
     return err != 0 ? err : walk_err;
 }
 
-int meta_identity_get(struct db *db, struct meta_identity *m)
+static int identity_get(struct db *db, uint32_t *format_r, struct meta_identity *m)
 {
     int err;
 
     memset(m, 0, sizeof(*m));
-    err = version_get(db, &m->identity);
-    return err != 0 ? err : stores_get(db, &m->stores);
+    err = version_get(db, format_r, &m->identity);
+    return err == 0 && *format_r == META_FORMAT ? stores_get(db, &m->stores) : err;
+}
+
+int meta_identity_get(struct db *db, struct meta_identity *m)
+{
+    uint32_t format;
+    int err = identity_get(db, &format, m);
+
+    return err == 0 && format != META_FORMAT ? ERR_UNSUPPORTED : err;
 }
 
 static bool is_empty(struct db *db)
@@ -196,15 +198,44 @@ static void tell(const char *path, int err)
     told = err;
 }
 
+/* From an older format to the next. A step may die anywhere and be begun again: it writes V with
+ * the new format in its last batch. */
+static const struct {
+    uint32_t from;
+    int (*step)(struct db *db, struct meta_identity *m);
+} MIGRATIONS[] = {
+    {0, identity_make}, /* of before identities, or just made */
+};
+
+static int migrate(struct db *db, uint32_t format, struct meta_identity *m)
+{
+    const size_t count = sizeof(MIGRATIONS) / sizeof(*MIGRATIONS);
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < count; i++)
+        if (MIGRATIONS[i].from == format) {
+            err = MIGRATIONS[i].step(db, m);
+            format++;
+        }
+    if (err != 0 || format == META_FORMAT)
+        return err;
+    log_error("the database was written by another version of entrepotd, in a format this one does "
+              "not know; use the version that wrote it, or a newer one",
+              "format=%u known=%d", format, META_FORMAT);
+    return ERR_UNSUPPORTED;
+}
+
 static int identity_settle(struct db *db, const char *path, int file_err,
                            const struct meta_identity *file, struct meta_identity *m)
 {
-    int err = meta_identity_get(db, m);
+    uint32_t format;
+    int err = identity_get(db, &format, m);
 
-    if (err == ERR_NOT_FOUND && file_err == ERR_NOT_FOUND)
-        err = identity_make(db, m);
-    else if (err == ERR_NOT_FOUND ||
-             (err == 0 && file_err == 0 && strcmp(file->identity.id, m->identity.id) != 0))
+    if (err == ERR_NOT_FOUND && file_err != ERR_NOT_FOUND)
+        err = ERR_CONFLICT;
+    if ((err == 0 && format != META_FORMAT) || err == ERR_NOT_FOUND)
+        err = migrate(db, format, m);
+    if (err == 0 && file_err == 0 && strcmp(file->identity.id, m->identity.id) != 0)
         err = ERR_CONFLICT;
     if (err == 0 && (file_err != 0 || !same(&file->stores, &m->stores)))
         err = file_write(path, m);

@@ -14,7 +14,8 @@
 #include "meta/db.h"
 #include "store/identity.h"
 
-/* Of the database as a whole. Format 1 has no record V: all before identities. */
+/* Of the database as a whole; one without a record V is of format 0. Changed together with a step
+ * in MIGRATIONS of identity.c and a stored database in tests/fault/stored. */
 #define META_FORMAT 1
 
 struct meta_identity {
@@ -26,7 +27,8 @@ struct meta_identity {
  * there is never made anew. UNSUPPORTED, with a logged reason: a newer build wrote it; CONFLICT: it
  * is not the one that the file beside it names. */
 must_check int meta_open(const char *path, struct db **db_r, struct meta_identity *m_r);
-/* Reads V and N of an open database; NOT_FOUND: it has no V. */
+/* Reads V and N of an open database; NOT_FOUND: it has no V; UNSUPPORTED: it is of another format.
+ */
 must_check int meta_identity_get(struct db *db, struct meta_identity *m_r);
 /* Adds a store to the database's, or tells what it is called from now on, durably: its records have
  * `name` in their keys. */
