@@ -12,7 +12,6 @@
 
 #include <netinet/in.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static void members_add(struct api_call *call, struct members *m, const struct conf_repo *repo,
@@ -108,27 +107,17 @@ struct msg_writer *upstream_ask_begin(struct api_call *call, enum msg_type type)
     return link_ask_begin(call->api->fetcher, &call->ask, type);
 }
 
-/* Whoever has logged in counts by name, others by address; IPv6 by its /64, the least that a client
- * has of it. */
+/* Whoever has logged in counts by name, others by address. */
 const char *upstream_client(const struct api_call *call, char *out)
 {
-    const struct sockaddr_storage *ss = &call->r->client.ss;
-    struct sockaddr_in6 v6;
+    struct net_prefix holder;
 
     if (call->user && call->user->known) {
         snprintf(out, FETCH_CLIENT_MAX + 1, "user %s", call->user->name);
         return out;
     }
-    login_peer(call, out);
-    if (ss->ss_family == AF_INET6) {
-        memcpy(&v6, ss, sizeof(v6));
-        if (!IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) {
-            memset(v6.sin6_addr.s6_addr + 8, 0, 8);
-            v6.sin6_port = 0;
-            net_addr_text((const struct sockaddr *)&v6, sizeof(v6), out);
-        }
-    }
-    return out;
+    net_prefix_holder(&call->r->client, &holder);
+    return net_prefix_text(&holder, out);
 }
 
 void upstream_ask(struct api_call *call, struct msg_writer *w,

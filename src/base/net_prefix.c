@@ -6,9 +6,11 @@
 #include "base/str.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
-#define V4_BITS 96 /* of the mapped form stand before an IPv4 address */
+#define V4_BITS     96 /* of the mapped form stand before an IPv4 address */
+#define HOLDER_BITS 64
 
 static const uint8_t v4_lead[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
@@ -78,6 +80,31 @@ bool net_prefix_any(const struct net_prefix *prefixes, size_t count, const struc
         if (has(&prefixes[i], bytes))
             return true;
     return false;
+}
+
+void net_prefix_holder(const struct net_addr *addr, struct net_prefix *holder_r)
+{
+    *holder_r = (struct net_prefix){.bits = 128};
+    if (!to_bytes(addr, holder_r->bytes))
+        memset(holder_r->bytes, 0, sizeof(holder_r->bytes));
+    else if (memcmp(holder_r->bytes, v4_lead, sizeof(v4_lead)) != 0) {
+        holder_r->bits = HOLDER_BITS;
+        memset(holder_r->bytes + HOLDER_BITS / 8, 0, sizeof(holder_r->bytes) - HOLDER_BITS / 8);
+    }
+}
+
+char *net_prefix_text(const struct net_prefix *prefix, char *out)
+{
+    bool v4 = prefix->bits >= V4_BITS && memcmp(prefix->bytes, v4_lead, sizeof(v4_lead)) == 0;
+    char host[INET6_ADDRSTRLEN];
+
+    inet_ntop(v4 ? AF_INET : AF_INET6, prefix->bytes + (v4 ? sizeof(v4_lead) : 0), host,
+              sizeof(host));
+    if (prefix->bits == 128)
+        snprintf(out, NET_PREFIX_TEXT_MAX, "%s", host);
+    else
+        snprintf(out, NET_PREFIX_TEXT_MAX, "%s/%u", host, prefix->bits - (v4 ? V4_BITS : 0));
+    return out;
 }
 
 static int parse_bare(const char *host, struct net_addr *addr_r)

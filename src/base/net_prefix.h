@@ -24,6 +24,13 @@ must_check int net_prefix_parse(const char *text, struct net_prefix *prefix_r);
 /* Does the address, its port aside, lie in one of the networks? */
 bool net_prefix_any(const struct net_prefix *prefixes, size_t count, const struct net_addr *addr);
 
+/* Whom an address stands for where shares are counted: itself, its port aside; of an IPv6 address
+ * the /64, the least that a client has of it. */
+void net_prefix_holder(const struct net_addr *addr, struct net_prefix *holder_r);
+/* "10.0.0.0/8", "1.2.3.4", "2001:db8::/64"; returns out[NET_PREFIX_TEXT_MAX]. */
+#define NET_PREFIX_TEXT_MAX 52
+char *net_prefix_text(const struct net_prefix *prefix, char *out);
+
 /* "1.2.3.4", "::1", "[::1]", also with a port: as proxies write them into
  * X-Forwarded-For. The port is 0 without one. INVALID otherwise. */
 must_check int net_addr_parse_loose(const char *text, size_t len, struct net_addr *addr_r);

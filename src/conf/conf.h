@@ -172,10 +172,11 @@ struct conf {
     uint64_t min_rate;             /* bytes a second, both ways, over rate_window; default 1K */
     uint64_t rate_window_ms;       /* default 30s */
     uint64_t max_manifest;         /* bytes, default 4M */
-    uint64_t max_connections;      /* a worker, default 4096 */
-    uint64_t upload_expiry_ms;     /* idle upload sessions go, default 24h */
-    uint64_t max_uploads;          /* open sessions a blob store, default 100000 */
-    uint64_t drain_timeout_ms;     /* old workers after a reload or QUIT, default 1h */
+    uint64_t max_connections;      /* a worker, default 4096; the master may lower it */
+    uint64_t max_connections_per_address; /* of them; 0: a quarter, which the master fills in */
+    uint64_t upload_expiry_ms;            /* idle upload sessions go, default 24h */
+    uint64_t max_uploads;                 /* open sessions a blob store, default 100000 */
+    uint64_t drain_timeout_ms;            /* old workers after a reload or QUIT, default 1h */
 
     bool docker_v1_api; /* /v1/_ping, /v1/users/, /v1/search */
 

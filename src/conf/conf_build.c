@@ -211,6 +211,8 @@ static void build_limits(struct conf_build *b)
     conf->max_manifest = within(b, key, conf_size(s, key, b->m), 1, 4u << 20, "1 to 4M");
     key = CONF_KEY_TOP_max_connections;
     conf->max_connections = within(b, key, conf_count(s, key, b->m), 1, UINT64_MAX, "1 or more");
+    conf->max_connections_per_address =
+        conf_count(s, CONF_KEY_TOP_max_connections_per_address, b->m);
     key = CONF_KEY_TOP_upload_expiry;
     conf->upload_expiry_ms =
         within(b, key, conf_time_ms(s, key, b->m), 1000, 3650 * DAY_MS, "1s to 3650d");

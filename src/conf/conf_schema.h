@@ -58,6 +58,7 @@ enum conf_kind {
     X(TOP, rate_window, TIME, "30s", true, NULL)                                                   \
     X(TOP, max_manifest, SIZE, "4M", true, NULL)                                                   \
     X(TOP, max_connections, COUNT, "4096", true, NULL)                                             \
+    X(TOP, max_connections_per_address, COUNT, "0", true, NULL)                                    \
     X(TOP, upload_expiry, TIME, "24h", true, NULL)                                                 \
     X(TOP, max_uploads, COUNT, "100000", true, NULL)                                               \
     X(TOP, drain_timeout, TIME, "1h", true, NULL)                                                  \

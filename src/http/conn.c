@@ -41,6 +41,7 @@ static void conn_await_head(struct http_conn *c)
 
     conn_release(c);
     c->state = CONN_HEAD;
+    places_idle(c);
     c->empty_lines = 0;
     conn_deadline_in(c, c->in ? limits->head_timeout_ms : limits->keepalive_timeout_ms);
 }
@@ -77,8 +78,13 @@ void conn_start(struct http_server *server, int fd, const struct http_listener *
     atomic_store_explicit(&server->setup.counters->connections, server->conn_count,
                           memory_order_relaxed);
     atomic_fetch_add_explicit(&server->setup.counters->accepted, 1, memory_order_relaxed);
+    if (!net_prefix_any(listener->proxies, listener->proxy_count, peer) && !places_take(c, peer)) {
+        conn_drop(c);
+        return;
+    }
     if (listener->proxy_protocol) {
         c->state = CONN_PROXY;
+        places_idle(c);
         conn_deadline_in(c, server->setup.limits.head_timeout_ms);
     } else {
         conn_first_head(c);
@@ -143,6 +149,7 @@ static void conn_free(struct http_conn *c)
 
     warm_abandon(c);
     request_end(c);
+    places_leave(c);
     loop_fd_remove(server->setup.loop, &c->watch);
     loop_timer_cancel(server->setup.loop, &c->timer);
     io_end(&c->io, c->aborted);
@@ -198,6 +205,7 @@ static void request_begin(struct http_conn *c)
     c->served = true;
     c->stream_lost = c->starved = false;
     c->state = CONN_HANDLE;
+    places_busy(c);
     c->moved = 0;
     conn_deadline_none(c);
     atomic_fetch_add_explicit(&server->setup.counters->requests, 1, memory_order_relaxed);

@@ -23,6 +23,7 @@ enum conn_state {
 enum conn_body { CONN_BODY_NONE, CONN_BODY_LENGTH, CONN_BODY_CHUNKED };
 
 struct http_warm;
+struct http_address; /* of places.c */
 
 struct http_conn {
     struct http_server *server;
@@ -32,6 +33,9 @@ struct http_conn {
     uint64_t deadline_ms; /* UINT64_MAX: none; the timer may be set earlier */
     enum conn_state state;
     TAILQ_ENTRY(http_conn) entry;
+    bool idle;                    /* no request is there: in both of these lists */
+    struct http_address *address; /* whose share it counts for; NULL: nobody's */
+    TAILQ_ENTRY(http_conn) idle_entry, idle_of_address;
 
     char *in; /* read but not used yet: in_at to in_len; NULL while there is
                  nothing */
@@ -79,7 +83,7 @@ struct http_listener {
     size_t place;
     struct tls *tls; /* the caller's; NULL: plain HTTP */
     bool proxy_protocol;
-    const struct net_prefix *proxies; /* who may connect then; the caller's */
+    const struct net_prefix *proxies; /* who stands for many clients; the caller's */
     size_t proxy_count;
     SLIST_ENTRY(http_listener) entry;
 };
@@ -89,6 +93,10 @@ struct http_server {
     SLIST_HEAD(, http_listener) listeners;
     TAILQ_HEAD(, http_conn) conns;
     size_t conn_count;
+    TAILQ_HEAD(, http_conn) idle;   /* the longest first */
+    struct http_address *addresses; /* uthash, by address */
+    uint8_t address_seed[16];
+    uint64_t told_full_ms, told_share_ms;
     bool draining, paused; /* paused: not accepting for now */
     bool drained_due;      /* on_drained comes after the round */
     struct loop_timer accept_timer;
@@ -154,6 +162,20 @@ enum conn_step conn_proxy_step(struct http_conn *c);
 /* Who has shown a certificate; "" nobody. */
 const char *conn_client_name(struct http_conn *c);
 
+/* places.c */
+/* Is there a place for a new connection? When there is none, idle ones are closed, the longest
+ * idle first. False: all are busy, or a request has just come on those that were looked at. */
+bool places_room(struct http_server *server);
+/* Ends an idle connection for its descriptor's sake; false: there is none. */
+bool places_give_way(struct http_server *server);
+/* Counts the connection to the share of an address. False: it is used up by others that are busy,
+ * and the caller ends this one. */
+bool places_take(struct http_conn *c, const struct net_addr *addr);
+/* It waits for a request from now on; a request is there; it ends. */
+void places_idle(struct http_conn *c);
+void places_busy(struct http_conn *c);
+void places_leave(struct http_conn *c);
+
 /* warm.c */
 /* True when a piece of a file is not in memory and a thread has gone to read it:
  * the connection goes on when it is back. */
@@ -174,5 +196,7 @@ void conn_linger(struct http_conn *c);
 
 /* server.c */
 void server_conn_gone(struct http_server *server);
+/* A connection may be closed for a new one from now on. */
+void server_conn_idle(struct http_server *server);
 
 #endif

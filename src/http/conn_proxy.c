@@ -19,7 +19,9 @@ static void proxy_done(struct http_conn *c, const struct proxy_protocol *p)
     if (p->known)
         c->client = p->client;
     c->client_tls = p->tls;
-    if (c->listener->tls && io_start_tls(&c->io, c->listener->tls) != 0)
+    if (p->known && !places_take(c, &c->client))
+        c->state = CONN_DONE;
+    else if (c->listener->tls && io_start_tls(&c->io, c->listener->tls) != 0)
         c->state = CONN_DONE;
     else
         conn_first_head(c);

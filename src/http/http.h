@@ -116,7 +116,8 @@ struct http_limits {
     uint64_t head_timeout_ms, keepalive_timeout_ms, rate_window_ms;
     uint64_t min_rate; /* bytes/s over a window, both directions */
     uint64_t max_connections;
-    uint64_t drain_bytes; /* unread body swallowed after an early answer before closing */
+    uint64_t max_per_address; /* of them; IPv6: of a /64; 0: as many as there are */
+    uint64_t drain_bytes;     /* unread body swallowed after an early answer before closing */
 };
 
 /* Counters in shared memory, written by this process only; any may be read by others. */
@@ -161,11 +162,12 @@ void http_server_free(struct http_server **server);
  * http_server_drain, not by http_server_free. `tls` (NULL: plain) stays the caller's. */
 must_check int http_server_listen(struct http_server *server, int listen_fd, size_t listener,
                                   struct tls *tls);
-/* Connections of that listener begin with the PROXY protocol, and only what is in
- * `proxies` (the caller's, kept) may connect: others get 403 and malformed heads
- * 400, in plain HTTP. */
-void http_server_expect_proxy(struct http_server *server, size_t listener,
-                              const struct net_prefix *proxies, size_t count);
+/* Whoever is in `proxies` (the caller's, kept) stands for many clients: its address has no share
+ * (max_per_address) on that listener. `protocol`: connections begin with the PROXY protocol,
+ * and only such proxies may connect: others get 403 and malformed heads 400, in plain HTTP. The
+ * client that the protocol names counts. */
+void http_server_proxies(struct http_server *server, size_t listener,
+                         const struct net_prefix *proxies, size_t count, bool protocol);
 /* No new connections, no keep-alive; running requests go on. */
 void http_server_drain(struct http_server *server);
 size_t http_server_connections(const struct http_server *server);

@@ -48,7 +48,7 @@ static void accept_pause(struct http_server *server)
 static void accept_resume(struct http_server *server)
 {
     if (!server->paused || server->draining ||
-        server->conn_count >= server->setup.limits.max_connections)
+        (server->conn_count >= server->setup.limits.max_connections && TAILQ_EMPTY(&server->idle)))
         return;
     server->paused = false;
     listeners_watch(server, true);
@@ -63,6 +63,7 @@ static void accept_timer(struct loop_timer *timer)
 static void accept_failed(struct http_server *server)
 {
     uint64_t now = loop_now_ms(server->setup.loop);
+    bool out = errno == EMFILE;
 
     if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
         return;
@@ -71,6 +72,8 @@ static void accept_failed(struct http_server *server)
                  "errno=%s connections=%zu", log_quote(strerror(errno)), server->conn_count);
         server->warned_ms = now;
     }
+    if (out && places_give_way(server))
+        return; /* the listener is ready still: again in the next round */
     accept_pause(server);
     loop_timer_set(server->setup.loop, &server->accept_timer, ACCEPT_PAUSE_MS);
 }
@@ -86,8 +89,9 @@ static void listener_ready(struct loop_fd *watch, uint32_t events)
         struct net_addr peer = {.len = sizeof(peer.ss)};
         int fd;
 
-        if (server->conn_count >= server->setup.limits.max_connections) {
-            accept_pause(server);
+        if (!places_room(server)) {
+            if (TAILQ_EMPTY(&server->idle))
+                accept_pause(server);
             return;
         }
         errno = FAIL_POINT(worker_accept);
@@ -121,6 +125,12 @@ void server_conn_gone(struct http_server *server)
         accept_resume(server);
 }
 
+void server_conn_idle(struct http_server *server)
+{
+    if (server->paused && server->accept_timer.slot == 0)
+        accept_resume(server);
+}
+
 int http_server_new(const struct http_server_setup *setup, struct http_server **server_r)
 {
     struct http_server *server = mem_alloc(sizeof(*server));
@@ -130,6 +140,8 @@ int http_server_new(const struct http_server_setup *setup, struct http_server **
     server->accept_timer.fire = accept_timer;
     server->buffer = mem_alloc(HTTP_BUFFER);
     TAILQ_INIT(&server->conns);
+    TAILQ_INIT(&server->idle);
+    file_random(server->address_seed, sizeof(server->address_seed));
     SLIST_INIT(&server->listeners);
     file_random_hex(8, server->id_base);
     *server_r = server;
@@ -146,7 +158,7 @@ void http_server_free(struct http_server **server_p)
         return;
     *server_p = NULL;
     listeners_watch(server, false);
-    server->draining = false; /* nobody is to be told */
+    server->draining = server->paused = false; /* nobody is to be told, nor to be let in */
     while ((c = TAILQ_FIRST(&server->conns)) != NULL) {
         MUST(!c->running); /* freeing the server from a request's callback */
         conn_drop(c);
@@ -179,15 +191,15 @@ int http_server_listen(struct http_server *server, int listen_fd, size_t listene
     return err;
 }
 
-void http_server_expect_proxy(struct http_server *server, size_t place,
-                              const struct net_prefix *proxies, size_t count)
+void http_server_proxies(struct http_server *server, size_t place, const struct net_prefix *proxies,
+                         size_t count, bool protocol)
 {
     struct http_listener *listener;
 
     SLIST_FOREACH(listener, &server->listeners, entry) {
         if (listener->place != place)
             continue;
-        listener->proxy_protocol = true;
+        listener->proxy_protocol = protocol;
         listener->proxies = proxies;
         listener->proxy_count = count;
     }

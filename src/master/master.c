@@ -316,6 +316,7 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
     control.listen_fd = m->control_fd;
     MUST(master_watch_signals(m) == 0);
     MUST(serve_new(&control, &m->control) == 0);
+    limits_fit(conf);
     log_notice("starting", "file=%s data_dir=%s", log_quote(conf->file), log_quote(conf->data_dir));
     ground_watch(m);
     start_role(m, MASTER_CATALOG, 1);

@@ -149,6 +149,11 @@ void ground_take(struct master *m, const struct conf *conf, int *fds);
 /* From now on locks stores that come late. */
 void ground_watch(struct master *m);
 
+/* limits.c */
+/* Raises the soft limit of open files to the hard one, and makes `conf` fit it: what cannot be had
+ * is logged with what is used. */
+void limits_fit(struct conf *conf);
+
 /* clock_watch.c: from now on, for all processes forked later (base/clock.h). */
 must_check int clock_watch_start(struct master *m);
 

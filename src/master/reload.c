@@ -127,6 +127,7 @@ void reload_begin(struct master *m)
         return;
     }
     log_lines(LOG_LEVEL_WARN, "a certificate is out of date", &why);
+    limits_fit(conf);
     FAIL_POINT(master_reload);
     if (log_open(conf->log) != 0)
         log_error("cannot open the new log; writing to the old one", "log=%s errno=%s",

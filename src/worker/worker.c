@@ -15,6 +15,7 @@
 #include "api/hot.h"
 #include "api/login.h"
 #include "api/pipe.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -28,9 +29,8 @@
 
 #define POOL_THREADS 4
 #define ROLE_QUEUE   4096
-/* Of the cache: memory for small objects, descriptors for large ones. */
+/* Of the cache: memory for small objects. */
 #define HOT_BYTES   (8u << 20)
-#define HOT_FILES   256
 #define DRAIN_BYTES (1u << 20)
 /* Requests wait this long for a new index; a start waits for a first one as long. */
 #define INDEX_WAIT_MS 5000
@@ -248,6 +248,7 @@ static void worker_serve(struct worker *w)
                    .rate_window_ms = conf->rate_window_ms,
                    .min_rate = conf->min_rate,
                    .max_connections = conf->max_connections,
+                   .max_per_address = conf->max_connections_per_address,
                    .drain_bytes = DRAIN_BYTES},
         .counters = &w->api.tally->http,
         .pool = w->api.pool,
@@ -264,8 +265,7 @@ static void worker_serve(struct worker *w)
         const struct conf_connector *c = &conf->connectors[i];
 
         MUST(http_server_listen(w->server, w->start->connector_fds[i], i, w->tls[i]) == 0);
-        if (c->proxy_protocol)
-            http_server_expect_proxy(w->server, i, c->trusted_proxies, c->trusted_count);
+        http_server_proxies(w->server, i, c->trusted_proxies, c->trusted_count, c->proxy_protocol);
     }
     role_ready(w->role);
 }
@@ -358,7 +358,7 @@ static int worker_open(struct worker *w)
     if (err != 0)
         return err;
     w->api.hashes = api_hashes_new();
-    w->api.hot = hot_new(HOT_BYTES, HOT_FILES);
+    w->api.hot = hot_new(HOT_BYTES, descriptors_kept(descriptors_limit()));
     w->api.pipes = pipes_new(w->api.pool);
     w->api.catalog = link_new(&link);
     if (conf->has_proxies)

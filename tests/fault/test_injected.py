@@ -65,6 +65,24 @@ def test_a_pull_that_fails(failing, errno):
     assert registry.get(f"blobs/{digest(data)}").content == data
 
 
+def test_idle_connections_give_their_descriptors(start, tmp_path, monkeypatch):
+    """Whoever else has taken them all: a connection that waits for nothing makes room."""
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    failing = start(workers=1)
+    idle = [raw.connect(failing) for _ in range(4)]
+    for s in idle:
+        s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.read_response(s)[0] == 200
+    fail.arm("worker_accept", "EMFILE always")
+    late = raw.connect(failing)
+    assert all(raw.closed(s) for s in idle)
+    fail.disarm("worker_accept")
+    late.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert raw.read_response(late)[0] == 200
+    assert "want of descriptors" in failing.log_text()
+
+
 @pytest.mark.parametrize("errno", ["EMFILE", "ENOSPC"])
 def test_accept_that_fails(failing, errno):
     """A connection waits in the queue until there is room."""

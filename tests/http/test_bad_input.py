@@ -208,15 +208,6 @@ def test_slow_reader(impatient):
     assert int(line.split("sent=")[1].split()[0]) < 32 << 20
 
 
-def test_connection_limit(start):
-    """At the limit new clients wait in the queue and are served when others leave."""
-    daemon = start(top="max_connections = 10\n")
-    idle = [raw.connect(daemon) for _ in range(40)]
-    for s in idle:
-        s.close()
-    assert Registry(daemon.url).request("GET", "/v2/").status_code == 200
-
-
 def test_early_answer_reaches_a_client_that_still_sends(entrepot):
     """A 404 to a large body is delivered, not lost to a reset."""
     for size in (100_000, 5_000_000):

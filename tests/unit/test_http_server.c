@@ -135,6 +135,8 @@ static void readers_above_the_rate_live(void **state)
     ended(f);
 }
 
+#define PUT_BEGUN "PUT /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"
+
 static void connections_are_bounded(void **state)
 {
     struct http_limits limits = fixture_limits();
@@ -150,13 +152,49 @@ static void connections_are_bounded(void **state)
     assert_true(client_say(first, GET("/")) && client_say(second, GET("/")));
     expect(first, 200, "hello");
     expect(second, 200, "hello");
+    /* both are idle, but something has come on each until they are looked at */
+    assert_true(client_say(first, PUT_BEGUN) && client_say(second, PUT_BEGUN));
     third = client_connect(f); /* in the backlog */
     assert_true(client_say(third, GET("/")));
     waiting.fd = third;
     assert_int_equal(poll(&waiting, 1, 30), 0);
-    close(first);
-    expect(third, 200, "hello");
+    assert_true(client_say(first, "abc"));
+    expect(first, 200, NULL);
+    expect(third, 200, "hello"); /* in the place of the first, which is idle now */
+    assert_true(client_at_end(first));
+    assert_true(client_say(second, "abc"));
+    expect(second, 200, NULL);
     assert_int_equal(f->counters.accepted, 3);
+    close(first);
+    close(second);
+    close(third);
+    fixture_stop(f);
+    fixture_free(f);
+}
+
+/* Of an address: its idle connections make room for its own, and busy ones do not. */
+static void an_address_has_its_share(void **state)
+{
+    struct http_limits limits = fixture_limits();
+    struct fixture *f;
+    int first, second, third;
+
+    (void)state;
+    limits.max_per_address = 1;
+    f = fixture_start(limits);
+    first = client_connect(f);
+    assert_true(client_say(first, GET("/")));
+    expect(first, 200, "hello");
+    second = client_connect(f);
+    assert_true(client_say(second, GET("/")));
+    expect(second, 200, "hello");
+    assert_true(client_at_end(first));
+    assert_true(client_say(second, PUT_BEGUN));
+    third = client_connect(f);
+    assert_true(client_at_end(third));
+    assert_true(client_say(second, "abc"));
+    expect(second, 200, NULL);
+    close(first);
     close(second);
     close(third);
     fixture_stop(f);
@@ -204,7 +242,7 @@ static void what_a_proxy_tells(void **state)
 
     (void)state;
     assert_int_equal(net_prefix_parse("127.0.0.0/8", &loopback), 0);
-    http_server_expect_proxy(f->server, 7, &loopback, 1);
+    http_server_proxies(f->server, 7, &loopback, 1, true);
     fd = client_connect(f);
     assert_true(client_send(fd, head, sizeof(head) - 1));
     assert_true(client_say(fd, GET("/who")));
@@ -291,6 +329,7 @@ int main(void)
         cmocka_unit_test(slow_readers_are_cut),
         cmocka_unit_test(readers_above_the_rate_live),
         cmocka_unit_test(connections_are_bounded),
+        cmocka_unit_test(an_address_has_its_share),
         cmocka_unit_test(descriptors_run_out),
         cmocka_unit_test(what_a_proxy_tells),
         cmocka_unit_test(draining),

@@ -85,6 +85,31 @@ static void test_any_of_several(void **state)
     assert_false(net_prefix_any(p, 2, &local));
 }
 
+static void test_holders(void **state)
+{
+    static const struct {
+        const char *addr, *holder;
+    } held[] = {{"1.2.3.4:80", "1.2.3.4"},
+                {"::ffff:1.2.3.4", "1.2.3.4"},
+                {"[2001:db8:1:2:3:4:5:6]:80", "2001:db8:1:2::/64"},
+                {"2001:db8:1:2::", "2001:db8:1:2::/64"},
+                {"2001:db8:1:3::", "2001:db8:1:3::/64"},
+                {"::1", "::/64"}};
+    struct net_prefix holder, network;
+    char text[NET_PREFIX_TEXT_MAX];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(held) / sizeof(held[0]); i++) {
+        struct net_addr addr = addr_of(held[i].addr);
+
+        net_prefix_holder(&addr, &holder);
+        assert_string_equal(net_prefix_text(&holder, text), held[i].holder);
+        assert_true(net_prefix_any(&holder, 1, &addr));
+    }
+    assert_int_equal(net_prefix_parse("10.1.0.0/16", &network), 0);
+    assert_string_equal(net_prefix_text(&network, text), "10.1.0.0/16");
+}
+
 static void test_loose_addresses(void **state)
 {
     static const struct {
@@ -113,9 +138,8 @@ static void test_loose_addresses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prefixes),
-        cmocka_unit_test(test_prefixes_that_are_none),
-        cmocka_unit_test(test_any_of_several),
+        cmocka_unit_test(test_prefixes),        cmocka_unit_test(test_prefixes_that_are_none),
+        cmocka_unit_test(test_any_of_several),  cmocka_unit_test(test_holders),
         cmocka_unit_test(test_loose_addresses),
     };
 
