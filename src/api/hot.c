@@ -4,7 +4,7 @@
  * Runs in workers, on the loop. An object is in the table while it is kept; a
  * request holds it by a count, so that one that made room stays whole until the
  * last answer is out. A file is looked at again whenever it is used: it may have
- * been removed, or replaced by a push that healed it.
+ * been removed, or replaced by a push that healed it, or changed since it was hashed.
  */
 #include "api/hot.h"
 
@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,13 +94,20 @@ static void keep(struct hot *hot, struct hot_entry *e)
         forget(hot, TAILQ_LAST(&hot->list, hot_list));
 }
 
+static bool same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
 /* Is an open file still what the store has under this name? */
 static bool still_good(const struct hot_entry *e)
 {
     struct stat st;
 
-    return e->object.fd < 0 || (fstat(e->object.fd, &st) == 0 && st.st_nlink > 0 &&
-                                (uint64_t)st.st_size == e->object.size);
+    return e->object.fd < 0 ||
+           (fstat(e->object.fd, &st) == 0 && st.st_nlink > 0 &&
+            (uint64_t)st.st_size == e->object.size &&
+            (!e->object.verified || same_time(&st.st_ctim, &e->object.changed)));
 }
 
 static int read_bytes(int fd, const struct digest *digest, uint64_t size, char **data_r)
@@ -120,27 +128,49 @@ static int read_bytes(int fd, const struct digest *digest, uint64_t size, char *
     return err;
 }
 
-int hot_read(const struct store *store, const struct digest *digest, uint64_t size, bool whole,
+/* What changes the file while it is hashed changes its time after the one that is kept. */
+static int verify_file(int fd, const struct digest *digest, struct hot_object *object)
+{
+    struct digest found;
+    struct stat st;
+    int err;
+
+    if (fstat(fd, &st) != 0)
+        return err_from_errno(errno);
+    err = digest_of_file(digest->alg, fd, object->size, &found);
+    if (err != 0)
+        return err;
+    object->changed = st.st_ctim;
+    object->verified = true;
+    return digest_equal(&found, digest) ? 0 : ERR_MISMATCH;
+}
+
+int hot_read(const struct store *store, const struct digest *digest, uint64_t size, bool verify,
              struct hot_object *object_r)
 {
+    struct hot_object object = {.size = size, .fd = -1};
     char *data = NULL;
     int fd = -1;
     int err = store_blob_open(store, digest, size, &fd);
 
     if (err != 0)
         return err;
-    if (whole || size <= HOT_SMALL_MAX) {
+    if (size <= HOT_SMALL_MAX)
         err = read_bytes(fd, digest, size, &data);
+    else if (verify)
+        err = verify_file(fd, digest, &object);
+    if (err != 0 || size <= HOT_SMALL_MAX)
         close(fd);
-        fd = -1;
-    }
+    else
+        object.fd = fd;
+    object.data = data;
     if (err == 0)
-        *object_r = (struct hot_object){.size = size, .data = data, .fd = fd};
+        *object_r = object;
     return err;
 }
 
 const struct hot_object *hot_find(struct hot *hot, const struct digest *digest, uint64_t size,
-                                  bool whole)
+                                  bool verify)
 {
     struct hot_entry *e;
 
@@ -149,7 +179,7 @@ const struct hot_object *hot_find(struct hot *hot, const struct digest *digest, 
         forget(hot, e);
         e = NULL;
     }
-    if (!e || (whole && !e->object.data))
+    if (!e || (verify && !e->object.data && !e->object.verified))
         return NULL;
     TAILQ_REMOVE(&hot->list, e, entry);
     TAILQ_INSERT_HEAD(&hot->list, e, entry);
@@ -166,7 +196,11 @@ const struct hot_object *hot_add(struct hot *hot, const struct digest *digest,
     e->digest = *digest;
     e->users = 1;
     HASH_FIND(hh, hot->table, digest, sizeof(*digest), old);
-    if (!old && (!object->data || object->size <= HOT_SMALL_MAX))
+    if (old && object->verified && !old->object.verified) {
+        forget(hot, old);
+        old = NULL;
+    }
+    if (!old)
         keep(hot, e); /* making room does not free it: it is in use */
     return &e->object;
 }

@@ -3,8 +3,8 @@
  * 1.7, 1.10).
  *
  * Runs in workers. Bytes and media type are what was pushed; Accept chooses
- * nothing. The bytes are hashed when they are read: a damaged file is never
- * served as the manifest it once was.
+ * nothing. The bytes are hashed when they are read, a large manifest's file before it
+ * is sent: a damaged file is never served as the manifest it once was.
  */
 #include "api/upstream.h"
 
@@ -83,6 +83,15 @@ static void answer_unreadable(struct api_call *call, const struct manifest_read 
     problem_answer(call->r, problem_from_err(err), NULL);
 }
 
+static void answer_bytes(struct api_call *call, const struct manifest_read *m)
+{
+    struct http_segment *segment = mem_arena_alloc(call->r->arena, sizeof(*segment));
+
+    *segment =
+        (struct http_segment){.data = call->object->data, .fd = call->object->fd, .len = m->size};
+    http_answer_segments(call->r, 200, segment, 1);
+}
+
 static void manifest_here(struct api_call *call, int err)
 {
     struct manifest_read *m = call->op;
@@ -103,7 +112,7 @@ static void manifest_here(struct api_call *call, int err)
     }
     add_manifest_headers(call, m);
     if (call->r->method == HTTP_GET)
-        http_answer_memory(call->r, 200, call->object->data, m->size);
+        answer_bytes(call, m);
     else
         http_answer_length(call->r, 200, m->size);
 }

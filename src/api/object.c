@@ -18,7 +18,7 @@ struct object_load {
     struct api_call *call;
     struct digest digest;
     uint64_t size;
-    bool whole;
+    bool verify;
     int err;
     struct hot_object object;
     void (*next)(struct api_call *call, int err);
@@ -29,7 +29,7 @@ static void load_work(struct pool_job *job)
     struct object_load *load = (struct object_load *)job;
 
     load->err =
-        hot_read(api_store(load->call), &load->digest, load->size, load->whole, &load->object);
+        hot_read(api_store(load->call), &load->digest, load->size, load->verify, &load->object);
 }
 
 static void load_done(struct pool_job *job)
@@ -42,12 +42,12 @@ static void load_done(struct pool_job *job)
     load->next(call, load->err);
 }
 
-void api_object(struct api_call *call, const struct digest *digest, uint64_t size, bool whole,
+void api_object(struct api_call *call, const struct digest *digest, uint64_t size, bool verify,
                 void (*next)(struct api_call *call, int err))
 {
     struct object_load *load;
 
-    call->object = hot_find(call->api->hot, digest, size, whole);
+    call->object = hot_find(call->api->hot, digest, size, verify);
     if (call->object) {
         next(call, 0);
         return;
@@ -58,7 +58,7 @@ void api_object(struct api_call *call, const struct digest *digest, uint64_t siz
     load->call = call;
     load->digest = *digest;
     load->size = size;
-    load->whole = whole;
+    load->verify = verify;
     load->next = next;
     pool_submit(call->api->pool, &load->job);
 }

@@ -121,17 +121,42 @@ def test_blob_file_damaged(start, damage):
     assert registry.get(f"blobs/{d}").content == b"precious"
 
 
+@pytest.mark.parametrize("size", [0, 200_000])
 @pytest.mark.parametrize("damage", ["missing", "changed"])
-def test_manifest_file_damaged(start, damage):
+def test_manifest_file_damaged(start, damage, size):
     daemon = start()
     daemon.allow_error("a manifest's file is missing or damaged")
     registry = Registry(daemon.url)
-    data = registry.push_image("x")
+    data = registry.push_image("x", annotations={"a": "b" * size})
     path = blob_path(daemon, digest(data))
     if damage == "missing":
         path.unlink()
     else:
         path.write_bytes(data.replace(b"schemaVersion", b"SchemaVersion"))
+    r = registry.get("manifests/x")
+    assert r.status_code == 404 and error(r) == "MANIFEST_UNKNOWN"
+    assert registry.put_manifest(data, "x").status_code == 201
+    assert registry.get("manifests/x").content == data
+
+
+def test_a_large_manifest_damaged_between_two_pulls(start):
+    """It is sent from its file, which the worker keeps open and has hashed once: not any more."""
+    daemon = start(workers=1)
+    daemon.allow_error("a manifest's file is missing or damaged")
+    registry = Registry(daemon.url)
+    data = registry.image_manifest(annotations={"a": "x" * 200_000})
+    assert registry.put_manifest(data, "x").status_code == 201
+    path = blob_path(daemon, digest(data))
+    registry.push_blob(data)
+    assert registry.get(f"blobs/{digest(data)}").content == data  # as a blob nobody hashes it
+    assert all(registry.get("manifests/x").content == data for _ in range(2))
+    before = path.stat().st_ctime_ns
+
+    def damaged():
+        path.write_bytes(data.replace(b"xxx", b"xyx"))
+        return path.stat().st_ctime_ns != before  # the kernel's clock has ticks
+
+    wait_for(damaged, "the change is one")
     r = registry.get("manifests/x")
     assert r.status_code == 404 and error(r) == "MANIFEST_UNKNOWN"
     assert registry.put_manifest(data, "x").status_code == 201

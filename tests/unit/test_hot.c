@@ -5,6 +5,7 @@
 #include "store/layout.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static char directory[64];
@@ -41,10 +42,12 @@ static int hot_take(struct hot *hot, const struct store *from, const struct dige
     return err;
 }
 
-static void test_whole(void **state)
+/* A file is kept once, hashed as soon as somebody needs that, and no longer than it is unchanged.
+ */
+static void test_verified(void **state)
 {
     struct hot *hot = hot_new(1000000, 10);
-    const struct hot_object *file, *bytes;
+    const struct hot_object *file, *checked, *again;
     char *data = calloc(1, HOT_SMALL_MAX + 1);
     struct hot_object object;
     struct digest d;
@@ -53,15 +56,26 @@ static void test_whole(void **state)
     put(&d, data, HOT_SMALL_MAX + 1);
     assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &file), 0);
     assert_null(file->data);
-    assert_null(hot_find(hot, &d, HOT_SMALL_MAX + 1, true)); /* an open file is not its bytes */
+    assert_false(file->verified);
+    assert_null(hot_find(hot, &d, HOT_SMALL_MAX + 1, true)); /* nobody hashed it */
     assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), 0);
-    bytes = hot_add(hot, &d, &object);
-    assert_non_null(bytes->data);
-    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &file), 0);
-    assert_null(file->data); /* and takes no place of the file */
+    checked = hot_add(hot, &d, &object);
+    assert_null(checked->data);
+    assert_true(checked->verified);
+    assert_ptr_equal(hot_find(hot, &d, HOT_SMALL_MAX + 1, true), checked);
+    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &again), 0);
+    assert_ptr_equal(again, checked); /* good for all */
     hot_release(file);
-    hot_release(file);
-    hot_release(bytes);
+    for (int i = 0; i < 3; i++)
+        hot_release(checked);
+    assert_int_equal(fchmod(object.fd, 0600), 0);        /* as any change of the file: st_ctim */
+    while (hot_find(hot, &d, HOT_SMALL_MAX + 1, true)) { /* the kernel's clock has ticks */
+        hot_release(checked);
+        assert_int_equal(fchmod(object.fd, 0600), 0);
+    }
+    data[7] = 'x';
+    overwrite(&d, data, HOT_SMALL_MAX + 1);
+    assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), ERR_MISMATCH);
     overwrite(&d, "x", 1);
     assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), ERR_DAMAGED);
     hot_free(&hot);
@@ -179,7 +193,7 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_whole),
+        cmocka_unit_test(test_verified),
         cmocka_unit_test(test_small),
         cmocka_unit_test(test_damage_is_not_kept),
         cmocka_unit_test(test_large_files_are_looked_at_again),
