@@ -126,8 +126,10 @@ static int references_check(struct catalog *c, const struct conf_repo *repo,
 }
 
 static void back_references(struct catalog *c, const struct push_target *t,
-                            const struct manifest *m, bool put)
+                            const struct record_manifest *record, bool put)
 {
+    const struct manifest *m = &record->contents;
+    struct str value = {0};
     struct key k;
 
     for (size_t i = 0; i < m->ref_count; i++) {
@@ -145,11 +147,13 @@ static void back_references(struct catalog *c, const struct push_target *t,
         key_image(&k, 'R', t->repo, t->image);
         key_digest(&k, &m->subject);
         key_digest(&k, &t->digest);
+        record_referrer_encode(&value, record);
         if (put)
-            db_put(c->db, k.data, k.len, "", 0);
+            db_put(c->db, k.data, k.len, value.data, value.len);
         else
             db_delete(c->db, k.data, k.len);
     }
+    str_free(&value);
 }
 
 static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p)
@@ -179,7 +183,7 @@ static int manifest_store(struct catalog *c, size_t place, const struct push_man
         goto out;
     record_manifest_encode(&value, &record);
     db_put(c->db, k.data, k.len, value.data, value.len);
-    back_references(c, t, &p->manifest, true);
+    back_references(c, t, &record, true);
 out:
     str_free(&value);
     return err;
@@ -366,7 +370,7 @@ int op_manifest_remove(struct catalog *c, size_t place, const struct push_target
     if (err != 0)
         goto out;
     db_delete(c->db, k.data, k.len);
-    back_references(c, t, &record.contents, false);
+    back_references(c, t, &record, false);
     key_holder(&holder, c->conf->repos[place].store->key, &t->digest, 'M', t->repo, t->image);
     db_delete(c->db, holder.data, holder.len);
     op_suspect(c, t->repo, t->image, &t->digest);

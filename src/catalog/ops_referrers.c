@@ -16,6 +16,8 @@ struct referrers {
     const struct push_referrers *q;
     struct slice *slice;
     struct msg_writer items;
+    struct mem_arena *arena; /* of one entry */
+    struct str manifest;     /* its record, where it had to be read */
     struct digest place;
     uint32_t count;
     bool more;
@@ -37,31 +39,53 @@ static bool full(struct referrers *list)
     return true;
 }
 
-/* One referrer's entry, when it is of a wanted type. */
-static int referrer_add(struct catalog *c, const struct digest *digest, struct referrers *list)
+/* Where the note says nothing (meta/records.h), the manifest's record does: it may have megabytes,
+ * and so the slice may be over with it. */
+static int manifest_read(struct catalog *c, const struct digest *digest, struct referrers *list,
+                         struct record_manifest *record_r)
 {
-    const struct push_referrers *q = list->q;
-    struct record_manifest record;
-    struct mem_arena *arena = mem_arena_new();
-    struct str value = {0};
+    const struct push_target *subject = &list->q->subject;
     struct key k;
     int err;
 
-    key_image(&k, 'M', q->subject.repo, q->subject.image);
+    key_image(&k, 'M', subject->repo, subject->image);
     key_digest(&k, digest);
-    err = db_get(c->db, k.data, k.len, &value);
-    slice_look(list->slice, SLICE_SEEK, value.len);
-    if (err == 0)
-        err = record_manifest_decode(value.data, value.len, arena, &record);
-    if (err == 0 && type_wanted(q, record.contents.artifact_type)) {
-        record.contents.ref_count = 0; /* not needed there, and it may be long */
-        msg_put_digest(&list->items, digest);
-        msg_put_u64(&list->items, record.size);
-        push_contents_put(&list->items, &record.contents);
-        list->count++;
-    }
-    str_free(&value);
-    mem_arena_free(&arena);
+    err = db_get(c->db, k.data, k.len, &list->manifest);
+    slice_look(list->slice, SLICE_SEEK, list->manifest.len);
+    return err != 0 ? err
+                    : record_manifest_decode(list->manifest.data, list->manifest.len, list->arena,
+                                             record_r);
+}
+
+static void referrer_put(struct referrers *list, const struct digest *digest,
+                         const struct record_manifest *record)
+{
+    struct manifest shown = {.media_type = record->contents.media_type,
+                             .artifact_type = record->contents.artifact_type};
+    const struct manifest_annotation *a;
+    struct manifest_shown next = {0};
+
+    shown.annotations =
+        mem_arena_alloc(list->arena, record->contents.annotation_count * sizeof(*a));
+    while ((a = manifest_shown_next(&record->contents, &next)) != NULL)
+        shown.annotations[shown.annotation_count++] = *a;
+    msg_put_digest(&list->items, digest);
+    msg_put_u64(&list->items, record->size);
+    push_contents_put(&list->items, &shown);
+    list->count++;
+}
+
+/* The entry of list->place, when it is of a wanted type. */
+static int referrer_add(struct catalog *c, const char *note, size_t len, struct referrers *list)
+{
+    struct record_manifest record;
+    int err = record_referrer_decode(note, len, list->arena, &record);
+
+    if (err != 0)
+        err = manifest_read(c, &list->place, list, &record);
+    if (err == 0 && type_wanted(list->q, record.contents.artifact_type))
+        referrer_put(list, &list->place, &record);
+    mem_arena_reset(list->arena);
     return err == ERR_NOT_FOUND ? 0 : err; /* deleted a moment ago */
 }
 
@@ -83,15 +107,16 @@ static int referrers_walk(struct catalog *c, struct referrers *list)
     for (walk = db_walk_new(c->db, prefix.data, prefix.len, start.data, start.len);
          db_walk_valid(walk) && err == 0 && !full(list); db_walk_next(walk)) {
         struct key_reader r;
-        size_t len;
+        size_t len, note_len;
         const char *key = db_walk_key(walk, &len);
+        const char *note = db_walk_value(walk, &note_len);
 
-        slice_look(list->slice, 1, len);
+        slice_look(list->slice, 1, len + note_len);
         key_reader_init(&r, key + prefix.len, len - prefix.len);
         key_get_digest(&r, &list->place);
         err = key_end(&r);
         if (err == 0)
-            err = referrer_add(c, &list->place, list);
+            err = referrer_add(c, note, note_len, list);
     }
     walk_err = db_walk_free(&walk);
     return err != 0 ? err : walk_err;
@@ -108,8 +133,11 @@ void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg
     if (err == 0 && (!op_target_ok(&q.subject) || q.subject.digest.alg == 0))
         err = ERR_PROTOCOL;
     list.place = q.last;
+    list.arena = mem_arena_new();
     if (err == 0)
         err = referrers_walk(c, &list);
+    mem_arena_free(&list.arena);
+    str_free(&list.manifest);
     msg_put_i32(answer, err);
     if (err == 0) {
         msg_put_u8(answer, list.more);

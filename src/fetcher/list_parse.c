@@ -9,8 +9,6 @@
 #include <string.h>
 
 #define DESCRIPTION_MAX 1000
-#define NOTES_MAX       64
-#define NOTE_BYTES_MAX  4096
 
 static bool full(const struct list_out *out)
 {
@@ -57,20 +55,24 @@ int list_parse_names(struct list_out *out, const struct str *body, const char *k
     return err;
 }
 
+/* Those that lists show. */
 static void annotations(struct mem_arena *arena, const struct json_value *v, struct manifest *m)
 {
     const struct json_value *all = NULL;
+    const struct manifest_annotation *shown;
+    struct manifest_shown next = {0};
+    struct manifest every = {0};
 
     if (json_member(v, "annotations", &all) != 0 || !all || all->type != JSON_OBJECT)
         return;
-    m->annotations = mem_arena_alloc(arena, NOTES_MAX * sizeof(*m->annotations));
-    for (const struct json_value *a = all->first; a && m->annotation_count < NOTES_MAX;
-         a = a->next) {
-        if (a->type != JSON_STRING || a->len > NOTE_BYTES_MAX || a->key_len > NOTE_BYTES_MAX)
-            continue;
-        m->annotations[m->annotation_count++] =
-            (struct manifest_annotation){.key = a->key, .value = a->text};
-    }
+    every.annotations = mem_arena_alloc(arena, all->count * sizeof(*every.annotations));
+    for (const struct json_value *a = all->first; a; a = a->next)
+        if (a->type == JSON_STRING)
+            every.annotations[every.annotation_count++] =
+                (struct manifest_annotation){.key = a->key, .value = a->text};
+    m->annotations = mem_arena_alloc(arena, all->count * sizeof(*m->annotations));
+    while ((shown = manifest_shown_next(&every, &next)) != NULL)
+        m->annotations[m->annotation_count++] = *shown;
 }
 
 static void referrer(struct list_out *out, struct mem_arena *arena, const struct json_value *v)

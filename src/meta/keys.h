@@ -10,7 +10,7 @@
  *   T repo image tag                  tag: digest, size, media type, time
  *   G repo image digest tag           back-reference: a tag on a manifest
  *   K repo image child manifest       back-reference: a manifest names this child
- *   R repo image subject manifest     back-reference: a manifest has this subject
+ *   R repo image subject manifest     back-reference: a manifest has this subject: what lists show
  *   U store digest kind repo image    back-reference: who keeps these bytes; kind L or M
  *   I repo image                      image: time of its first content
  *   Q time repo image digest          may be garbage since then: nobody referred to it

@@ -81,6 +81,16 @@ static size_t count_get(struct codec_reader *r, size_t max)
     return r->bad ? 0 : count;
 }
 
+static void annotations_get(struct codec_reader *r, struct mem_arena *arena, struct manifest *m_r)
+{
+    m_r->annotation_count = count_get(r, MANIFEST_ANNOTATIONS_MAX);
+    m_r->annotations = mem_arena_alloc(arena, m_r->annotation_count * sizeof(*m_r->annotations));
+    for (size_t i = 0; i < m_r->annotation_count; i++) {
+        m_r->annotations[i].key = codec_get_text(r, r->len);
+        m_r->annotations[i].value = codec_get_text(r, r->len);
+    }
+}
+
 static void contents_get(struct codec_reader *r, struct mem_arena *arena, struct manifest *m_r)
 {
     *m_r = (struct manifest){0};
@@ -98,12 +108,7 @@ static void contents_get(struct codec_reader *r, struct mem_arena *arena, struct
         m_r->refs[i].size = codec_get_u64(r);
         codec_get_digest(r, false, &m_r->refs[i].digest);
     }
-    m_r->annotation_count = count_get(r, MANIFEST_ANNOTATIONS_MAX);
-    m_r->annotations = mem_arena_alloc(arena, m_r->annotation_count * sizeof(*m_r->annotations));
-    for (size_t i = 0; i < m_r->annotation_count; i++) {
-        m_r->annotations[i].key = codec_get_text(r, r->len);
-        m_r->annotations[i].value = codec_get_text(r, r->len);
-    }
+    annotations_get(r, arena, m_r);
 }
 
 void record_manifest_encode(struct str *out, const struct record_manifest *m)
@@ -122,6 +127,40 @@ int record_manifest_decode(const char *data, size_t len, struct mem_arena *arena
     m_r->size = codec_get_u64(&r);
     m_r->time = codec_get_u64(&r);
     contents_get(&r, arena, &m_r->contents);
+    return codec_end(&r);
+}
+
+void record_referrer_encode(struct str *out, const struct record_manifest *m)
+{
+    const struct manifest_annotation *a;
+    struct manifest_shown shown = {0};
+    uint32_t count = 0;
+
+    while (manifest_shown_next(&m->contents, &shown) != NULL)
+        count++;
+    record_begin(out);
+    codec_put_u64(out, m->size);
+    codec_put_text(out, m->contents.media_type);
+    codec_put_text(out, m->contents.artifact_type);
+    codec_put_u32(out, count);
+    shown = (struct manifest_shown){0};
+    while ((a = manifest_shown_next(&m->contents, &shown)) != NULL) {
+        codec_put_text(out, a->key);
+        codec_put_text(out, a->value);
+    }
+}
+
+int record_referrer_decode(const char *data, size_t len, struct mem_arena *arena,
+                           struct record_manifest *m_r)
+{
+    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
+
+    *m_r = (struct record_manifest){.size = codec_get_u64(&r)};
+    m_r->contents.media_type = codec_get_text(&r, NAME_MEDIA_TYPE_MAX);
+    m_r->contents.artifact_type = codec_get_text(&r, NAME_MEDIA_TYPE_MAX);
+    if (!*m_r->contents.artifact_type)
+        m_r->contents.artifact_type = NULL;
+    annotations_get(&r, arena, &m_r->contents);
     return codec_end(&r);
 }
 

@@ -31,6 +31,14 @@ struct record_manifest {
     struct manifest contents; /* strings point into the value, arrays into the arena */
 };
 
+/* R: what a list of referrers shows, so that it need not read their manifests. It follows from the
+ * manifest's record alone. Before there was such a value it was empty, and is so still where
+ * nobody put the manifest again: then the manifest's record tells. */
+void record_referrer_encode(struct str *out, const struct record_manifest *m);
+/* size, and of the contents media type, artifact type and annotations; DAMAGED also when empty. */
+must_check int record_referrer_decode(const char *data, size_t len, struct mem_arena *arena,
+                                      struct record_manifest *m_r);
+
 void record_blob_encode(struct str *out, const struct record_blob *b);
 must_check int record_blob_decode(const char *data, size_t len, struct record_blob *b_r);
 void record_tag_encode(struct str *out, const struct record_tag *t);

@@ -180,6 +180,34 @@ static int parse_subject(struct parse *p, const struct json_value *root)
     return err;
 }
 
+const struct manifest_annotation *manifest_shown_next(const struct manifest *m,
+                                                      struct manifest_shown *shown)
+{
+    while (shown->next < m->annotation_count) {
+        const struct manifest_annotation *a = &m->annotations[shown->next++];
+        size_t bytes = strlen(a->key) + strlen(a->value) + strlen("\"\":\"\",");
+
+        if (bytes > MANIFEST_ANNOTATIONS_SHOWN - shown->bytes)
+            continue;
+        shown->bytes += bytes;
+        return a;
+    }
+    return NULL;
+}
+
+/* All are checked; kept are those that are shown: nobody asks for more, and whatever keeps or
+ * carries a manifest's contents stays small. */
+static void annotations_keep_shown(struct manifest *m)
+{
+    const struct manifest_annotation *a;
+    struct manifest_shown shown = {0};
+    size_t kept = 0;
+
+    while ((a = manifest_shown_next(m, &shown)) != NULL)
+        m->annotations[kept++] = *a;
+    m->annotation_count = kept;
+}
+
 static int parse_annotations(struct parse *p, const struct json_value *root)
 {
     const struct json_value *annotations;
@@ -199,6 +227,7 @@ static int parse_annotations(struct parse *p, const struct json_value *root)
         p->m->annotations[p->m->annotation_count++] =
             (struct manifest_annotation){.key = a->key, .value = a->text};
     }
+    annotations_keep_shown(p->m);
     return 0;
 }
 

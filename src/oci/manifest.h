@@ -22,6 +22,10 @@
 #define MANIFEST_REFS_MAX        131072
 #define MANIFEST_ANNOTATIONS_MAX 131072
 
+/* Bytes of annotations, as JSON without escapes, that lists of referrers show of each: those of
+ * real artifacts fit, and a list of many stays small. */
+#define MANIFEST_ANNOTATIONS_SHOWN 8192
+
 enum manifest_ref_kind {
     MANIFEST_REF_CONFIG = 1,
     MANIFEST_REF_LAYER = 2,
@@ -46,7 +50,7 @@ struct manifest {
     size_t ref_count;
     struct digest subject;     /* alg 0: none */
     const char *artifact_type; /* own artifactType, else config.mediaType for images, else NULL */
-    struct manifest_annotation *annotations;
+    struct manifest_annotation *annotations; /* that lists show, when manifest_parse() made it */
     size_t annotation_count;
 };
 
@@ -54,6 +58,14 @@ struct manifest {
 bool manifest_type_known(const char *type);
 /* OCI index or Docker manifest list. */
 bool manifest_type_is_index(const char *type);
+
+/* Goes through the annotations that lists show: each that still fits, in their order; one that
+ * does not is left out as a whole, what is behind it may fit. NULL at the end. */
+struct manifest_shown {
+    size_t next, bytes; /* zero to begin with */
+};
+const struct manifest_annotation *manifest_shown_next(const struct manifest *m,
+                                                      struct manifest_shown *shown);
 
 /* Parses and checks `data`. `content_type`: the request's media type without
  * parameters, NULL or "" when there was none (then the body's mediaType

@@ -36,6 +36,32 @@ static void need(struct fsck *f, const struct place *p, const struct key *k, con
         db_put(f->db, k->data, k->len, "", 0);
 }
 
+/* A referrer's note holds what lists show. An empty one is of before there was such a value,
+ * and no problem: a repair fills it. */
+static void need_referrer(struct fsck *f, const struct place *p, const struct digest *digest,
+                          const struct record_manifest *record)
+{
+    struct str value = {0}, found = {0};
+    char text[DIGEST_TEXT_MAX];
+    struct key k;
+
+    key_image(&k, 'R', p->repo, p->image);
+    key_digest(&k, &record->contents.subject);
+    key_digest(&k, digest);
+    need(f, p, &k, "a referrer's note", &record->contents.subject);
+    record_referrer_encode(&value, record);
+    if (db_get(f->db, k.data, k.len, &found) == 0 &&
+        (found.len != value.len || memcmp(found.data, value.data, value.len) != 0)) {
+        if (found.len > 0)
+            fsck_tell(f, "back-reference", true, "%s/%s: lists do not show %s as what it is",
+                      p->repo, p->image, digest_text(digest, text));
+        if (f->repair)
+            db_put(f->db, k.data, k.len, value.data, value.len);
+    }
+    str_free(&found);
+    str_free(&value);
+}
+
 static void need_image(struct fsck *f, const struct place *p, uint64_t time)
 {
     struct record_blob record = {.time = time};
@@ -133,12 +159,8 @@ static int check_manifest(struct fsck *f, const char *whole, size_t whole_len,
         key_digest(&k, &digest);
         need(f, &p, &k, "a parent's note", &record.contents.refs[i].digest);
     }
-    if (record.contents.subject.alg != 0) {
-        key_image(&k, 'R', p.repo, p.image);
-        key_digest(&k, &record.contents.subject);
-        key_digest(&k, &digest);
-        need(f, &p, &k, "a referrer's note", &record.contents.subject);
-    }
+    if (record.contents.subject.alg != 0)
+        need_referrer(f, &p, &digest, &record);
     return 0;
 }
 

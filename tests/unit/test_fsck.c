@@ -220,6 +220,35 @@ static void test_missing_back_references_are_added(void **state)
     }
 }
 
+/* What lists show of a referrer follows from its manifest; of before there was such a value it
+ * is empty and a repair fills it. */
+static void test_what_lists_show_of_a_referrer(void **state)
+{
+    struct record_manifest shown = {.size = 9, .contents = {.media_type = TYPE}};
+    struct str value = {0}, found = {0};
+    struct key k;
+
+    (void)state;
+    for (int empty = 0; empty < 2; empty++) {
+        open_db();
+        key_of('R', &k);
+        record_referrer_encode(&value, &shown);
+        put(&k, empty ? NULL : &value);
+        close_db();
+        assert_int_equal(fsck(false), empty ? FSCK_GOOD : FSCK_DAMAGED);
+        assert_int_equal(fsck(true), empty ? FSCK_GOOD : FSCK_REPAIRED);
+        assert_int_equal(fsck(false), FSCK_GOOD);
+        open_db();
+        assert_int_equal(db_get(db, k.data, k.len, &found), 0);
+        shown.size = 8;
+        record_referrer_encode(&value, &shown);
+        assert_true(found.len == value.len && memcmp(found.data, value.data, value.len) == 0);
+        db_close(&db);
+    }
+    str_free(&value);
+    str_free(&found);
+}
+
 static void test_dangling_ones_are_removed(void **state)
 {
     struct key k;
@@ -355,6 +384,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_good, make, unmake),
         cmocka_unit_test_setup_teardown(test_missing_back_references_are_added, make, unmake),
         cmocka_unit_test_setup_teardown(test_dangling_ones_are_removed, make, unmake),
+        cmocka_unit_test_setup_teardown(test_what_lists_show_of_a_referrer, make, unmake),
         cmocka_unit_test_setup_teardown(test_a_lost_blob_record_comes_back, make, unmake),
         cmocka_unit_test_setup_teardown(test_forgotten_links_are_queued, make, unmake),
         cmocka_unit_test_setup_teardown(test_forgotten_bytes_go, make, unmake),

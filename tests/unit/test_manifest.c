@@ -179,6 +179,29 @@ static void test_annotations_are_bounded(void **state)
     str_free(&text);
 }
 
+/* As JSON {"a":"xx..",}: what fits stays in its order, what does not goes as a whole. */
+static void test_annotations_that_lists_show(void **state)
+{
+    const size_t room = MANIFEST_ANNOTATIONS_SHOWN - 7;
+    struct str text = {0};
+
+    (void)state;
+    for (size_t len = room - 9; len <= room + 1; len++) {
+        str_reset(&text);
+        str_puts(&text, IMG ",\"annotations\":{\"a\":\"");
+        for (size_t i = 0; i < len; i++)
+            str_putc(&text, 'x');
+        str_puts(&text, "\",\"bb\":\"\",\"c\":\"\"}}");
+        assert_int_equal(parse(MANIFEST_TYPE_OCI_IMAGE, text.data), 0);
+        /* 8 bytes of bb, 7 of c, or both where a has no room */
+        assert_int_equal(m.annotation_count, len > room || len <= room - 7 ? 2 : 1);
+        assert_string_equal(m.annotations[0].key, len > room ? "bb" : "a");
+        if (m.annotation_count == 2)
+            assert_string_equal(m.annotations[1].key, len > room || len == room - 7 ? "c" : "bb");
+    }
+    str_free(&text);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -196,10 +219,15 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_image),          cmocka_unit_test(test_artifact_type),
-        cmocka_unit_test(test_index),          cmocka_unit_test(test_exempt_layers),
-        cmocka_unit_test(test_types),          cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_legal_oddities), cmocka_unit_test(test_annotations_are_bounded),
+        cmocka_unit_test(test_image),
+        cmocka_unit_test(test_artifact_type),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_exempt_layers),
+        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_legal_oddities),
+        cmocka_unit_test(test_annotations_are_bounded),
+        cmocka_unit_test(test_annotations_that_lists_show),
     };
 
     return cmocka_run_group_tests_name("manifest", tests, setup, teardown);

@@ -99,6 +99,38 @@ static void test_a_manifest_comes_back(void **state)
     mem_arena_free(&arena);
 }
 
+static void test_what_lists_show_of_a_referrer(void **state)
+{
+    struct record_manifest manifest = manifest_here(), got;
+    struct mem_arena *arena = mem_arena_new();
+    struct str value = {0};
+
+    (void)state;
+    record_referrer_encode(&value, &manifest);
+    is_golden(&value, "01bc02000000000000"
+                      "04000000612f620001000000000"
+                      "1000000020000006b000600000076616c756500");
+    assert_int_equal(record_referrer_decode(value.data, value.len, arena, &got), 0);
+    assert_true(got.size == 700 && got.contents.ref_count == 0 && got.contents.subject.alg == 0);
+    assert_string_equal(got.contents.media_type, "a/b");
+    assert_null(got.contents.artifact_type);
+    assert_int_equal(got.contents.annotation_count, 1);
+    assert_string_equal(got.contents.annotations[0].key, "k");
+    assert_string_equal(got.contents.annotations[0].value, "value");
+    for (size_t len = 0; len < value.len; len++) /* also of before there was a value: empty */
+        assert_int_equal(record_referrer_decode(value.data, len, arena, &got), ERR_DAMAGED);
+    manifest.contents.artifact_type = "c/d";
+    annotation.value = mem_arena_alloc(arena, MANIFEST_ANNOTATIONS_SHOWN + 1);
+    memset((char *)annotation.value, 'x', MANIFEST_ANNOTATIONS_SHOWN);
+    record_referrer_encode(&value, &manifest); /* a manifest's record of before the bound */
+    assert_int_equal(record_referrer_decode(value.data, value.len, arena, &got), 0);
+    assert_string_equal(got.contents.artifact_type, "c/d");
+    assert_int_equal(got.contents.annotation_count, 0);
+    annotation.value = "value";
+    str_free(&value);
+    mem_arena_free(&arena);
+}
+
 static void test_a_count_allocates_nothing_beyond_the_value(void **state)
 {
     const size_t counts[] = {18 + 8 + 5 + 33, 18 + 8 + 5 + 33 + 4 + 43 + 75};
@@ -181,6 +213,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_values),
         cmocka_unit_test(test_a_manifest_comes_back),
+        cmocka_unit_test(test_what_lists_show_of_a_referrer),
         cmocka_unit_test(test_a_count_allocates_nothing_beyond_the_value),
         cmocka_unit_test(test_texts_and_digests),
         cmocka_unit_test(test_keys),
