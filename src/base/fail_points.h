@@ -62,8 +62,11 @@
     X(catalog_damage_noted)      /* a damaged blob is hidden, its file is in its place */          \
     X(catalog_quarantine)        /* its file has been put aside */                                 \
     /* entrepotctl */                                                                              \
-    X(fsck_copied)   /* the running daemon's database was copied, nothing was looked at */         \
-    X(fsck_suspects) /* some blobs looked odd; before the second look */
+    X(repo_move_put)      /* a blob is in the new store, its records wait for the batch */         \
+    X(repo_move_copied)   /* all are noted in the new store, the old one counts */                 \
+    X(repo_move_switched) /* the new one counts, the old one is not cleared */                     \
+    X(fsck_copied)        /* the running daemon's database was copied, nothing was looked at */    \
+    X(fsck_suspects)      /* some blobs looked odd; before the second look */
 
 enum fail_point_id {
 #define X(name) FAIL_POINT_##name,

@@ -174,10 +174,11 @@ void holdings_compare(const struct holdings *h, const struct conf *conf, struct 
                        x->name, x->kind, repo->kind == CONF_GROUP ? "group" : kind_name(repo),
                        x->name);
         else if (!same_store(x, repo->store))
-            str_printf(changed,
-                       "repository %s holds images in the blob store %s and would look for them "
-                       "in %s: keep blobstore = %s, or first delete them: entrepotctl repo drop "
-                       "%s\n",
-                       x->name, x->store, repo->store->name, x->store, x->name);
+            str_printf(
+                changed,
+                "repository %s holds images in the blob store %s and would look for them "
+                "in %s: keep blobstore = %s, or stop entrepotd and bring them there: entrepotctl "
+                "repo move %s --store %s\n",
+                x->name, x->store, repo->store->name, x->store, x->name, repo->store->name);
     }
 }

@@ -29,6 +29,8 @@ int ctl_fetches(const struct ctl *ctl, int argc, char **argv);
 int ctl_proxy(const struct ctl *ctl, int argc, char **argv);
 int ctl_evict(const struct ctl *ctl, int argc, char **argv);
 int ctl_repo(const struct ctl *ctl, int argc, char **argv);
+/* repo_move.c: of a stopped daemon */
+int ctl_repo_move(const struct ctl *ctl, const char *repo, const char *store);
 int ctl_warm(const struct ctl *ctl, int argc, char **argv);
 /* Needs no daemon. */
 int ctl_cert(const struct ctl *ctl, int argc, char **argv);

@@ -72,6 +72,8 @@ static int usage(FILE *out, int status)
             "                           fetch images ahead of need\n"
             "  evict REPOSITORY[:IMAGE] drop what a proxy keeps\n"
             "  repo drop NAME [--yes]   delete all that a repository holds\n"
+            "  repo move NAME --store STORE\n"
+            "                           bring it to another blob store, while no daemon runs\n"
             "  cert NAME...             a certificate for HTTPS, and its CA\n"
             "  user add|passwd|del NAME, user list\n"
             "                           users and their passwords\n"

@@ -19,7 +19,8 @@ struct drop_state {
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: entrepotctl repo drop NAME [--yes]\n");
+    fprintf(stderr, "usage: entrepotctl repo drop NAME [--yes]\n"
+                    "       entrepotctl [-c FILE] repo move NAME --store STORE\n");
     return EXIT_FAILURE;
 }
 
@@ -120,6 +121,8 @@ int ctl_repo(const struct ctl *ctl, int argc, char **argv)
 {
     bool yes = argc == 3 && strcmp(argv[2], "--yes") == 0;
 
+    if (argc == 4 && strcmp(argv[0], "move") == 0 && strcmp(argv[2], "--store") == 0)
+        return ctl_repo_move(ctl, argv[1], argv[3]);
     if (argc < 2 || (argc == 3 && !yes) || argc > 3 || strcmp(argv[0], "drop") != 0)
         return usage();
     return drop(ctl, argv[1], yes);

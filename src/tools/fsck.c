@@ -135,7 +135,7 @@ static int open_lock(const struct fsck *f, int *fd_r)
     *fd_r = open(path.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (*fd_r < 0) {
         fprintf(stderr, "entrepotctl: cannot open %s: %s; %s\n", path.data, strerror(errno),
-                errno == EACCES ? "run fsck as root or as the daemon's account"
+                errno == EACCES ? "run this as root or as the daemon's account"
                                 : "is data_dir right?");
         err = ERR_IO;
     }
@@ -150,10 +150,14 @@ static int take_lock(struct fsck *f, int fd)
         return 0;
     if (!f->repair)
         return fsck_online_begin(f);
-    fprintf(stderr,
-            "entrepotctl: a daemon uses %s: stop it before --repair; without --repair, fsck "
-            "looks while it runs\n",
-            f->conf->data_dir);
+    if (f->command)
+        fprintf(stderr, "entrepotctl: a daemon uses %s: stop it before %s\n", f->conf->data_dir,
+                f->command);
+    else
+        fprintf(stderr,
+                "entrepotctl: a daemon uses %s: stop it before --repair; without --repair, fsck "
+                "looks while it runs\n",
+                f->conf->data_dir);
     return ERR_BUSY;
 }
 
@@ -311,12 +315,38 @@ static void fsck_close(struct fsck *f)
     mem_arena_free(&f->arena);
 }
 
+static int lock(struct fsck *f, int *lock_fd_r)
+{
+    int err = open_lock(f, lock_fd_r);
+
+    if (err == 0)
+        err = become_owner(f->conf->data_dir);
+    return err != 0 ? err : take_lock(f, *lock_fd_r);
+}
+
+int fsck_hold(struct fsck *f, int *lock_fd_r)
+{
+    int err = lock(f, lock_fd_r);
+
+    if (err == 0)
+        err = check_ground(f);
+    if (err == 0)
+        err = open_stores(f);
+    return err != 0 ? err : open_database(f);
+}
+
+void fsck_let_go(struct fsck *f, int lock_fd)
+{
+    fsck_close(f);
+    if (lock_fd >= 0)
+        close(lock_fd);
+}
+
 static int run(struct fsck *f)
 {
     int lock_fd = -1, status = FSCK_FAILED;
 
-    if (open_lock(f, &lock_fd) == 0 && become_owner(f->conf->data_dir) == 0 &&
-        take_lock(f, lock_fd) == 0) {
+    if (lock(f, &lock_fd) == 0) {
         int err;
 
         if (f->json)

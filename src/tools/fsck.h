@@ -48,7 +48,8 @@ struct fsck {
     struct mem_arena *arena;
     struct mem_arena *names; /* lives as long as this */
     bool repair, json, progress;
-    bool online; /* `db` is a copy, files change: fsck_online.c */
+    const char *command; /* of which this is the beginning, when it is not fsck */
+    bool online;         /* `db` is a copy, files change: fsck_online.c */
     int online_fd;
     uint64_t copied_ms; /* when the copy was begun, monotonic */
     bool told;          /* a problem was printed */
@@ -101,6 +102,11 @@ must_check int fsck_images(struct fsck *f);
 /* fsck_garbage.c: what nothing refers to and the queue of garbage (key Q) does not know;
  * after fsck_images(). */
 must_check int fsck_garbage(struct fsck *f);
+
+/* fsck.c: for other commands that change a stopped daemon's data: the lock, the owner's account,
+ * the stores, the database. Told why not. Then to be let go, whatever it returned. */
+must_check int fsck_hold(struct fsck *f, int *lock_fd_r);
+void fsck_let_go(struct fsck *f, int lock_fd);
 
 /* fsck.c: of the database that was just opened, and the names that stores have in its keys. */
 must_check int fsck_identity(struct fsck *f);

@@ -192,7 +192,7 @@ def a_store_inside_another(h):
     h.write()
 
 
-@refused_and_served("repo drop")
+@refused_and_served("repo move")
 def a_repository_is_told_to_lie_in_another_store(h):
     h.write(team="hosted team {{ blobstore = second }}\n")
     yield

@@ -1,0 +1,402 @@
+/*
+ * repo_move.c - entrepotctl repo move: a repository's bytes go to another blob store.
+ *
+ * Works on a stopped daemon's data. First every blob is put into the new store and noted there,
+ * then the file REPOSITORIES (conf/holdings.h) says where the repository is from now on, then what
+ * only it held is taken out of the old one. Whoever dies on the way has lost nothing: before the
+ * middle step the old place is whole, after it the new one; the command is repeated.
+ */
+#include "base/fail.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "conf/holdings.h"
+#include "store/layout.h"
+#include "tools/ctl.h"
+#include "tools/fsck.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Changes in one batch. */
+#define BATCH      256
+#define COPY_BYTES (1u << 20)
+
+struct move {
+    struct fsck f;
+    const char *repo;
+    size_t to; /* place in conf->stores */
+    int from;  /* the same; -1: it is in `to` already and only the old place is cleared */
+    uint64_t blobs, bytes, damaged, released;
+    size_t changes;             /* in the batch */
+    struct digest aside[BATCH]; /* their records are taken away by the batch */
+    size_t aside_store[BATCH], aside_count;
+};
+
+/* What a repository holds of its store. */
+struct held {
+    char letter; /* L or M */
+    const char *image;
+    struct digest digest;
+    uint64_t size;
+};
+
+static int batch_write(struct move *m)
+{
+    struct db_batch *batch;
+    int err = 0;
+
+    if (!db_batch_empty(m->f.db)) {
+        batch = db_batch_take(m->f.db);
+        err = db_write(m->f.db, batch);
+        db_batch_done(m->f.db, batch);
+    }
+    m->changes = 0;
+    for (size_t i = 0; err == 0 && i < m->aside_count; i++)
+        if (store_blob_aside(&m->f.stores[m->aside_store[i]], &m->aside[i]) == 0)
+            m->released++;
+    m->aside_count = 0;
+    return err;
+}
+
+static int changed(struct move *m)
+{
+    return ++m->changes < BATCH ? 0 : batch_write(m);
+}
+
+static int held_read(struct move *m, const char *key, size_t key_len, const char *value,
+                     size_t value_len, struct held *h)
+{
+    struct record_blob record;
+    struct key_reader r;
+    const char *type;
+
+    key_reader_init(&r, key, key_len);
+    h->letter = key_get_char(&r);
+    key_get_str(&r); /* the repository */
+    h->image = mem_arena_strdup(m->f.arena, key_get_str(&r));
+    key_get_digest(&r, &h->digest);
+    if (key_end(&r) != 0)
+        return ERR_DAMAGED;
+    if (h->letter == 'M')
+        return record_manifest_peek(value, value_len, &h->size, &type);
+    if (record_blob_decode(value, value_len, &record) != 0)
+        return ERR_DAMAGED;
+    h->size = record.size;
+    return 0;
+}
+
+/* Each link and each manifest of the repository. */
+static int each(struct move *m, int (*act)(struct move *m, const struct held *h))
+{
+    int err = 0;
+
+    for (const char *letter = "LM"; err == 0 && *letter; letter++) {
+        struct db_walk *walk;
+        struct key prefix;
+        int walk_err;
+
+        key_begin(&prefix, *letter);
+        key_str(&prefix, m->repo);
+        walk = db_walk_new(m->f.db, prefix.data, prefix.len, NULL, 0);
+        for (; err == 0 && db_walk_valid(walk); db_walk_next(walk)) {
+            size_t key_len, value_len;
+            const char *key = db_walk_key(walk, &key_len);
+            const char *value = db_walk_value(walk, &value_len);
+            struct held h;
+
+            err = held_read(m, key, key_len, value, value_len, &h);
+            if (err == 0)
+                err = act(m, &h);
+            mem_arena_reset(m->f.arena);
+        }
+        walk_err = db_walk_free(&walk);
+        if (err == 0)
+            err = walk_err;
+    }
+    return err != 0 ? err : batch_write(m);
+}
+
+/* Copies and counts the bytes' digest on the way: a damaged blob does not become a good one. */
+static int copy_bytes(int from, int to, uint64_t size, const struct digest *digest)
+{
+    struct digest_ctx *ctx = digest_ctx_new(digest->alg);
+    char *data = mem_alloc(COPY_BYTES);
+    struct digest got;
+    uint64_t done = 0;
+    int err = 0;
+
+    while (err == 0 && done < size) {
+        size_t len = size - done < COPY_BYTES ? (size_t)(size - done) : COPY_BYTES;
+
+        err = file_pread_full(from, data, len, done);
+        if (err == 0) {
+            digest_ctx_update(ctx, data, len);
+            err = file_write_full(to, data, len);
+        }
+        done += len;
+    }
+    digest_ctx_peek(ctx, &got);
+    digest_ctx_free(&ctx);
+    free(data);
+    return err == 0 && !digest_equal(&got, digest) ? ERR_MISMATCH : err;
+}
+
+/* As a file of its own, also on the same disk: a link would be one file in two stores. */
+static int put_bytes(struct move *m, const struct held *h)
+{
+    const struct store *to = &m->f.stores[m->to];
+    int from_fd = -1, to_fd = -1, err;
+    uint64_t size;
+
+    if (store_blob_size(to, &h->digest, &size) == 0 && size == h->size)
+        return 0;
+    err = store_blob_open(&m->f.stores[m->from], &h->digest, h->size, &from_fd);
+    if (err != 0)
+        return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
+    err = store_partial_open(to, m->repo, &h->digest, &to_fd, &size);
+    if (err == 0 && ftruncate(to_fd, 0) != 0)
+        err = err_from_errno(errno);
+    if (err == 0)
+        err = copy_bytes(from_fd, to_fd, h->size, &h->digest);
+    if (err == 0)
+        err = store_partial_place(to, to_fd, m->repo, &h->digest);
+    if (err != 0 && to_fd >= 0)
+        store_partial_unlink(to, m->repo, &h->digest);
+    close(from_fd);
+    if (to_fd >= 0)
+        close(to_fd);
+    return err == ERR_MISMATCH ? ERR_DAMAGED : err;
+}
+
+static int put_one(struct move *m, const struct held *h)
+{
+    const char *store = m->f.conf->stores[m->to].key;
+    struct record_blob record = {.size = h->size, .time = (uint64_t)time(NULL)};
+    char text[DIGEST_TEXT_MAX];
+    struct str value = {0};
+    struct key k;
+    int err = put_bytes(m, h);
+
+    if (err != 0 && err != ERR_DAMAGED) {
+        fprintf(stderr, "entrepotctl: cannot copy %s to blobstore %s: %s\n",
+                digest_text(&h->digest, text), m->f.conf->stores[m->to].name, err_text(err));
+        return err;
+    }
+    if (err == ERR_DAMAGED) { /* and stays so: a push or a pull from its remote mends it */
+        fprintf(stderr, "entrepotctl: %s of %s/%s is damaged or missing\n",
+                digest_text(&h->digest, text), m->repo, h->image);
+        key_damage(&k, store, &h->digest);
+        db_put(m->f.db, k.data, k.len, "", 0);
+        m->damaged++;
+    }
+    key_blob(&k, store, &h->digest);
+    if (!fsck_has(&m->f, &k)) {
+        record_blob_encode(&value, &record);
+        db_put(m->f.db, k.data, k.len, value.data, value.len);
+        str_free(&value);
+        m->blobs++;
+        m->bytes += h->size;
+    }
+    key_holder(&k, store, &h->digest, h->letter, m->repo, h->image);
+    db_put(m->f.db, k.data, k.len, "", 0);
+    FAIL_POINT(repo_move_put);
+    return changed(m);
+}
+
+/* The repository holds it in no other store any more. */
+static int let_go(struct move *m, const struct held *h)
+{
+    const struct conf *conf = m->f.conf;
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < conf->store_count; i++) {
+        struct key k;
+
+        key_holder(&k, conf->stores[i].key, &h->digest, h->letter, m->repo, h->image);
+        if (i == m->to || !fsck_has(&m->f, &k))
+            continue;
+        db_delete(m->f.db, k.data, k.len);
+        err = changed(m);
+    }
+    return err;
+}
+
+/* Bytes in other stores that nobody holds now, after all were let go: walks do not see a batch. */
+static int release(struct move *m, const struct held *h)
+{
+    const struct conf *conf = m->f.conf;
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < conf->store_count; i++) {
+        struct key blob, holders, mark;
+
+        key_blob(&blob, conf->stores[i].key, &h->digest);
+        key_holders(&holders, conf->stores[i].key, &h->digest);
+        if (i == m->to || !fsck_has(&m->f, &blob) || fsck_any(&m->f, &holders))
+            continue;
+        key_damage(&mark, conf->stores[i].key, &h->digest);
+        db_delete(m->f.db, blob.data, blob.len);
+        db_delete(m->f.db, mark.data, mark.len);
+        m->aside[m->aside_count] = h->digest;
+        m->aside_store[m->aside_count++] = i;
+        err = changed(m);
+    }
+    return err;
+}
+
+/* From now on it is there. */
+static int switch_over(struct move *m, struct holdings *holdings)
+{
+    const struct conf_store *to = &m->f.conf->stores[m->to];
+    struct holding *holding = holdings_find(holdings, m->repo);
+    struct str text = {0};
+    int err;
+
+    free(holding->store);
+    free(holding->path);
+    holding->store = mem_strdup(to->name);
+    holding->path = mem_strdup(to->path);
+    holdings_text(holdings, &text);
+    FAIL_POINT(repo_move_copied);
+    err = holdings_write(m->f.conf->data_dir, &text);
+    FAIL_POINT(repo_move_switched);
+    str_free(&text);
+    return err;
+}
+
+static int move_all(struct move *m, struct holdings *holdings)
+{
+    int err = 0;
+
+    if (m->from >= 0) {
+        err = each(m, put_one);
+        if (err == 0)
+            err = switch_over(m, holdings);
+    }
+    if (err == 0)
+        err = each(m, let_go);
+    if (err == 0)
+        err = each(m, release);
+    return err;
+}
+
+/* The place of the store that holds it now, by name or by path. -1: not configured. */
+static int place_of(const struct conf *conf, const struct holding *holding)
+{
+    for (size_t i = 0; i < conf->store_count; i++)
+        if (strcmp(conf->stores[i].name, holding->store) == 0 ||
+            strcmp(conf->stores[i].path, holding->path) == 0)
+            return (int)i;
+    return -1;
+}
+
+/* What is asked for fits; told why not. */
+static bool plan(struct move *m, const struct holding *holding, const char *store)
+{
+    const struct conf *conf = m->f.conf;
+    struct identity identity;
+    int from, dir;
+
+    m->to = conf->store_count;
+    for (size_t i = 0; i < conf->store_count; i++)
+        if (strcmp(conf->stores[i].name, store) == 0)
+            m->to = i;
+    if (m->to == conf->store_count) {
+        fprintf(stderr, "entrepotctl: the configuration has no blobstore %s\n", store);
+        return false;
+    }
+    from = place_of(conf, holding);
+    if (from < 0) {
+        fprintf(stderr,
+                "entrepotctl: %s is in blobstore %s at %s, which the configuration does not have: "
+                "give it its section back for the move\n",
+                m->repo, holding->store, holding->path);
+        return false;
+    }
+    m->from = (size_t)from == m->to ? -1 : from;
+    dir = open(conf->stores[m->to].path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || identity_read(dir, &identity, NULL) != 0) {
+        fprintf(stderr,
+                "entrepotctl: blobstore %s is new: start entrepotd once with it, %s still in %s, "
+                "then stop it and repeat this\n",
+                store, m->repo, holding->store);
+        if (dir >= 0)
+            close(dir);
+        return false;
+    }
+    close(dir);
+    return true;
+}
+
+static void report(const struct move *m)
+{
+    const struct conf *conf = m->f.conf;
+    const struct conf_repo *repo = conf_repo_by_name(conf, m->repo, strlen(m->repo));
+    const char *to = conf->stores[m->to].name;
+    char bytes[32];
+
+    printf("%s is in blobstore %s now: %llu blobs, %s, came into it, %llu that nobody else holds "
+           "left others\n",
+           m->repo, to, (unsigned long long)m->blobs, ctl_bytes(m->bytes, bytes),
+           (unsigned long long)m->released);
+    if (m->damaged)
+        printf("%llu are damaged or missing, as they were before\n",
+               (unsigned long long)m->damaged);
+    if (repo && repo->store != &conf->stores[m->to])
+        printf("set blobstore = %s in its section before entrepotd is started\n", to);
+}
+
+static int move(struct move *m, const char *store)
+{
+    struct holdings holdings = {0};
+    struct holding *holding = NULL;
+    int status = EXIT_FAILURE, lock_fd = -1, err;
+
+    err = holdings_read(m->f.conf->data_dir, &holdings);
+    if (err != 0)
+        fprintf(stderr,
+                "entrepotctl: cannot read which repositories hold something: %s; a start and a "
+                "stop of entrepotd write it\n",
+                err_text(err));
+    else if (!(holding = holdings_find(&holdings, m->repo)))
+        fprintf(stderr, "entrepotctl: %s holds nothing: there is nothing to move\n", m->repo);
+    else if (plan(m, holding, store) && fsck_hold(&m->f, &lock_fd) == 0) {
+        err = move_all(m, &holdings);
+        if (err == 0)
+            report(m);
+        else
+            fprintf(stderr, "entrepotctl: not all was moved: %s; nothing is lost, repeat it\n",
+                    err_text(err));
+        status = err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        fsck_let_go(&m->f, lock_fd);
+    }
+    holdings_free(&holdings);
+    return status;
+}
+
+int ctl_repo_move(const struct ctl *ctl, const char *repo, const char *store)
+{
+    struct move *m = mem_alloc(sizeof(*m));
+    struct conf *conf;
+    int status = EXIT_FAILURE;
+
+    if (ctl_conf(ctl, &conf)) {
+        m->repo = repo;
+        m->f = (struct fsck){.conf = conf,
+                             .repair = true,
+                             .command = "repo move",
+                             .arena = mem_arena_new(),
+                             .names = mem_arena_new()};
+        status = move(m, store);
+        mem_arena_free(&m->f.arena);
+        mem_arena_free(&m->f.names);
+        conf_free(&conf);
+    }
+    free(m);
+    return status;
+}
