@@ -7,6 +7,7 @@
  */
 #include "catalog/evict.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -86,6 +87,8 @@ static void candidate_add(struct evict *e, size_t repo, char kind, const char *i
     if (!e->candidates)
         e->candidates = mem_alloc_array(CANDIDATES_MAX, sizeof(*e->candidates));
     used = recent_at(c->start->recent, c->conf->repos[repo].name, image, digest);
+    if (clock_ahead((int64_t)time, 0))
+        time = 0; /* cached while the clock was wrong; marks have moved with it (recent.h) */
     x = &e->candidates[e->count++];
     *x = (struct candidate){.repo = repo,
                             .kind = kind,

@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import threading
-import time
 
 import pytest
 import requests
@@ -209,26 +208,6 @@ def test_namespaces_choose_the_proxy(origin, proxied):
     reply = requests.get(f"{daemon.url}/v2/library/redis/manifests/7?ns=docker.io")
     assert reply.content == body and reply.headers["OCI-Namespace"] == "docker.io"
     assert requests.get(f"{daemon.url}/v2/library/redis/manifests/7?ns=elsewhere.example").status_code == 404
-
-
-def test_a_quota_evicts_the_least_recently_used(origin, proxied):
-    layers = [os.urandom(1 << 20) for _ in range(6)]
-    daemon = proxied(proxy="quota = 4M")
-    for i, layer in enumerate(layers):
-        if i == 5:
-            time.sleep(2.1)  # last use is kept in seconds
-        origin.registry(f"q/{i}").push_image("v1", layers=(layer,))
-        hub = at(daemon, "hub", f"q/{i}")
-        assert hub.get("manifests/v1").status_code == 200
-        assert hub.get(f"blobs/{digest(layer)}").content == layer
-
-    def small():
-        repos = json.loads(daemon.ctl("--json", "repos").stdout)["repositories"]
-        return next(r for r in repos if r["name"] == "hub")["bytes"] < 4 << 20
-    wait_for(small, "the proxy has made room", 30)
-    origin.stop()
-    hub = at(daemon, "hub", "q/5")
-    assert hub.get(f"blobs/{digest(layers[5])}").content == layers[5]
 
 
 def test_the_fetcher_may_die_at_any_time(origin, proxied):
