@@ -7,6 +7,7 @@
 #include "api/blob.h"
 
 #include "api/hot.h"
+#include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -196,6 +197,7 @@ static int local_find(struct api_call *call, struct blob_read *blob, struct inde
         if (err == 0) {
             recent_mark(call->api->recent, repo->name, call->route.image, &blob->digest,
                         (uint64_t)time(NULL));
+            FAIL_POINT(worker_blob_marked);
             err = member_find(call, blob, repo, entry_r);
         }
         if (err == 0)

@@ -24,9 +24,10 @@
     X(worker_commit_done)    /* the catalog has; the client does not know */                       \
     X(worker_manifest_asked) /* the catalog was asked */                                           \
     X(worker_manifest_done)                                                                        \
-    X(worker_list_more) /* a slice of a list is here, the catalog was not asked for the next */    \
-    X(worker_blob_open) /* error: instead of opening a blob */                                     \
-    X(worker_accept)    /* error: instead of accepting */                                          \
+    X(worker_list_more)   /* a slice of a list is here, the catalog was not asked for the next */  \
+    X(worker_blob_marked) /* somebody's question for a blob is marked, nobody looked for it */     \
+    X(worker_blob_open)   /* error: instead of opening a blob */                                   \
+    X(worker_accept)      /* error: instead of accepting */                                        \
     /* fetcher */                                                                                  \
     X(fetcher_slot)     /* error: instead of a free place on the board */                          \
     X(fetcher_opened)   /* a download's file is there, the upstream was not asked */               \

@@ -183,6 +183,26 @@ def test_an_asker_in_the_last_moment_wins(collector):
     assert registry.put_manifest(registry.image_manifest(data, (data,), push=False)).status_code == 201
 
 
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_the_mark_comes_before_the_look(collector, method):
+    """Whoever is about to look for a blob has marked it already: a whole sweep between the two leaves it."""
+    daemon = collector(top='gc_grace = "1s"\ngc_interval = "1d"\n', workers=1)
+    registry = Registry(daemon.url, "gc/mark")
+    data = os.urandom(100)
+    registry.push_blob(data)
+    pushed = int(time.time())
+    wait_for(lambda: time.time() >= pushed + 3, "the grace period of the push is over")
+    daemon.fail.arm("worker_blob_marked", "wait")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(Registry(daemon.url, "gc/mark").request, method, f"/v2/gc/mark/blobs/{digest(data)}")
+        daemon.fail.held("worker_blob_marked")
+        status = sweep(daemon)
+        daemon.fail.release("worker_blob_marked")
+        r = asked.result(20)
+    assert (status["looked_at"], status["kept"], status["blobs"]) == (1, 1, 0)
+    assert r.status_code == 200 and path_of(daemon, digest(data)).exists()
+
+
 def test_hidden_is_not_told(collector):
     """After the tombstone nobody is told that it is here: the client uploads it again."""
     daemon = collector()

@@ -93,6 +93,27 @@ def test_a_manifest_whose_file_is_not_what_it_was(made, harm):
     assert registry.get("manifests/x").status_code == 404
 
 
+@pytest.mark.parametrize("harm", ["gone", "short", "long"])
+def test_a_blob_whose_file_is_not_what_it_was(made, harm):
+    """Between the worker's rename and the catalog's turn: no record of bytes that are not there."""
+    daemon, registry = made()
+    data = b"layer" * 100
+    d = digest(data)
+    path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+    url = registry.begin()
+    with OneTurn(daemon) as turn:
+        put = turn.ask(Registry(daemon.url, registry.image).finish, url, d, data)
+        if harm == "gone":
+            path.unlink()
+        else:
+            path.write_bytes(data[:-1] if harm == "short" else data + b"x")
+    assert put.result(20).status_code >= 500
+    daemon.allow_error("missing or damaged", "cannot")
+    assert registry.head(f"blobs/{d}").status_code == 404
+    assert registry.push_blob(data) == d  # the next push heals it
+    assert registry.get(f"blobs/{d}").content == data
+
+
 def test_a_tag_that_moved_is_not_its_old_manifests(made):
     _, registry = made()
     first, second = registry.push_image("x"), registry.push_image("x", config=b'{"n":2}')

@@ -133,6 +133,8 @@ def provoke(daemon, point, victim):
         end = time.monotonic() + 30
         while daemon.fail.pending(point) and time.monotonic() < end:  # without grace a sweep may come between
             Registry(daemon.url, "storm/victim").get("blobs/" + victim.push_blob(os.urandom(100_000)))
+    elif point == "worker_blob_marked":
+        victim.get("blobs/" + digest(b"nobody has it"))
     elif point == "worker_list_more":
         empty = b'{"schemaVersion":2,"mediaType":"%s","manifests":[]}' % OCI_INDEX.encode()  # nothing that a sweep could take
         for i in range(0, 1100, 20):  # more than a slice (src/catalog/slice.h)
