@@ -223,8 +223,9 @@ static void test_a_damaged_table_is_not_merged(void **state)
     (void)state;
     for (size_t i = 0; i < 6; i++) { /* the log of one opening is a table of the next */
         assert_int_equal(db_open(directory, DB_EXISTING, &db), 0);
-        assert_int_equal(put_all(db, i), 0);
+        err = put_all(db, i);
         db_close(&db);
+        assert_true(err == 0 || (i > 2 && err == ERR_IO)); /* the merge may have begun already */
         if (i != 2)
             continue;
         oldest_table(name, sizeof(name));
@@ -235,6 +236,7 @@ static void test_a_damaged_table_is_not_merged(void **state)
         fclose(file);
     }
     assert_int_equal(db_open(directory, DB_EXISTING, &db), 0);
+    err = 0;
     for (size_t i = 0; err == 0 && i < 10000 && access(name, F_OK) == 0; i++)
         err = put_all(db, i);
     db_close(&db);
