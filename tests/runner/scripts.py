@@ -30,6 +30,7 @@ class Scripts:
         with tempfile.TemporaryDirectory(prefix="entrepot-run-") as temporary:
             outcomes = pathlib.Path(temporary) / "outcomes"
             command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "runner.outcomes", "-q", "-rsfE",
+                       "--durations=25", "--durations-min=3",
                        f"--outcomes={outcomes}", *(["--all"] if self.args.all else []), *arguments]
             done = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE if self.held else None,
