@@ -62,6 +62,10 @@
     X(catalog_store_recorded)    /* it is, the file beside the database does not say it */         \
     X(catalog_damage_noted)      /* a damaged blob is hidden, its file is in its place */          \
     X(catalog_quarantine)        /* its file has been put aside */                                 \
+    X(catalog_journal_write)     /* error: instead of writing a store's journal */                 \
+    X(catalog_journal_appended)  /* a turn's lines are in it, not synced */                        \
+    X(catalog_journal_made)      /* it was written anew and is not in its place */                 \
+    X(catalog_journal_placed)    /* it is, its directory is not synced */                          \
     /* entrepotctl */                                                                              \
     X(repo_move_put)      /* a blob is in the new store, its records wait for the batch */         \
     X(repo_move_copied)   /* all are noted in the new store, the old one counts */                 \

@@ -16,6 +16,7 @@
 #include "catalog/evict.h"
 #include "catalog/gc.h"
 #include "catalog/held.h"
+#include "catalog/journal.h"
 #include "catalog/opening.h"
 #include "catalog/ops.h"
 #include "catalog/orphans.h"
@@ -210,6 +211,7 @@ static void catalog_close(struct catalog *c)
     gc_free(&c->gc);
     orphans_free(&c->orphans);
     evict_free(&c->evict);
+    journals_free(&c->journals);
     drop_free(&c->drop);
     held_free(&c->held);
     scrub_free(&c->scrub);
@@ -255,6 +257,7 @@ int catalog_main(const struct role_start *start)
     c->evict = evict_new(c);
     c->held = held_new(c);
     c->drop = drop_new(c);
+    c->journals = journals_new(c);
     c->scrub = scrub_new(c);
     opening_begin(c);
     loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);

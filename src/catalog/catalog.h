@@ -21,6 +21,7 @@ struct drop;
 struct evict;
 struct gc;
 struct held;
+struct journals;
 struct readers;
 struct scrub;
 struct turn;
@@ -62,6 +63,7 @@ struct catalog {
     struct evict *evict;
     struct held *held;
     struct drop *drop;
+    struct journals *journals;
     struct scrub *scrub;
     uint64_t damaged_count[INDEX_STORES_MAX]; /* keys D */
     struct loop_timer reopen, survey;

@@ -15,6 +15,7 @@
 #include "catalog/evict.h"
 #include "catalog/gc.h"
 #include "catalog/held.h"
+#include "catalog/journal.h"
 #include "catalog/orphans.h"
 #include "catalog/scrub.h"
 #include "ipc/role.h"
@@ -193,6 +194,7 @@ static void database_try(struct catalog *c)
             log_notice("database opened again", NULL);
         c->opening_told = 0;
         held_settle(c->held);
+        journals_begin(c->journals);
         begin_work(c);
         return;
     }
@@ -217,6 +219,8 @@ static void opening_try(struct catalog *c)
         log_warn("cannot bind a blob store: tried again", NULL);
     if (c->working && more)
         scrub_marks(c->scrub);
+    if (c->db && more)
+        journals_begin(c->journals);
     if (!c->db || !stores_all(c))
         loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
 }

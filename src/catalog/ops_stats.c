@@ -3,6 +3,7 @@
  */
 #include "catalog/gc.h"
 #include "catalog/held.h"
+#include "catalog/journal.h"
 #include "catalog/ops.h"
 #include "catalog/scrub.h"
 #include "ipc/msg_stats.h"
@@ -65,7 +66,9 @@ static void stats_put(const struct catalog *c, struct msg_writer *answer)
                                 .quota = c->conf->stores[i].quota,
                                 .uploads = c->survey_count[i],
                                 .upload_bytes = c->survey_bytes[i],
-                                .damaged = c->damaged_count[i]};
+                                .damaged = c->damaged_count[i],
+                                .journal = journals_health(c->journals, i) == JOURNAL_KEPT,
+                                .lost = journals_lost(c->journals, i)};
 
         stats_store_put(answer, &s);
     }

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/held.h"
+#include "catalog/journal.h"
 #include "catalog/opening.h"
 
 #include <stdlib.h>
@@ -304,9 +305,11 @@ static void turn_written(struct pool_job *job)
     db_batch_done(c->db, turn->batch);
     turn->batch = NULL;
     turn->busy = false;
+    journals_turn_done(c->journals, err);
     if (err != 0) {
         turn_index_take_back(turn);
         turn_answer(turn, ERR_NO_SPACE);
+        journals_suspend(c->journals);
         /* LevelDB refuses every write after a failed one until it is opened anew. */
         db_close(&c->db);
         opening_again(c, ERR_NO_SPACE);
@@ -387,6 +390,7 @@ static void turn_begin(void *ctx)
     turn_index_before(turn);
     FAIL_POINT(catalog_turn_tombstones);
     turn->busy = true;
+    journals_turn(turn->catalog->journals);
     turn->job.work = turn_work;
     turn->job.done = turn_written;
     turn->batch = db_batch_take(turn->catalog->db);

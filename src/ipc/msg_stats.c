@@ -42,6 +42,8 @@ void stats_store_put(struct msg_writer *w, const struct stats_store *s)
     msg_put_u64(w, s->uploads);
     msg_put_u64(w, s->upload_bytes);
     msg_put_u64(w, s->damaged);
+    msg_put_u64(w, s->journal);
+    msg_put_u64(w, s->lost);
 }
 
 void stats_store_get(struct msg_reader *r, struct stats_store *s_r)
@@ -52,6 +54,8 @@ void stats_store_get(struct msg_reader *r, struct stats_store *s_r)
     s_r->uploads = msg_get_u64(r);
     s_r->upload_bytes = msg_get_u64(r);
     s_r->damaged = msg_get_u64(r);
+    s_r->journal = msg_get_u64(r);
+    s_r->lost = msg_get_u64(r);
 }
 
 void stats_gc_put(struct msg_writer *w, const struct stats_gc *s)

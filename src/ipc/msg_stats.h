@@ -26,6 +26,9 @@ struct stats_store {
     uint64_t bytes, quota; /* quota 0: none */
     uint64_t uploads, upload_bytes;
     uint64_t damaged; /* blobs known to be damaged or missing */
+    uint64_t
+        journal;   /* 1: its journal is kept, 0: it is being read or written anew, or cannot be */
+    uint64_t lost; /* 1: the database lacks changes that the journal has */
 };
 
 /* Garbage collection; counts are since the catalog's start. */

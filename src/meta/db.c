@@ -220,6 +220,17 @@ bool db_batch_empty(const struct db *db)
     return db->writes == NULL;
 }
 
+void db_batch_each(struct db *db,
+                   void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
+                                size_t value_len),
+                   void *ctx)
+{
+    struct overlay *o, *next;
+
+    HASH_ITER(hh, db->overlay, o, next)
+        each(ctx, o->key, o->key_len, o->deleted ? NULL : o->value, o->value_len);
+}
+
 bool db_read_failed(const struct db *db)
 {
     return db->read_failed;

@@ -33,6 +33,11 @@ must_check int db_get(struct db *db, const void *key, size_t key_len, struct str
 void db_put(struct db *db, const void *key, size_t key_len, const void *value, size_t value_len);
 void db_delete(struct db *db, const void *key, size_t key_len);
 bool db_batch_empty(const struct db *db);
+/* Calls for each key that was collected, once, with what it has become; value NULL: deleted. */
+void db_batch_each(struct db *db,
+                   void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
+                                size_t value_len),
+                   void *ctx);
 /* Did a read fail since the last batch was taken or discarded? Then what was
  * collected rests on guesses. */
 bool db_read_failed(const struct db *db);

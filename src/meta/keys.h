@@ -16,6 +16,7 @@
  *   Q time repo image digest          may be garbage since then: nobody referred to it
  *   D store digest                    damaged: its bytes had changed; held by images all the same
  *   S                                 scrub: since when, up to which key
+ *   J store                           number of the last line of its journal (witness.h)
  *   V                                 version of all this
  *
  * What the values hold: records.h.

@@ -8,6 +8,7 @@
  *   uploads/<32 hex id>-<32 hex owner>         an upload session's bytes so far
  *   uploads/<...>.sum                          what is known of their hash
  *   partial/<alg>-<hex>-<16 hex of repository> a download's bytes so far
+ *   IDENTITY, journal                          identity.h, journal.h
  *
  * <owner> is a hash of repository, user and image, so a session cannot be found
  * through another name or by another user. "repo" below: "REPO" or "REPO\nUSER".

@@ -47,10 +47,11 @@ static void repos_json(struct msg_reader *r)
         json_append_string(&out, store.name);
         str_printf(&out,
                    ",\"bytes\":%llu,\"quota\":%llu,\"uploads\":%llu,\"upload_bytes\":%llu,"
-                   "\"damaged\":%llu}",
+                   "\"damaged\":%llu,\"journal\":%s,\"lost\":%s}",
                    (unsigned long long)store.bytes, (unsigned long long)store.quota,
                    (unsigned long long)store.uploads, (unsigned long long)store.upload_bytes,
-                   (unsigned long long)store.damaged);
+                   (unsigned long long)store.damaged, store.journal ? "true" : "false",
+                   store.lost ? "true" : "false");
     }
     str_puts(&out, "]}\n");
     fputs(out.data, stdout);
@@ -97,6 +98,13 @@ static void repos_text(struct msg_reader *r)
             printf("blob store %s: %llu blobs are DAMAGED; entrepotctl fsck names them, pushing "
                    "them again heals\n",
                    store.name, (unsigned long long)store.damaged);
+        if (store.lost)
+            printf("blob store %s: the database LACKS changes that the store's journal has: stop "
+                   "the daemon, then entrepotctl rebuild\n",
+                   store.name);
+        else if (!store.journal)
+            printf("blob store %s: its journal is not kept at present; the log tells why\n",
+                   store.name);
     }
 }
 

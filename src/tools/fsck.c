@@ -48,7 +48,7 @@ void fsck_tell(struct fsck *f, const char *kind, bool mended, const char *format
     va_start(ap, format);
     vsnprintf(text, sizeof(text), format, ap);
     va_end(ap);
-    if (strcmp(kind, "orphan") != 0) {
+    if (strcmp(kind, "orphan") != 0 && strcmp(kind, "note") != 0) {
         f->problems++;
         f->repaired += repaired;
     }
@@ -272,6 +272,8 @@ static int check(struct fsck *f)
         err = fsck_garbage(f);
     if (err == 0)
         err = fsck_orphans(f);
+    if (err == 0)
+        err = fsck_journals(f);
     if (err == 0 && db_read_failed(f->db))
         err = ERR_IO;
     if (err == 0)

@@ -68,7 +68,8 @@ struct fsck {
     } in_store[IDENTITY_STORES_MAX];
 };
 
-/* Prints a problem. `kind`: a word for programs; `mended`: --repair takes care of it. */
+/* Prints a problem; those of kind "orphan" and "note" are none. `kind`: a word for programs;
+ * `mended`: --repair takes care of it. */
 __attribute__((format(printf, 4, 5))) void fsck_tell(struct fsck *f, const char *kind, bool mended,
                                                      const char *format, ...);
 /* Calls for each record of a letter; `key` stands behind the letter. A malformed
@@ -102,6 +103,9 @@ must_check int fsck_images(struct fsck *f);
 /* fsck_garbage.c: what nothing refers to and the queue of garbage (key Q) does not know;
  * after fsck_images(). */
 must_check int fsck_garbage(struct fsck *f);
+
+/* fsck_journal.c: the stores' journals against the database. */
+must_check int fsck_journals(struct fsck *f);
 
 /* fsck.c: for other commands that change a stopped daemon's data: the lock, the owner's account,
  * the stores, the database. Told why not. Then to be let go, whatever it returned. */

@@ -116,6 +116,10 @@ static const struct {
       {"blobstore_upload_bytes", "Their bytes so far.", offsetof(struct stats_store, upload_bytes)},
       {"blobstore_damaged_blobs", "Blobs known to be damaged or missing.",
        offsetof(struct stats_store, damaged)},
+      {"blobstore_journal_kept", "1: its journal, for entrepotctl rebuild, is kept.",
+       offsetof(struct stats_store, journal)},
+      {"blobstore_database_lost", "1: the database lacks changes that the journal has.",
+       offsetof(struct stats_store, lost)},
 };
 
 static void repositories(struct msg_reader *r, struct str *out)

@@ -95,6 +95,11 @@ class Storm:
         self.daemon.start()
         for c in self.clients:
             c.check()
+        wait_for(lambda: self.daemon.journals_kept(), "the journals are what they should be again")
+        self.daemon.stop()
+        status, report = self.daemon.fsck()
+        assert status == 0 and not [x for x in report["found"] if x["kind"] != "orphan"], report["found"]
+        self.daemon.start()
 
 
 @pytest.fixture
@@ -148,6 +153,8 @@ def provoke(daemon, point, victim):
     elif point in ("catalog_held_written", "catalog_drop_written"):
         hold(Registry(daemon.passing, "storm/passing"))
         daemon.ctl("repo", "drop", "passing", "--yes", check=False)
+    elif point in ("catalog_journal_made", "catalog_journal_placed"):
+        daemon.fail.arm("catalog_journal_write", "ENOSPC")  # it is written anew then
     elif point in ("catalog_damage_noted", "catalog_quarantine"):
         damage(daemon, victim, b"victim" * 1000)
         daemon.ctl("scrub")

@@ -171,6 +171,10 @@ class Daemon:
     def status(self):
         return json.loads(self.ctl("--json", "status").stdout)
 
+    def journals_kept(self):
+        """Are the stores' journals complete, and appended to?"""
+        return all(s["journal"] for s in json.loads(self.ctl("--json", "repos").stdout)["blobstores"])
+
     def roles(self, role=None):
         return [r for r in self.status()["roles"] if role in (None, r["role"])]
 

@@ -2,8 +2,11 @@
 #include "check.h"
 
 #include "meta/db.h"
+#include "meta/identity.h"
 #include "meta/keys.h"
 #include "meta/records.h"
+#include "meta/witness.h"
+#include "store/journal.h"
 #include "store/store_fs.h"
 #include "tools/ctl.h"
 #include "tools/fsck.h"
@@ -378,6 +381,60 @@ static void test_a_damaged_record(void **state)
     assert_true(here('G'));
 }
 
+/* A journal of the image as it is. */
+static void write_journal(bool with_tag)
+{
+    static struct meta_identity m;
+    struct str text = {0};
+    struct journal_line l = {.kind = JOURNAL_BEGIN, .number = 3, .count = JOURNAL_VERSION};
+    char path[64];
+    FILE *f;
+
+    assert_int_equal(meta_open(db_path, &db, &m), 0);
+    witness_number_put(db, "main", 3);
+    close_db();
+    l.database = l.store = m.identity.id;
+    journal_put(&text, &l);
+    l = (struct journal_line){.kind = JOURNAL_MANIFEST, .number = 3, .repo = REPO, .image = IMAGE};
+    l.digest = manifest;
+    l.size = 8;
+    l.media_type = TYPE;
+    journal_put(&text, &l);
+    l.kind = JOURNAL_TAG;
+    l.tag = "one";
+    if (with_tag)
+        journal_put(&text, &l);
+    l.kind = JOURNAL_END;
+    l.count = 1 + with_tag;
+    l.until = 3;
+    journal_put(&text, &l);
+    snprintf(path, sizeof(path), "%s/blobs/journal", top);
+    f = fopen(path, "w");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text.data, 1, text.len, f), text.len);
+    fclose(f);
+    str_free(&text);
+}
+
+/* The database opens and is consistent, and a tag is not there any more. */
+static void test_what_only_the_journal_has_is_told(void **state)
+{
+    (void)state;
+    write_journal(true);
+    assert_int_equal(fsck(false), FSCK_GOOD);
+    drop('T');
+    drop('G');
+    assert_int_equal(fsck(true), FSCK_DAMAGED);
+    assert_false(here('T'));
+}
+
+static void test_what_the_journal_lacks_is_told(void **state)
+{
+    (void)state;
+    write_journal(false);
+    assert_int_equal(fsck(false), FSCK_DAMAGED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -390,6 +447,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_forgotten_bytes_go, make, unmake),
         cmocka_unit_test_setup_teardown(test_losses_are_told, make, unmake),
         cmocka_unit_test_setup_teardown(test_a_damaged_record, make, unmake),
+        cmocka_unit_test_setup_teardown(test_what_only_the_journal_has_is_told, make, unmake),
+        cmocka_unit_test_setup_teardown(test_what_the_journal_lacks_is_told, make, unmake),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
