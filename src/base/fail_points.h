@@ -71,6 +71,9 @@
     X(repo_move_copied)   /* all are noted in the new store, the old one counts */                 \
     X(repo_move_switched) /* the new one counts, the old one is not cleared */                     \
     X(fsck_copied)        /* the running daemon's database was copied, nothing was looked at */    \
+    X(rebuild_made)       /* a new database is complete beside the damaged one */                  \
+    X(rebuild_aside)      /* the damaged one is aside, there is none in its place */               \
+    X(rebuild_placed)     /* the new one is; the journals are as they were */                      \
     X(fsck_suspects)      /* some blobs looked odd; before the second look */
 
 enum fail_point_id {

@@ -337,6 +337,54 @@ int checkpoint_view(const char *from, const char *to)
     return err;
 }
 
+/* Whatever LevelDB made; not what lies beside it. */
+static bool is_leveldb(const char *name)
+{
+    return is_table(name) || is_log(name) || is_manifest(name) || strcmp(name, "CURRENT") == 0;
+}
+
+static int copy_remains(int from_dir, int to_dir, unsigned *skipped)
+{
+    struct dirent *entry;
+    DIR *dir;
+    int err = file_dir_open(from_dir, ".", &dir);
+
+    if (err != 0)
+        return err;
+    while (err == 0 && (entry = readdir(dir)) != NULL) {
+        if (!is_leveldb(entry->d_name))
+            continue;
+        err = copy(from_dir, to_dir, entry->d_name);
+        if (err == ERR_NO_SPACE || err == 0)
+            continue;
+        err = 0; /* a damaged disk: the others may be good */
+        unlinkat(to_dir, entry->d_name, 0);
+        ++*skipped;
+    }
+    closedir(dir);
+    return err;
+}
+
+int checkpoint_remains(const char *from, const char *to, unsigned *skipped_r)
+{
+    int from_dir = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC), to_dir = -1;
+    bool made = from_dir >= 0 && mkdir(to, 0700) == 0;
+    int err = 0;
+
+    *skipped_r = 0;
+    if (!made || (to_dir = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        err = err_from_errno(errno);
+    if (err == 0)
+        err = copy_remains(from_dir, to_dir, skipped_r);
+    if (from_dir >= 0)
+        close(from_dir);
+    if (to_dir >= 0)
+        close(to_dir);
+    if (err != 0 && made)
+        checkpoint_remove(to);
+    return err;
+}
+
 void checkpoint_remove(const char *path)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

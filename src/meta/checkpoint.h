@@ -22,7 +22,11 @@ must_check int checkpoint_make(const char *from, const char *to);
  * db_open() of a database that nobody has open and whose disk cannot be written. What the
  * open writes comes to lie in `to`. After a failure nothing is left. Blocks. */
 must_check int checkpoint_view(const char *from, const char *to);
-/* Removes one of either kind, or what a crash left of it; content when there is none. Blocks. */
+/* The directory `to` with a copy of every file of LevelDB's, for db_repair(): of a damaged database
+ * that nobody has open. A file that cannot be read is left out, *skipped_r of them. After a failure
+ * nothing is left. Blocks. */
+must_check int checkpoint_remains(const char *from, const char *to, unsigned *skipped_r);
+/* Removes one of any kind, or what a crash left of it; content when there is none. Blocks. */
 void checkpoint_remove(const char *path);
 
 #endif

@@ -274,6 +274,21 @@ void db_batch_done(struct db *db, struct db_batch *batch)
     free(batch);
 }
 
+int db_repair(const char *path)
+{
+    leveldb_options_t *options = leveldb_options_create();
+    char *reason = NULL;
+
+    leveldb_repair_db(options, path, &reason);
+    leveldb_options_destroy(options);
+    if (!reason)
+        return 0;
+    log_error("cannot repair the database", "path=%s reason=%s", log_quote(path),
+              log_quote(reason));
+    leveldb_free(reason);
+    return ERR_IO;
+}
+
 uint64_t db_bytes(struct db *db, char from, char to)
 {
     const char *first = &from, *limit = &to;

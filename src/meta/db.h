@@ -52,6 +52,11 @@ struct db_batch *db_batch_take(struct db *db);
 must_check int db_write(struct db *db, struct db_batch *batch);
 void db_batch_done(struct db *db, struct db_batch *batch);
 
+/* For entrepotctl: LevelDB reads all files of a directory that nobody has open, whatever CURRENT
+ * says, and makes a database of what is whole in them. What had been deleted may be back. Blocks.
+ */
+must_check int db_repair(const char *path);
+
 /* Bytes that keys from one letter up to another (not included) take on the disk, compressed;
  * what was written lately may be missing. */
 uint64_t db_bytes(struct db *db, char from, char to);

@@ -141,7 +141,7 @@ static void tell_damage(const char *path, const char *name, size_t at)
 
     if (at != told)
         log_error("the database's log is damaged: what stands behind this byte would be lost "
-                  "without a word, so the database is not opened; bring it back from a backup",
+                  "without a word, so the database is not opened: entrepotctl rebuild",
                   "path=%s file=%s byte=%zu", log_quote(path), name, at);
     told = at;
 }

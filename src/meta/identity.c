@@ -189,11 +189,11 @@ static void tell(const char *path, int err)
     if (err == ERR_CONFLICT && err != told)
         log_error(
             "the database is not the one that its file IDENTITY names: files of two are mixed "
-            "here; bring back the whole directory from a backup",
+            "here; bring back the whole directory from a backup, or entrepotctl rebuild",
             "path=%s", log_quote(path));
     else if (err == ERR_DAMAGED && err != told)
-        log_error("the database does not say who it is: it is damaged; bring it back from a "
-                  "backup",
+        log_error("the database does not say who it is: it is damaged: entrepotctl "
+                  "rebuild",
                   "path=%s", log_quote(path));
     told = err;
 }
@@ -255,6 +255,24 @@ int meta_open(const char *path, struct db **db_r, struct meta_identity *m)
             db_close(db_r);
     }
     free(file);
+    return err;
+}
+
+int meta_make(const char *path, const struct identity *identity, struct db **db_r,
+              struct meta_identity *m)
+{
+    int err = db_open(path, DB_MAKE, db_r);
+
+    if (err != 0)
+        return err;
+    memset(m, 0, sizeof(*m));
+    m->identity = *identity;
+    version_put(*db_r, identity);
+    err = write_now(*db_r);
+    if (err == 0)
+        err = file_write(path, m);
+    if (err != 0)
+        db_close(db_r);
     return err;
 }
 

@@ -45,6 +45,10 @@ bool ctl_role_runs(const struct ctl *ctl, const char *role);
 bool ctl_conf(const struct ctl *ctl, struct conf **conf_r);
 /* The group of an account; "" has none. */
 void ctl_account_group(const char *name, gid_t *gid_r);
+/* fsck.c: root becomes, for good, the account that owns the data. Tells why it cannot. */
+must_check int ctl_become_owner(const char *data_dir);
+/* Needs no daemon, and refuses while one runs. */
+int ctl_rebuild(const struct ctl *ctl, int argc, char **argv);
 /* Needs no daemon but its configuration; the exit status says what was found (fsck.h). */
 int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv);
 

@@ -53,43 +53,46 @@ static const struct command {
     {"token", false, ctl_token},
     {"check-access", true, ctl_check_access},
     {"store", true, ctl_store},
+    {"rebuild", true, ctl_rebuild},
 };
 
 static int usage(FILE *out, int status)
 {
-    fprintf(out,
-            "usage: entrepotctl [--json] [-c FILE | -s RUN_DIR] COMMAND\n"
-            "  status                   processes, connections, generations\n"
-            "  repos                    repositories and blob stores\n"
-            "  images [REPOSITORY]      images of one repository or of all\n"
-            "  tags REPOSITORY:IMAGE    tags of an image\n"
-            "  gc [--status]            collect garbage now; what was collected\n"
-            "  gc --orphans [--yes]     files that no record knows: how many; take them away\n"
-            "  scrub [--status]         read every blob now; what was found\n"
-            "  fetches                  downloads that run\n"
-            "  proxy status             remotes, budgets and counters of proxies\n"
-            "  warm [--platform OS/ARCH | --all-platforms] FILE|REPOSITORY:IMAGE[:TAG|@DIGEST]...\n"
-            "                           fetch images ahead of need\n"
-            "  evict REPOSITORY[:IMAGE] drop what a proxy keeps\n"
-            "  repo drop NAME [--yes]   delete all that a repository holds\n"
-            "  repo move NAME --store STORE\n"
-            "                           bring it to another blob store, while no daemon runs\n"
-            "  cert NAME...             a certificate for HTTPS, and its CA\n"
-            "  user add|passwd|del NAME, user list\n"
-            "                           users and their passwords\n"
-            "  token create|revoke NAME, token list\n"
-            "                           passwords for machines\n"
-            "  check-access USER REPOSITORY:IMAGE\n"
-            "                           what a user may do\n"
-            "  store list               whether blob stores are what they should be\n"
-            "  store adopt NAME         a blob store belongs to this database from now on\n"
-            "  store rename OLD NEW     a blob store has another name in the configuration\n"
-            "  fsck [--repair]          check all that is kept; to repair, stop the daemon first\n"
-            "  config check [FILE]      test a configuration\n"
-            "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
-            "  -s RUN_DIR  find the daemon by its run directory\n"
-            "  --json      print JSON\n"
-            "  -V          print the version\n");
+    fprintf(
+        out,
+        "usage: entrepotctl [--json] [-c FILE | -s RUN_DIR] COMMAND\n"
+        "  status                   processes, connections, generations\n"
+        "  repos                    repositories and blob stores\n"
+        "  images [REPOSITORY]      images of one repository or of all\n"
+        "  tags REPOSITORY:IMAGE    tags of an image\n"
+        "  gc [--status]            collect garbage now; what was collected\n"
+        "  gc --orphans [--yes]     files that no record knows: how many; take them away\n"
+        "  scrub [--status]         read every blob now; what was found\n"
+        "  fetches                  downloads that run\n"
+        "  proxy status             remotes, budgets and counters of proxies\n"
+        "  warm [--platform OS/ARCH | --all-platforms] FILE|REPOSITORY:IMAGE[:TAG|@DIGEST]...\n"
+        "                           fetch images ahead of need\n"
+        "  evict REPOSITORY[:IMAGE] drop what a proxy keeps\n"
+        "  repo drop NAME [--yes]   delete all that a repository holds\n"
+        "  repo move NAME --store STORE\n"
+        "                           bring it to another blob store, while no daemon runs\n"
+        "  cert NAME...             a certificate for HTTPS, and its CA\n"
+        "  user add|passwd|del NAME, user list\n"
+        "                           users and their passwords\n"
+        "  token create|revoke NAME, token list\n"
+        "                           passwords for machines\n"
+        "  check-access USER REPOSITORY:IMAGE\n"
+        "                           what a user may do\n"
+        "  store list               whether blob stores are what they should be\n"
+        "  store adopt NAME         a blob store belongs to this database from now on\n"
+        "  store rename OLD NEW     a blob store has another name in the configuration\n"
+        "  fsck [--repair]          check all that is kept; to repair, stop the daemon first\n"
+        "  rebuild [--list | --yes] a database anew, from what is left and the stores' journals\n"
+        "  config check [FILE]      test a configuration\n"
+        "  -c FILE     the configuration, and so its daemon (default " DEFAULT_CONF ")\n"
+        "  -s RUN_DIR  find the daemon by its run directory\n"
+        "  --json      print JSON\n"
+        "  -V          print the version\n");
     return status;
 }
 

@@ -106,7 +106,7 @@ int fsck_store_place(const struct fsck *f, const char *name)
 }
 
 /* What LevelDB writes while it opens must belong to the daemon's account. */
-static int become_owner(const char *data_dir)
+int ctl_become_owner(const char *data_dir)
 {
     struct stat st;
 
@@ -322,7 +322,7 @@ static int lock(struct fsck *f, int *lock_fd_r)
     int err = open_lock(f, lock_fd_r);
 
     if (err == 0)
-        err = become_owner(f->conf->data_dir);
+        err = ctl_become_owner(f->conf->data_dir);
     return err != 0 ? err : take_lock(f, *lock_fd_r);
 }
 

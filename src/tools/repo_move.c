@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "conf/holdings.h"
+#include "meta/witness.h"
 #include "store/layout.h"
 #include "tools/ctl.h"
 #include "tools/fsck.h"
@@ -269,11 +270,27 @@ static int switch_over(struct move *m, struct holdings *holdings)
     return err;
 }
 
-static int move_all(struct move *m, struct holdings *holdings)
+/* Another store's journal is to tell of it: all are behind from now on, and entrepotd writes them
+ * anew. */
+static int journals_outdate(struct move *m)
 {
     int err = 0;
 
-    if (m->from >= 0) {
+    for (size_t i = 0; i < m->f.conf->store_count && err == 0; i++) {
+        uint64_t number;
+
+        err = witness_number(m->f.db, m->f.conf->stores[i].key, &number);
+        if (err == 0)
+            witness_number_put(m->f.db, m->f.conf->stores[i].key, number + 1);
+    }
+    return err != 0 ? err : batch_write(m);
+}
+
+static int move_all(struct move *m, struct holdings *holdings)
+{
+    int err = journals_outdate(m);
+
+    if (err == 0 && m->from >= 0) {
         err = each(m, put_one);
         if (err == 0)
             err = switch_over(m, holdings);

@@ -1,0 +1,448 @@
+"""entrepotctl rebuild: a database that is damaged, old or gone is made anew, with all that was there and nothing that was not."""
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from harness.daemon import ENTREPOTCTL, HEAD, wait_for
+from harness.fail import FailPoints
+from harness.proxy import proxy, upstream  # noqa: F401
+from harness.registry import OCI_IMAGE, OCI_INDEX, Registry, digest
+
+HERE = pathlib.Path(__file__).parent
+TOP = 'gc_grace = "0s"\ngc_interval = "1d"\nscrub_rate = "1G"\n'
+TEXT = ('blobstore main {{ path = "{dir}/main" }}\nblobstore two {{ path = "{dir}/two" }}\n'
+        'hosted one {{ blobstore = main }}\nhosted other {{ blobstore = two }}\nconnector "127.0.0.1:{port}" {{ }}\n')
+SURE, GUESSED, FAILED = 0, 1, 8
+
+
+class Kept:
+    """What is there by all that clients were told, and what is not."""
+
+    def __init__(self, daemon):
+        self.daemon, self.tags, self.manifests, self.blobs, self.gone = daemon, {}, {}, {}, set()
+        self.referrers = {}
+
+    def at(self, image):
+        return Registry(self.daemon.url, image)
+
+    def put(self, image, body, tag=None, media_type=OCI_IMAGE, layers=()):
+        ref = tag or digest(body)
+        assert self.at(image).put_manifest(body, ref, media_type).status_code == 201
+        self.manifests[image, digest(body)] = body, media_type
+        if tag:
+            self.tags[image, tag] = digest(body)
+        for layer in (*layers, *((b"{}",) if layers else ())):
+            self.blobs[image, digest(layer)] = layer
+        return body
+
+    def push(self, image, tag=None, **more):
+        layer = os.urandom(3000)
+        return self.put(image, self.at(image).image_manifest(layers=(layer,), **more), tag, layers=(layer,))
+
+    def untag(self, image, tag):
+        assert self.at(image).delete("manifests/" + tag).status_code == 202
+        del self.tags[image, tag]
+        self.gone.add((image, tag))
+
+    def delete(self, image, body):
+        assert self.at(image).delete("manifests/" + digest(body)).status_code == 202
+        for tag in [t for i, t in self.tags if i == image and self.tags[i, t] == digest(body)]:
+            del self.tags[image, tag]
+            self.gone.add((image, tag))
+        for layer in json.loads(body)["layers"]:
+            del self.blobs[image, layer["digest"]]
+        del self.manifests[image, digest(body)]
+        self.gone.add((image, digest(body)))
+
+    def fill(self):
+        """Of everything some, in two stores."""
+        for image in ("one/team/app", "other/team/app", "one/base"):
+            first, second = self.push(image, "v1"), self.push(image, "v2")
+            self.put(image, second, "latest")
+            self.put(image, first, "moved")
+            self.put(image, second, "moved")
+            self.push(image, "going")
+            self.untag(image, "going")
+            self.delete(image, self.push(image, "deleted"))
+            children = [self.push(image), self.push(image, "child")]
+            index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+                {"mediaType": OCI_IMAGE, "digest": digest(c), "size": len(c)} for c in children]}
+            self.put(image, json.dumps(index).encode(), "many", OCI_INDEX)
+            subject = {"mediaType": OCI_IMAGE, "digest": digest(first), "size": len(first)}
+            self.referrers[image, digest(first)] = digest(self.push(image, subject=subject))
+        self.untag("one/base", "v1")
+        plain = json.loads(self.at("one/base").image_manifest(layers=(b"plain",)))
+        del plain["mediaType"]  # only the request said what it is
+        self.put("one/base", json.dumps(plain).encode(), "plain", layers=(b"plain",))
+        self.delete("other/team/app", self.push("other/team/app", "late"))
+        return self
+
+    def check(self):
+        for (image, d), (body, media_type) in self.manifests.items():
+            r = self.at(image).get("manifests/" + d)
+            assert (r.status_code, r.content, r.headers["Content-Type"]) == (200, body, media_type), (image, d, r.text)
+        for (image, d), data in self.blobs.items():
+            assert self.at(image).get("blobs/" + d).content == data, (image, d)
+        for image in {i for i, _ in self.manifests}:
+            tags = {t: d for (i, t), d in self.tags.items() if i == image}
+            assert sorted(self.at(image).get("tags/list").json()["tags"]) == sorted(tags), image
+            for tag, d in tags.items():
+                assert self.at(image).get("manifests/" + tag).headers["Docker-Content-Digest"] == d
+        for image, ref in self.gone:
+            assert self.at(image).get("manifests/" + ref).status_code == 404, (image, ref)
+        for (image, subject), d in self.referrers.items():
+            assert [x["digest"] for x in self.at(image).get("referrers/" + subject).json()["manifests"]] == [d]
+
+
+def rebuild(daemon, *args):
+    done = subprocess.run([ENTREPOTCTL, "--json", "-c", str(daemon.conf), "rebuild", *(args or ("--yes",))], text=True, timeout=120,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return done.returncode, json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def serves_all(daemon, kept):
+    """And goes on: pushes, the journals, what fsck says."""
+    daemon.start()
+    kept.check()
+    kept.push("one/team/app", "after")
+    kept.untag("other/team/app", "v1")
+    wait_for(daemon.journals_kept, "the journals are kept again")
+    daemon.ctl("gc")
+    kept.check()
+    daemon.stop()
+    status, report = daemon.fsck()
+    assert status == 0 and not [x for x in report["found"] if x["kind"] != "orphan"], report["found"]
+
+
+@pytest.fixture
+def kept(start):
+    daemon = start(text=TOP + TEXT)
+    return Kept(daemon).fill()
+
+
+def catalog(daemon):
+    return daemon.data_dir / "catalog"
+
+
+def flip(path, at):
+    data = bytearray(path.read_bytes())
+    data[int(len(data) * at)] ^= 0x20
+    path.write_bytes(data)
+
+
+def logs(daemon):
+    return sorted(catalog(daemon).glob("*.log"), key=lambda p: p.stat().st_size)
+
+
+def flipped_log(daemon):
+    flip(logs(daemon)[-1], 0.3)
+
+
+def all_in_tables(daemon):
+    """A start writes what the log has into a table."""
+    daemon.start()
+    daemon.stop()
+    tables = sorted(catalog(daemon).glob("*.ldb"))
+    assert tables
+    return tables
+
+
+def flipped_table(daemon):
+    flip(all_in_tables(daemon)[0], 0.4)
+
+
+def no_table(daemon):
+    for path in all_in_tables(daemon):
+        path.unlink()
+
+
+def no_current(daemon):
+    (catalog(daemon) / "CURRENT").unlink()
+
+
+def no_manifest(daemon):
+    for path in catalog(daemon).glob("MANIFEST-*"):
+        path.write_bytes(b"damaged\n")
+
+
+def no_log(daemon):
+    for path in logs(daemon):
+        path.unlink()
+
+
+def nothing(daemon):
+    shutil.rmtree(catalog(daemon))
+
+
+def empty(daemon):
+    nothing(daemon)
+    catalog(daemon).mkdir()
+
+
+DAMAGES = [flipped_log, flipped_table, no_table, no_current, no_manifest, no_log, nothing, empty]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_all_comes_back_and_nothing_else(kept, damage):
+    daemon = kept.daemon
+    kept.check()
+    daemon.stop()
+    damage(daemon)
+    before = {p.name: p.read_bytes() for p in catalog(daemon).glob("*") if p.is_file()} if catalog(daemon).exists() else None
+    status, report = rebuild(daemon)
+    assert (status, report["guessed"], report["lost"], report["missing"], report["unnamed"]) == (SURE, 0, 0, 0, 4), report
+    assert (report["tags"], report["manifests"]) == (len(kept.tags), len(kept.manifests))
+    if before is None:
+        assert report["damaged"] == ""
+    else:
+        aside = pathlib.Path(report["damaged"])
+        assert {p.name: p.read_bytes() for p in aside.glob("*") if p.is_file()} == before  # as it was, to the byte
+    assert not (daemon.data_dir / "rebuild").exists()
+    serves_all(daemon, kept)
+
+
+def journal(daemon, store="main"):
+    return daemon.dir / store / "journal"
+
+
+def stopped(kept):
+    wait_for(kept.daemon.journals_kept, "the journals are kept")
+    kept.daemon.stop()
+
+
+def test_a_look_changes_nothing(kept):
+    daemon = kept.daemon
+    stopped(kept)
+    flipped_log(daemon)
+    before = {p: p.read_bytes() for p in daemon.dir.rglob("*") if p.is_file()}
+    status, report = rebuild(daemon, "--list")
+    assert (status, report["tags"], len([x for x in report["found"] if x["kind"] == "unnamed"])) == (SURE, len(kept.tags), 4)
+    assert {p: p.read_bytes() for p in daemon.dir.rglob("*") if p.is_file()} == before
+
+
+def test_it_needs_a_yes_no_daemon_and_all_stores(kept):
+    daemon = kept.daemon
+    status, text = rebuild(daemon)
+    assert status == FAILED, text
+    stopped(kept)
+    nothing(daemon)
+    done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild"], text=True, input="", capture_output=True)
+    assert done.returncode == FAILED and "add --yes" in done.stderr and not catalog(daemon).exists()
+    (daemon.dir / "two").rename(daemon.dir / "away")
+    (daemon.dir / "two").mkdir()
+    assert rebuild(daemon)[0] == FAILED and not catalog(daemon).exists()
+    (daemon.dir / "two").rmdir()
+    assert rebuild(daemon)[0] == FAILED and not catalog(daemon).exists()
+    (daemon.dir / "away").rename(daemon.dir / "two")
+    assert rebuild(daemon)[0] == SURE
+    serves_all(daemon, kept)
+
+
+def test_the_messages_of_a_missing_database_name_it(kept):
+    daemon = kept.daemon
+    stopped(kept)
+    nothing(daemon)
+    daemon.process = subprocess.Popen([os.environ.get("ENTREPOTD", str(HERE.parents[1] / "build/entrepotd")), "-t", "-c", str(daemon.conf)],
+                                      stderr=subprocess.PIPE, text=True)
+    text = daemon.process.communicate()[1]
+    daemon.process = None
+    assert "entrepotctl rebuild" in text, text
+    assert rebuild(daemon)[0] == SURE
+    serves_all(daemon, kept)
+
+
+@pytest.mark.parametrize("point", ["rebuild_made", "rebuild_aside", "rebuild_placed"])
+@pytest.mark.parametrize("damage", [flipped_log, nothing])
+def test_killed_it_is_run_again(kept, tmp_path, monkeypatch, damage, point):
+    daemon = kept.daemon
+    stopped(kept)
+    damage(daemon)
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    fail.arm(point, "kill")
+    assert rebuild(daemon)[0] == -9
+    assert not fail.pending(point)
+    monkeypatch.delenv("ENTREPOT_FAIL_DIR")
+    if damage is flipped_log and point == "rebuild_aside":
+        journal(daemon).unlink()  # so that the second one must find what the first put aside
+        status, report = rebuild(daemon)
+        assert status == GUESSED and report["guessed"] > 0, report
+        return
+    assert rebuild(daemon)[0] == SURE
+    assert not (daemon.data_dir / "rebuild").exists()
+    serves_all(daemon, kept)
+
+
+def test_an_older_database_comes_up_to_date(kept):
+    """As after a backup of yesterday was put back: what was pushed since is there, what was deleted is not."""
+    daemon = kept.daemon
+    stopped(kept)
+    subprocess.run(["cp", "-a", str(catalog(daemon)), str(daemon.dir / "older")], check=True)
+    daemon.start()
+    kept.push("one/team/app", "since")
+    kept.untag("one/team/app", "v1")
+    stopped(kept)
+    nothing(daemon)
+    (daemon.dir / "older").rename(catalog(daemon))
+    daemon.allow_error("the database lacks changes")
+    daemon.start()
+    assert kept.at("one/team/app").get("manifests/since").status_code == 404
+    stopped(kept)
+    status, report = rebuild(daemon)
+    assert (status, report["guessed"]) == (SURE, 0)
+    serves_all(daemon, kept)
+
+
+def line_of(data, text):
+    """Where a line that contains `text` begins and ends; the last such."""
+    at = data.rindex(text)
+    return data.rindex(b"\n", 0, at) + 1, data.index(b"\n", at) + 1
+
+
+def test_what_a_damaged_journal_does_not_tell_is_found_or_told(kept):
+    """No database; in the journal lines of a tag, of its manifest and of an index' child have changed."""
+    daemon = kept.daemon
+    body = kept.push("one/team/app", "named-by-its-tag")
+    lost = kept.push("one/team/app", "lost")
+    stopped(kept)
+    nothing(daemon)
+    data = bytearray(journal(daemon).read_bytes())
+    child = [d for i, d in kept.manifests if i == "one/base"][5]
+    for text in (b" M one team/app " + digest(body).encode(), b" T one team/app lost ", b" M one base "):
+        begin, end = line_of(data, text)
+        data[begin + 12] ^= 1
+    journal(daemon).write_bytes(data)
+    status, report = rebuild(daemon)
+    assert status == GUESSED and report["guessed"] > 0
+    del kept.tags["one/team/app", "lost"]
+    daemon.start()
+    kept.check()
+    assert kept.at("one/team/app").get("manifests/" + digest(lost)).content == lost
+    daemon.stop()
+
+
+def test_without_journals_what_the_database_had_is_a_guess(kept):
+    daemon = kept.daemon
+    stopped(kept)
+    all_in_tables(daemon)
+    no_current(daemon)
+    for store in ("main", "two"):
+        journal(daemon, store).unlink()
+    status, report = rebuild(daemon)
+    assert (status, report["guessed"]) == (GUESSED, len(kept.tags) + len(kept.manifests)), report
+    serves_all(daemon, kept)
+
+
+def test_with_neither_nothing_is_invented_and_nothing_collected(kept):
+    daemon = kept.daemon
+    stopped(kept)
+    nothing(daemon)
+    for store in ("main", "two"):
+        journal(daemon, store).unlink()
+    files = {p for p in daemon.dir.glob("*/blobs/sha256/*/*")}
+    status, report = rebuild(daemon)
+    assert (status, report["tags"], report["manifests"]) == (GUESSED, 0, 0)
+    assert report["unnamed"] == len({(i.split("/")[0], d) for i, d in kept.manifests}) + 4
+    daemon.start()
+    assert kept.at("one/team/app").get("manifests/v1").status_code == 404
+    for _ in range(2):
+        daemon.ctl("gc")
+    daemon.stop()
+    assert {p for p in daemon.dir.glob("*/blobs/sha256/*/*")} == files
+
+
+def test_what_has_no_bytes_is_told(kept):
+    daemon = kept.daemon
+    body, layer = os.urandom(10), os.urandom(2000)
+    body = kept.at("one/team/app").image_manifest(layers=(layer,))
+    kept.at("one/team/app").put_manifest(body, "no-layer")
+    other = kept.at("one/team/app").image_manifest(layers=(b"other",))
+    kept.at("one/team/app").put_manifest(other, "no-manifest")
+    stopped(kept)
+    nothing(daemon)
+    for d in (digest(layer), digest(other)):
+        (daemon.dir / "main/blobs/sha256" / d[7:9] / d[7:]).unlink()
+    status, report = rebuild(daemon)
+    texts = [(x["kind"], x["text"]) for x in report["found"]]
+    assert status == GUESSED and (report["lost"], report["missing"]) == (2, 1), report
+    assert any(k == "missing" and digest(layer) in t for k, t in texts)
+    assert any(k == "lost" and "one/team/app:no-manifest" in t for k, t in texts)
+    kept.tags["one/team/app", "no-layer"] = digest(body)
+    daemon.start()
+    kept.check()
+    # A push of the same heals it.
+    kept.at("one/team/app").push_blob(layer)
+    assert kept.at("one/team/app").get("blobs/" + digest(layer)).content == layer
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
+
+
+def test_a_repository_without_a_section_comes_back_too(kept):
+    daemon = kept.daemon
+    stopped(kept)
+    whole = daemon.conf.read_text()
+    daemon.conf.write_text(whole.replace("hosted one { blobstore = main }\n", ""))
+    nothing(daemon)
+    status, report = rebuild(daemon)
+    assert status == SURE and report["tags"] == len(kept.tags), report
+    daemon.conf.write_text(whole)
+    serves_all(daemon, kept)
+
+
+@pytest.mark.parametrize("started", [True, False])
+def test_a_repository_that_was_moved(kept, started):
+    """Its new store's journal tells of it, once a daemon wrote that; until then what is left of the database does."""
+    daemon = kept.daemon
+    stopped(kept)
+    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
+    daemon.conf.write_text(daemon.conf.read_text().replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
+    if started:
+        daemon.start()
+        stopped(kept)
+        assert daemon.fsck()[1]["found"] == []
+        nothing(daemon)
+    else:
+        no_current(daemon)
+    status, report = rebuild(daemon)
+    assert (status, report["lost"], report["missing"]) == (SURE if started else GUESSED, 0, 0), report
+    serves_all(daemon, kept)
+
+
+def test_one_of_before_identities(kept, tmp_path):
+    """No journal, no identities, and a log that is damaged at its very end."""
+    daemon = kept.daemon
+    stopped(kept)
+    program = tmp_path / "old_format"
+    subprocess.run(["cc", "-O1", "-o", str(program), str(HERE / "old_format.c"), "-lleveldb"], check=True)
+    subprocess.run([program, catalog(daemon)], check=True)
+    for path in (catalog(daemon) / "IDENTITY", *daemon.dir.glob("*/IDENTITY"), *daemon.dir.glob("*/journal")):
+        path.unlink()
+    no_current(daemon)
+    status, report = rebuild(daemon)
+    assert status == GUESSED and report["tags"] >= len(kept.tags), report
+    serves_all(daemon, kept)
+
+
+def test_what_a_proxy_keeps(proxy, upstream):  # noqa: F811
+    layers = [os.urandom(2000), os.urandom(3000)]
+    manifest = upstream.image("team/app", layers=layers)
+    client = proxy(upstream, ttl="1h")
+    assert client.get("manifests/latest").content == manifest
+    assert client.get("blobs/" + digest(layers[0])).content == layers[0]
+    daemon = client.daemon
+    wait_for(daemon.journals_kept, "the journal is kept")
+    daemon.stop()
+    nothing(daemon)
+    status, report = rebuild(daemon)
+    assert (status, report["tags"], report["missing"]) == (SURE, 1, 0), report
+    daemon.start()
+    asked = len(upstream.log) if hasattr(upstream, "log") else None
+    assert client.get("manifests/latest").content == manifest
+    assert client.get("blobs/" + digest(layers[0])).content == layers[0]
+    assert client.get("blobs/" + digest(layers[1])).content == layers[1]  # fetched now
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
