@@ -113,7 +113,7 @@ void op_suspect(struct catalog *c, const char *repo, const char *image, const st
     struct key k;
 
     key_suspect(&k, op_now(), repo, image, digest);
-    db_put(c->db, k.data, k.len, "", 0);
+    db_put_unseen(c->db, k.data, k.len, "", 0);
 }
 
 int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const char *image,
@@ -220,18 +220,20 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
     msg_put_i32(answer, err);
 }
 
-/* Any image of an online repository that shares the store and holds the digest. */
+/* Any image of an online repository that shares the store and holds the digest. One that is
+ * not among the first is not looked for: without a mount the client uploads. */
 static int mount_source_anywhere(struct catalog *c, const struct conf_store *store,
                                  const struct digest *digest)
 {
     struct key k;
     struct db_walk *walk;
+    size_t looks = 0;
     int found = ERR_NOT_FOUND, err;
 
     key_holders(&k, store->key, digest);
     key_char(&k, 'L');
-    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && found != 0;
-         db_walk_next(walk)) {
+    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0);
+         db_walk_valid(walk) && found != 0 && looks < SLICE_KEYS; db_walk_next(walk), looks++) {
         struct key_reader r;
         size_t len, place;
         const char *key = db_walk_key(walk, &len);

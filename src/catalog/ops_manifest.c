@@ -137,9 +137,9 @@ static void back_references(struct catalog *c, const struct push_target *t,
         key_digest(&k, &m->refs[i].digest);
         key_digest(&k, &t->digest);
         if (put) {
-            db_put(c->db, k.data, k.len, "", 0);
+            db_put_unseen(c->db, k.data, k.len, "", 0);
         } else {
-            db_delete(c->db, k.data, k.len);
+            db_delete_unseen(c->db, k.data, k.len);
             op_suspect(c, t->repo, t->image, &m->refs[i].digest);
         }
     }
@@ -319,8 +319,9 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     }
 }
 
-/* Removes every tag that points to the manifest. */
-static int tags_remove(struct catalog *c, size_t place, const struct push_target *t)
+/* Removes tags that point to the manifest, so many at most. *more_r: not all. */
+static int tags_remove(struct catalog *c, size_t place, const struct push_target *t, size_t most,
+                       bool *more_r)
 {
     struct key prefix, k;
     struct db_walk *walk;
@@ -329,7 +330,7 @@ static int tags_remove(struct catalog *c, size_t place, const struct push_target
     key_image(&prefix, 'G', t->repo, t->image);
     key_digest(&prefix, &t->digest);
     for (walk = db_walk_new(c->db, prefix.data, prefix.len, NULL, 0);
-         db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
+         db_walk_valid(walk) && err == 0 && most > 0; db_walk_next(walk), most--) {
         struct key_reader r;
         size_t len;
         const char *key = db_walk_key(walk, &len), *tag;
@@ -346,11 +347,14 @@ static int tags_remove(struct catalog *c, size_t place, const struct push_target
         turn_count(c->turn, place)->tags--;
         turn_retract(c->turn, INDEX_TAG, t->repo, t->image, tag);
     }
+    *more_r = db_walk_valid(walk);
     walk_err = db_walk_free(&walk);
     return err != 0 ? err : walk_err;
 }
 
-int op_manifest_remove(struct catalog *c, size_t place, const struct push_target *t)
+/* *more_r: it stays, with tags that are left; so many of them have gone. */
+static int remove_slice(struct catalog *c, size_t place, const struct push_target *t, size_t tags,
+                        bool *more_r)
 {
     struct record_manifest record;
     struct str value = {0};
@@ -358,16 +362,17 @@ int op_manifest_remove(struct catalog *c, size_t place, const struct push_target
     char text[DIGEST_TEXT_MAX];
     int err;
 
+    *more_r = false;
     key_image(&k, 'M', t->repo, t->image);
     key_digest(&k, &t->digest);
     err = db_get(c->db, k.data, k.len, &value);
     if (err == 0)
         err = record_manifest_decode(value.data, value.len, turn_arena(c->turn), &record);
     if (err == 0)
+        err = tags_remove(c, place, t, tags, more_r);
+    if (err == 0 && !*more_r)
         err = op_image_leave(c, place, t->repo, t->image, k.data, k.len);
-    if (err == 0)
-        err = tags_remove(c, place, t);
-    if (err != 0)
+    if (err != 0 || *more_r)
         goto out;
     db_delete(c->db, k.data, k.len);
     back_references(c, t, &record, false);
@@ -382,11 +387,19 @@ out:
     return err;
 }
 
+int op_manifest_remove(struct catalog *c, size_t place, const struct push_target *t)
+{
+    bool more;
+
+    return remove_slice(c, place, t, SIZE_MAX, &more);
+}
+
 void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct push_target t;
     struct digest parent;
     size_t place = 0;
+    bool more = false;
     int err = op_target_get_for_delete(c, question, &t, &place);
 
     if (err == 0)
@@ -396,7 +409,9 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
         return;
     }
     if (err == 0)
-        err = op_manifest_remove(c, place, &t);
+        err = remove_slice(c, place, &t, SLICE_KEYS, &more);
+    if (more)
+        turn_again(c->turn);
     msg_put_i32(answer, err);
 }
 

@@ -19,9 +19,14 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define QUEUE_MAX 8192
-/* Operations one sync may carry. */
-#define BATCH_MAX 512
+#define QUEUE_MAX       8192
+#define QUEUE_BYTES_MAX (64u << 20)
+/* Operations that one turn may take, and bytes of their questions: what they cost goes with
+ * them, for what is long in a question are the references of a manifest. */
+#define BATCH_MAX       512
+#define BATCH_BYTES_MAX (256u << 10)
+/* Longer ones are heavy: one a turn, and lighter ones that came later go with it. */
+#define LIGHT_MAX (32u << 10)
 
 struct turn_item {
     struct serve_return to;
@@ -30,7 +35,8 @@ struct turn_item {
     turn_op op;
     struct turn_task *task; /* instead of question and answer; or NULL */
     bool scans;
-    STAILQ_ENTRY(turn_item) entry;
+    bool again; /* not through with it: turn_again() */
+    TAILQ_ENTRY(turn_item) entry;
 };
 
 struct turn_index_change {
@@ -43,12 +49,13 @@ struct turn_index_change {
     STAILQ_ENTRY(turn_index_change) entry;
 };
 
-STAILQ_HEAD(turn_items, turn_item);
+TAILQ_HEAD(turn_items, turn_item);
 
 struct turn {
     struct catalog *catalog;
     struct turn_items waiting, running;
-    size_t waiting_count;
+    size_t waiting_count, waiting_bytes;
+    struct turn_item *present; /* the one whose operation runs */
     struct mem_arena *arena;
     STAILQ_HEAD(, turn_index_change) changes;
     struct catalog_count *counts;
@@ -70,8 +77,8 @@ struct turn *turn_new(struct catalog *c)
     turn->catalog = c;
     turn->arena = mem_arena_new();
     turn->counts = mem_alloc_array(c->conf->repo_count, sizeof(*turn->counts));
-    STAILQ_INIT(&turn->waiting);
-    STAILQ_INIT(&turn->running);
+    TAILQ_INIT(&turn->waiting);
+    TAILQ_INIT(&turn->running);
     STAILQ_INIT(&turn->changes);
     return turn;
 }
@@ -90,8 +97,8 @@ void turn_free(struct turn **turn_p)
 
     *turn_p = NULL;
     MUST(!turn->busy);
-    while ((item = STAILQ_FIRST(&turn->waiting)) != NULL) {
-        STAILQ_REMOVE_HEAD(&turn->waiting, entry);
+    while ((item = TAILQ_FIRST(&turn->waiting)) != NULL) {
+        TAILQ_REMOVE(&turn->waiting, item, entry);
         item_free(item);
     }
     mem_arena_free(&turn->arena);
@@ -99,9 +106,24 @@ void turn_free(struct turn **turn_p)
     free(turn);
 }
 
+static void wait_for_turn(struct turn *turn, struct turn_item *item)
+{
+    TAILQ_INSERT_TAIL(&turn->waiting, item, entry);
+    turn->waiting_count++;
+    turn->waiting_bytes += item->question.len;
+}
+
+static void run_with_turn(struct turn *turn, struct turn_item *item)
+{
+    TAILQ_REMOVE(&turn->waiting, item, entry);
+    turn->waiting_count--;
+    turn->waiting_bytes -= item->question.len;
+    TAILQ_INSERT_TAIL(&turn->running, item, entry);
+}
+
 static void turn_schedule(struct turn *turn)
 {
-    if (turn->scheduled || turn->busy || STAILQ_EMPTY(&turn->waiting))
+    if (turn->scheduled || turn->busy || TAILQ_EMPTY(&turn->waiting))
         return;
     turn->scheduled = true;
     loop_after_round(turn->catalog->loop, turn_begin, turn);
@@ -112,15 +134,14 @@ int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader 
 {
     struct turn_item *item;
 
-    if (turn->waiting_count >= QUEUE_MAX)
+    if (turn->waiting_count >= QUEUE_MAX || turn->waiting_bytes >= QUEUE_BYTES_MAX)
         return ERR_BUSY;
     item = mem_alloc(sizeof(*item));
     item->to = to;
     item->op = op;
     item->scans = scans;
     str_append(&item->question, question->data, question->len);
-    STAILQ_INSERT_TAIL(&turn->waiting, item, entry);
-    turn->waiting_count++;
+    wait_for_turn(turn, item);
     turn_schedule(turn);
     return 0;
 }
@@ -131,14 +152,18 @@ void turn_add_task(struct turn *turn, struct turn_task *task)
 
     item->task = task;
     item->scans = true;
-    STAILQ_INSERT_TAIL(&turn->waiting, item, entry);
-    turn->waiting_count++;
+    wait_for_turn(turn, item);
     turn_schedule(turn);
+}
+
+void turn_again(struct turn *turn)
+{
+    turn->present->again = true;
 }
 
 bool turn_idle(const struct turn *turn)
 {
-    return !turn->busy && STAILQ_EMPTY(&turn->waiting);
+    return !turn->busy && TAILQ_EMPTY(&turn->waiting);
 }
 
 struct mem_arena *turn_arena(struct turn *turn)
@@ -265,11 +290,17 @@ static void turn_answer(struct turn *turn, int err)
 {
     struct turn_item *item;
 
-    while ((item = STAILQ_FIRST(&turn->running)) != NULL) {
-        STAILQ_REMOVE_HEAD(&turn->running, entry);
+    while ((item = TAILQ_FIRST(&turn->running)) != NULL) {
+        TAILQ_REMOVE(&turn->running, item, entry);
         if (item->task) {
             item->task->done(item->task, err);
             item_free(item);
+            continue;
+        }
+        if (err == 0 && item->again) {
+            item->again = false;
+            msg_writer_free(&item->answer);
+            wait_for_turn(turn, item);
             continue;
         }
         if (err != 0) {
@@ -326,27 +357,41 @@ static void turn_written(struct pool_job *job)
     turn_schedule(turn);
 }
 
+static void item_run(struct turn *turn, struct turn_item *item)
+{
+    struct msg_reader question;
+
+    if (item->task) {
+        item->task->run(item->task);
+        return;
+    }
+    MUST(msg_reader_init(&question, item->question.data, item->question.len) == 0);
+    serve_reply_begin(&item->answer, item->to);
+    turn->present = item;
+    item->op(turn->catalog, &question, &item->answer);
+    turn->present = NULL;
+}
+
+/* In the order they came, but nobody waits behind what the turn has no room for: the first in the
+ * queue always runs, so that nothing is overtaken for ever. */
 static void turn_run(struct turn *turn)
 {
-    size_t count = 0;
+    struct db *db = turn->catalog->db;
+    size_t count = 0, bytes = 0;
+    bool heavy = false; /* something heavy or a change that scanned is in it */
 
-    while (count < BATCH_MAX) {
-        struct turn_item *item = STAILQ_FIRST(&turn->waiting);
-        struct msg_reader question;
+    for (struct turn_item *item = TAILQ_FIRST(&turn->waiting), *next;
+         item && count < BATCH_MAX && bytes < BATCH_BYTES_MAX; item = next) {
+        bool large = item->question.len > LIGHT_MAX;
 
-        if (!item || (item->scans && !db_batch_empty(turn->catalog->db)))
-            break;
-        STAILQ_REMOVE_HEAD(&turn->waiting, entry);
-        turn->waiting_count--;
-        STAILQ_INSERT_TAIL(&turn->running, item, entry);
-        count++;
-        if (item->task) {
-            item->task->run(item->task);
+        next = TAILQ_NEXT(item, entry);
+        if ((item->scans && !db_batch_empty(db)) || (large && heavy))
             continue;
-        }
-        MUST(msg_reader_init(&question, item->question.data, item->question.len) == 0);
-        serve_reply_begin(&item->answer, item->to);
-        item->op(turn->catalog, &question, &item->answer);
+        run_with_turn(turn, item);
+        item_run(turn, item);
+        count++;
+        bytes += large ? 0 : item->question.len;
+        heavy = heavy || large || (item->scans && !db_batch_empty(db));
     }
 }
 
@@ -359,12 +404,10 @@ static void turn_begin(void *ctx)
         return;
     if (!turn->catalog->db) {
         /* Closed after a failed write: say so at once instead of letting clients wait. */
-        while (!STAILQ_EMPTY(&turn->waiting)) {
-            struct turn_item *item = STAILQ_FIRST(&turn->waiting);
+        while (!TAILQ_EMPTY(&turn->waiting)) {
+            struct turn_item *item = TAILQ_FIRST(&turn->waiting);
 
-            STAILQ_REMOVE_HEAD(&turn->waiting, entry);
-            turn->waiting_count--;
-            STAILQ_INSERT_TAIL(&turn->running, item, entry);
+            run_with_turn(turn, item);
         }
         turn_answer(turn, turn->catalog->refusal);
         return;

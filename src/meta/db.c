@@ -193,13 +193,26 @@ static struct overlay *overlay_at(struct db *db, const void *key, size_t key_len
     return o;
 }
 
+void db_put_unseen(struct db *db, const void *key, size_t key_len, const void *value,
+                   size_t value_len)
+{
+    if (!db->writes)
+        db->writes = leveldb_writebatch_create();
+    leveldb_writebatch_put(db->writes, key, key_len, value, value_len);
+}
+
+void db_delete_unseen(struct db *db, const void *key, size_t key_len)
+{
+    if (!db->writes)
+        db->writes = leveldb_writebatch_create();
+    leveldb_writebatch_delete(db->writes, key, key_len);
+}
+
 void db_put(struct db *db, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct overlay *o = overlay_at(db, key, key_len);
 
-    if (!db->writes)
-        db->writes = leveldb_writebatch_create();
-    leveldb_writebatch_put(db->writes, key, key_len, value, value_len);
+    db_put_unseen(db, key, key_len, value, value_len);
     o->deleted = false;
     o->value = mem_alloc(value_len + 1);
     if (value_len)
@@ -209,9 +222,7 @@ void db_put(struct db *db, const void *key, size_t key_len, const void *value, s
 
 void db_delete(struct db *db, const void *key, size_t key_len)
 {
-    if (!db->writes)
-        db->writes = leveldb_writebatch_create();
-    leveldb_writebatch_delete(db->writes, key, key_len);
+    db_delete_unseen(db, key, key_len);
     overlay_at(db, key, key_len)->deleted = true;
 }
 

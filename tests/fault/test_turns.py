@@ -1,6 +1,7 @@
 """Turns of the catalog (src/catalog/turn.h): what changes together, what is seen while it is written, and what comes back
 when it cannot be."""
 import concurrent.futures
+import json
 import os
 import signal
 
@@ -128,3 +129,67 @@ def test_who_waits_behind_a_failed_write_is_answered(daemon):
             assert first.result(20).status_code == 507 and second.result(20).status_code in (201, 507)
             wait_for(lambda: put("heals").result(20).status_code == 201, "the database is open again")
     assert daemon.all_pids() == pids
+
+
+def foreign(registry, count, salt):
+    """A manifest of many layers that need not be here."""
+    body = json.loads(registry.image_manifest(layers=()))
+    body["layers"] = [{"digest": digest(f"{salt} {i}".encode()), "size": 1, "urls": ["http://there/"]} for i in range(count)]
+    return json.dumps(body).encode()
+
+
+@pytest.mark.parametrize("first", ["large", "delete"])
+def test_light_changes_do_not_wait_for_heavy_ones(daemon, first):
+    """Of manifests with thousands of references, and of deletes, a turn takes one; what came behind them is in it all the same."""
+    registry = Registry(daemon.url, "turns/heavy")
+    bodies = [foreign(registry, 2000, salt) for salt in "ab"]
+    small = registry.image_manifest()
+    if first == "delete":
+        assert [registry.put_manifest(b).status_code for b in bodies] == [201, 201]
+    with OneTurn(daemon) as turn:
+        if first == "delete":
+            heavy = [turn.ask(Registry(daemon.url, registry.image).delete, f"manifests/{digest(b)}") for b in bodies]
+        else:
+            heavy = [turn.ask(Registry(daemon.url, registry.image).put_manifest, b) for b in bodies]
+        light = turn.ask(Registry(daemon.url, registry.image).put_manifest, small, "x")
+        daemon.fail.arm("catalog_turn_begun", "wait")
+        os.kill(*turn.catalog, signal.SIGCONT)
+        daemon.fail.held("catalog_turn_begun")
+        daemon.fail.arm("catalog_turn_begun", "wait")
+        daemon.fail.release("catalog_turn_begun")
+        daemon.fail.held("catalog_turn_begun")  # the second turn
+        try:
+            assert light.result(20).status_code == 201
+            assert heavy[0].result(20).status_code == (202 if first == "delete" else 201) and not heavy[1].done()
+        finally:
+            daemon.fail.release("catalog_turn_begun")
+    assert heavy[1].result(20).status_code == heavy[0].result(20).status_code
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
+
+
+def test_thousands_of_tags_go_by_turns(daemon):
+    """Each turn takes some of them and the last one the manifest, whoever dies meanwhile."""
+    registry = Registry(daemon.url, "turns/tags")
+    body = registry.image_manifest()
+    tags = [f"t{i:04}" for i in range(2100)]
+    for i in range(0, len(tags), 32):
+        assert registry.put_manifest(body, query="?" + "&".join("tag=" + t for t in tags[i:i + 32])).status_code == 201
+    daemon.fail.arm("catalog_turn_begun", "wait")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        gone = pool.submit(Registry(daemon.url, registry.image).delete, f"manifests/{digest(body)}")
+        daemon.fail.held("catalog_turn_begun")
+        daemon.fail.arm("catalog_turn_begun", "wait")
+        daemon.fail.release("catalog_turn_begun")
+        daemon.fail.held("catalog_turn_begun")
+        left = [t for t in tags if registry.head(f"manifests/{t}").status_code == 200]
+        assert left and left == tags[-len(left):] and len(left) < len(tags)
+        assert registry.head(f"manifests/{digest(body)}").status_code == 200
+        daemon.kill_role("catalog")
+        daemon.fail.release("catalog_turn_begun")
+        assert gone.result(20).status_code == 202
+    assert registry.get("tags/list").json()["tags"] == []
+    assert registry.head(f"manifests/{digest(body)}").status_code == 404
+    assert json.loads(daemon.ctl("--json", "repos").stdout)["repositories"][0]["tags"] == 0
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
