@@ -6,6 +6,7 @@
 #include "api/api.h"
 
 #include "api/audit.h"
+#include "api/burden.h"
 #include "api/challenge.h"
 #include "api/hot.h"
 #include "api/login.h"
@@ -31,6 +32,7 @@ static void call_finish(struct http_request *r)
         close(call->fd);
     if (call->object)
         hot_release(call->object);
+    burden_release(call);
     str_free(&call->body);
 }
 

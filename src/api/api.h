@@ -29,6 +29,8 @@ struct hot;
 struct hot_object;
 struct follows;
 struct adopt;
+struct burden;
+struct burden_client;
 
 struct api {
     const struct conf *conf;
@@ -44,6 +46,7 @@ struct api {
     struct placed *placed;     /* upload sessions that ended lately */
     struct api_hashes *hashes; /* running hashes of upload sessions */
     struct hot *hot;           /* small objects and open files */
+    struct burden *burden;     /* what slow clients make us hold */
     struct pipes *pipes;       /* of bodies on their way to the disk */
     struct logins *logins;     /* NULL: the configuration has none */
 };
@@ -64,7 +67,9 @@ struct api_call {
     void *op;                              /* the handler's own, in the arena */
     void (*finish)(struct api_call *call); /* releases what `op` holds; or NULL */
     struct adopt *adopt;                   /* adopt.c's own; or NULL */
-    void *finish_data;                     /* for `finish`, where `op` is something else */
+    size_t burden;                         /* burden.c's own, as the next */
+    struct burden_client *burden_of;
+    void *finish_data; /* for `finish`, where `op` is something else */
 };
 
 void api_handle(struct api *api, struct http_request *r);

@@ -6,6 +6,7 @@
  */
 #include "api/lists.h"
 
+#include "api/burden.h"
 #include "api/rights.h"
 #include "base/fail.h"
 #include "base/json.h"
@@ -137,6 +138,8 @@ static void names_done(struct ask *ask, int err, struct msg_reader *reply, int f
                        NULL);
         return;
     }
+    if (!burden_fits(call, 0))
+        return;
     if (more && l->shown < l->n && call->body.len < LIST_BYTES_MAX) {
         FAIL_POINT(worker_list_more);
         names_ask(call);

@@ -10,11 +10,13 @@
  */
 #include "api/lists.h"
 
+#include "api/burden.h"
 #include "api/rights.h"
 #include "api/upstream.h"
 #include "base/fail.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/must.h"
 #include "oci/name.h"
 
 #include <stdlib.h>
@@ -23,9 +25,8 @@
 #define ENTRIES_MAX 1000000
 
 struct merge_entry {
-    const char *name;     /* tags, images */
-    struct digest digest; /* referrers */
-    const char *json;     /* of a referrer */
+    const char *name; /* of a tag or image; of a referrer its digest */
+    const char *json; /* of a referrer */
 };
 
 struct merge {
@@ -36,12 +37,11 @@ struct merge {
     struct merge_entry *entries; /* malloc'd */
     size_t count, room;
     /* Of what is here of the present member: */
-    struct merge_entry place; /* up to which the catalog has looked */
+    const char *place; /* up to which the catalog has looked */
     size_t taken, bytes;
     /* Somebody has more behind this than was taken: what others have there comes with the next
      * page. */
-    bool is_cut;
-    struct merge_entry cut;
+    const char *cut; /* NULL: nobody has */
 };
 
 static void ask_next(struct api_call *call);
@@ -93,30 +93,33 @@ static bool take_names(struct api_call *call, struct msg_reader *reply)
         m->bytes += strlen(name);
     }
     if (head.more)
-        m->place.name = mem_arena_strdup(call->r->arena, head.place);
+        m->place = mem_arena_strdup(call->r->arena, head.place);
     return head.more && !reply->bad;
 }
 
 static bool take_referrers(struct api_call *call, struct msg_reader *reply)
 {
     struct merge *m = merge_of(call);
+    char text[DIGEST_TEXT_MAX];
+    struct digest digest;
     bool more = false;
     uint32_t count;
 
     if (!m->remote) {
         more = msg_get_u8(reply);
-        msg_get_digest(reply, true, &m->place.digest);
+        msg_get_digest(reply, true, &digest);
+        if (digest.alg != 0)
+            m->place = mem_arena_strdup(call->r->arena, digest_text(&digest, text));
     }
     count = msg_get_u32(reply);
     for (uint32_t i = 0; i < count && !reply->bad; i++) {
         struct str json = {0};
-        struct digest digest;
 
         if (list_append_referrer(call, reply, &json, &digest)) {
             struct merge_entry *entry = entry_add(m);
 
             if (entry) {
-                entry->digest = digest;
+                entry->name = mem_arena_strdup(call->r->arena, digest_text(&digest, text));
                 entry->json = mem_arena_strndup(call->r->arena, json.data, json.len);
                 m->taken++;
                 m->bytes += json.len;
@@ -132,19 +135,6 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct merge_entry *)a)->name, ((const struct merge_entry *)b)->name);
 }
 
-static int by_digest(const void *a, const void *b)
-{
-    char one[DIGEST_TEXT_MAX], other[DIGEST_TEXT_MAX];
-
-    return strcmp(digest_text(&((const struct merge_entry *)a)->digest, one),
-                  digest_text(&((const struct merge_entry *)b)->digest, other));
-}
-
-static int compare(const struct merge *m, const struct merge_entry *a, const struct merge_entry *b)
-{
-    return m->kind == FETCH_LIST_REFERRERS ? by_digest(a, b) : by_name(a, b);
-}
-
 /* The catalog has more of the present member. True: it is wanted. */
 static bool want_more(struct api_call *call)
 {
@@ -152,9 +142,8 @@ static bool want_more(struct api_call *call)
 
     if (m->taken <= ((const struct list *)call->op)->n && m->bytes < LIST_BYTES_MAX)
         return true;
-    if (!m->is_cut || compare(m, &m->place, &m->cut) < 0)
+    if (!m->cut || strcmp(m->place, m->cut) < 0)
         m->cut = m->place;
-    m->is_cut = true;
     return false;
 }
 
@@ -170,7 +159,7 @@ static void member_next(struct api_call *call)
     }
     m->remote = false;
     m->members.at++;
-    m->place = (struct merge_entry){.name = l->last, .digest = l->referrers.last};
+    m->place = l->last;
     m->taken = m->bytes = 0;
 }
 
@@ -189,6 +178,8 @@ static void answered(struct ask *ask, int err, struct msg_reader *reply, int fd)
     } else if (err != ERR_NOT_FOUND && err != ERR_UNSUPPORTED) {
         members_failed(call, &m->members, err, &why);
     }
+    if (!burden_fits(call, m->room * sizeof(*m->entries)))
+        return;
     if (more && want_more(call))
         FAIL_POINT(worker_list_more);
     else
@@ -197,19 +188,18 @@ static void answered(struct ask *ask, int err, struct msg_reader *reply, int fd)
 }
 
 /* Sorted, without doubles, behind `last`; the place of the first. */
-static size_t arrange(struct merge *m, const struct merge_entry *last)
+static size_t arrange(struct merge *m, const char *last)
 {
     size_t kept = 0, from = 0;
 
     if (m->count > 0)
-        qsort(m->entries, m->count, sizeof(*m->entries),
-              m->kind == FETCH_LIST_REFERRERS ? by_digest : by_name);
+        qsort(m->entries, m->count, sizeof(*m->entries), by_name);
     for (size_t i = 0; i < m->count; i++)
-        if ((kept == 0 || compare(m, &m->entries[kept - 1], &m->entries[i]) != 0) &&
-            (!m->is_cut || compare(m, &m->entries[i], &m->cut) <= 0))
+        if ((kept == 0 || strcmp(m->entries[kept - 1].name, m->entries[i].name) != 0) &&
+            (!m->cut || strcmp(m->entries[i].name, m->cut) <= 0))
             m->entries[kept++] = m->entries[i];
     m->count = kept;
-    while (last && from < m->count && compare(m, &m->entries[from], last) <= 0)
+    while (from < m->count && strcmp(m->entries[from].name, last) <= 0)
         from++;
     return from;
 }
@@ -217,15 +207,14 @@ static size_t arrange(struct merge *m, const struct merge_entry *last)
 /* Is there more behind the page that ends before `end`? */
 static bool page_linked(const struct merge *m, size_t from, size_t end)
 {
-    return end > from && (end < m->count || m->is_cut);
+    return end > from && (end < m->count || m->cut);
 }
 
 static void answer_names(struct api_call *call)
 {
     const struct list *l = call->op;
     struct merge *m = merge_of(call);
-    struct merge_entry last = {.name = l->last};
-    size_t from = arrange(m, *l->last ? &last : NULL);
+    size_t from = arrange(m, l->last);
     size_t end = m->count - from > l->n ? from + l->n : m->count;
     bool tags = m->kind == FETCH_LIST_TAGS;
 
@@ -241,6 +230,8 @@ static void answer_names(struct api_call *call)
             end = i + 1;
     }
     str_puts(&call->body, "]}");
+    if (!burden_fits(call, m->room * sizeof(*m->entries)))
+        return;
     if (page_linked(m, from, end))
         list_add_link(call, tags ? "tags/list" : "_catalog", m->entries[end - 1].name);
     api_answer_json(call, "application/json");
@@ -250,10 +241,8 @@ static void answer_referrers(struct api_call *call)
 {
     const struct list *l = call->op;
     struct merge *m = merge_of(call);
-    struct merge_entry last = {.digest = l->referrers.last};
-    size_t from = arrange(m, l->referrers.last.alg ? &last : NULL);
+    size_t from = arrange(m, l->last);
     size_t end = m->count - from > l->n ? from + l->n : m->count;
-    char text[DIGEST_TEXT_MAX];
 
     str_puts(&call->body, LIST_REFERRERS_BEGIN);
     for (size_t i = from; i < end; i++) {
@@ -264,11 +253,12 @@ static void answer_referrers(struct api_call *call)
             end = i + 1;
     }
     str_puts(&call->body, "]}");
+    if (!burden_fits(call, m->room * sizeof(*m->entries)))
+        return;
     if (l->referrers.type_count > 0)
         http_header_add(call->r, "OCI-Filters-Applied", "artifactType");
     if (page_linked(m, from, end))
-        list_add_link(call, list_referrers_path(call),
-                      digest_text(&m->entries[end - 1].digest, text));
+        list_add_link(call, list_referrers_path(call), m->entries[end - 1].name);
     api_answer_json(call, MANIFEST_TYPE_OCI_INDEX);
 }
 
@@ -290,13 +280,15 @@ static void ask_catalog(struct api_call *call, const char *repo)
     struct merge *m = merge_of(call);
     struct push_list names = {.repo = repo,
                               .image = m->kind == FETCH_LIST_TAGS ? call->route.image : "",
-                              .last = m->place.name,
+                              .last = m->place,
                               .limit = l->n + 1};
     struct push_referrers q = l->referrers;
 
     if (m->kind == FETCH_LIST_REFERRERS) {
         q.subject.repo = repo;
-        q.last = m->place.digest;
+        q.last.alg = 0;
+        if (*m->place)
+            MUST(digest_parse(m->place, &q.last) == 0);
         q.limit = l->n + 1;
         push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
     } else {
@@ -341,7 +333,7 @@ static void merge_begin(struct api_call *call, enum fetch_list_kind kind)
     call->finish_data = m;
     call->finish = merge_finish;
     m->kind = kind;
-    m->place = (struct merge_entry){.name = l->last, .digest = l->referrers.last};
+    m->place = l->last;
     members_find(call, call->route.repo, call->route.image, &m->members);
     ask_next(call);
 }

@@ -6,6 +6,7 @@
  */
 #include "api/lists.h"
 
+#include "api/burden.h"
 #include "base/fail.h"
 #include "base/json.h"
 #include "base/mem.h"
@@ -116,6 +117,8 @@ static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, i
         problem_answer(call->r, problem_from_err(err), NULL);
         return;
     }
+    if (!burden_fits(call, 0))
+        return;
     if (more && l->shown < l->n && call->body.len < LIST_BYTES_MAX) {
         FAIL_POINT(worker_list_more);
         referrers_ask(call);

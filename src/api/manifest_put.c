@@ -8,6 +8,7 @@
  */
 #include "api/adopt.h"
 
+#include "api/burden.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -315,7 +316,7 @@ static int body_data(struct http_request *r, const void *data, size_t len)
         return ERR_TOO_BIG;
     }
     str_append(&call->body, data, len);
-    return 0;
+    return burden_fits(call, 0) ? 0 : ERR_BUSY;
 }
 
 static void body_end(struct http_request *r, int err)

@@ -35,6 +35,9 @@
     X(NAMED, "DENIED", 409, "a manifest that stays names it")                                      \
     X(UNSUPPORTED, "UNSUPPORTED", 405, "the operation is unsupported")                             \
     X(TOO_MANY_UPLOADS, "TOOMANYREQUESTS", 429, "too many open uploads")                           \
+    X(TOO_MUCH_AT_ONCE, "TOOMANYREQUESTS", 429,                                                    \
+      "too many long lists or manifests are on their way to or from you: end them, ask for less "  \
+      "at once (n=), or try again later")                                                          \
     X(BAD_REQUEST, "UNSUPPORTED", 400, "malformed request")                                        \
     X(UNAVAILABLE, "UNAVAILABLE", 503, "temporarily unavailable, try again")                       \
     X(NO_SPACE, "UNAVAILABLE", 507, "no space left for this content")                              \

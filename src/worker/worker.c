@@ -9,6 +9,7 @@
 #include "worker/worker.h"
 
 #include "api/api.h"
+#include "api/burden.h"
 #include "api/follow.h"
 #include "api/forwarded.h"
 #include "api/hashes.h"
@@ -30,8 +31,10 @@
 #define POOL_THREADS 4
 #define ROLE_QUEUE   4096
 /* Of the cache: memory for small objects. */
-#define HOT_BYTES   (8u << 20)
-#define DRAIN_BYTES (1u << 20)
+#define HOT_BYTES (8u << 20)
+/* For lists and manifests on their way. */
+#define BURDEN_BYTES (64u << 20)
+#define DRAIN_BYTES  (1u << 20)
 /* Requests wait this long for a new index; a start waits for a first one as long. */
 #define INDEX_WAIT_MS 5000
 /* For a first index less: who has none yet can only say so. */
@@ -359,6 +362,7 @@ static int worker_open(struct worker *w)
         return err;
     w->api.hashes = api_hashes_new();
     w->api.hot = hot_new(HOT_BYTES, descriptors_kept(descriptors_limit()));
+    w->api.burden = burden_new(BURDEN_BYTES);
     w->api.pipes = pipes_new(w->api.pool);
     w->api.catalog = link_new(&link);
     if (conf->has_proxies)

@@ -7,13 +7,14 @@ import socket
 
 import pytest
 
-from harness.daemon import free_port, kill, log_fields
+from harness.daemon import ENTREPOTD, free_port, kill, log_fields
 from harness.raw import closed, read_response
 from harness.registry import Registry
 
 GET = b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
 UPLOAD = (b"POST /v2/a/blobs/uploads/?digest=sha256:" + b"0" * 64
           + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+limited = pytest.mark.skipif("valgrind" in ENTREPOTD, reason="valgrind has descriptors of its own")
 PROXIED = """
 connector "127.0.0.1:%d" {{
     repository = docker-local
@@ -89,6 +90,7 @@ def fitted(daemon):
     return log_fields(line)
 
 
+@limited
 def test_the_soft_limit_is_raised(start, crowd):
     """More connections than the soft limit of the start allows, all of them idle, and all stay."""
     daemon = start(top="max_connections_per_address = 4000\n", workers=1, preexec=files(1024, 4096))
@@ -99,6 +101,7 @@ def test_the_soft_limit_is_raised(start, crowd):
     assert answered(idle[0]) and answered(idle[-1])
 
 
+@limited
 def test_idle_connections_do_not_stop_the_service(start, crowd):
     """More of them than there can be descriptors, from many addresses and without a word."""
     daemon = start(workers=1, preexec=files(1024, 1024))
@@ -111,6 +114,7 @@ def test_idle_connections_do_not_stop_the_service(start, crowd):
     assert "want of descriptors" not in daemon.log_text()
 
 
+@limited
 def test_a_connection_has_a_descriptor_for_its_file(start, crowd):
     """As many uploads at once as there may be connections: each has a file, and nobody lacks one."""
     daemon = start(top="max_connections_per_address = 1000\n", workers=1, preexec=files(128, 128))
@@ -120,6 +124,7 @@ def test_a_connection_has_a_descriptor_for_its_file(start, crowd):
     assert "want of descriptors" not in daemon.log_text() and "cannot create" not in daemon.log_text()
 
 
+@limited
 def test_a_reload_fits_too(start):
     daemon = start(workers=1, preexec=files(1024, 1024), top="max_connections = 100\n")
     assert "max_connections is more than" not in daemon.log_text()
