@@ -11,7 +11,7 @@ CONF = """
 proxy up {{
     remotes = {{@remotes@}}
     tag_ttl = @ttl@
-    missing_ttl = 1s
+    missing_ttl = @missing@
     connect_timeout = 2s
     stall_timeout = @stall@
     @more@
@@ -42,10 +42,11 @@ def upstream():
 def proxy(start):
     """proxy(upstream, ...): a daemon with one proxy, and a client of it. stall: long, for an upstream of ours on a busy
     machine stands still now and then, and another request of it is not what a test counts."""
-    def make(*ups, ttl="0s", stall="10s", more="", top=""):
+    def make(*ups, ttl="0s", stall="10s", more="", top="", missing="1s"):
         remotes = ", ".join(f'"{u if isinstance(u, str) else u.url}"' for u in ups)
         text = CONF
-        for name, value in (("remotes", remotes), ("ttl", ttl), ("stall", stall), ("more", more)):
+        for name, value in (("remotes", remotes), ("ttl", ttl), ("stall", stall), ("more", more),
+                            ("missing", missing)):
             text = text.replace(f"@{name}@", value)
         daemon = start(text=text, top=top)
         client = Registry(daemon.url, "team/app")

@@ -43,6 +43,43 @@ static void test_urls(void **state)
     assert_string_equal(u.host, "[::1]");
 }
 
+static void test_how_long_urls_may_be(void **state)
+{
+    char text[URL_MAX + 2] = "http://";
+    struct url u;
+
+    (void)state;
+    memset(text + 7, 'a', URL_HOST_MAX);
+    assert_int_equal(url_parse(text, &u), 0);
+    assert_int_equal(strlen(u.host), URL_HOST_MAX);
+    text[7 + URL_HOST_MAX] = 'a';
+    assert_int_equal(url_parse(text, &u), ERR_INVALID);
+    text[7 + URL_HOST_MAX] = '/';
+    memset(text + 8 + URL_HOST_MAX, 'a', URL_MAX - 8 - URL_HOST_MAX);
+    assert_int_equal(url_parse(text, &u), 0);
+    text[URL_MAX] = 'a';
+    assert_int_equal(url_parse(text, &u), ERR_INVALID);
+}
+
+static bool same_origin(const char *one, const char *other)
+{
+    struct url a, b;
+
+    assert_int_equal(url_parse(one, &a), 0);
+    assert_int_equal(url_parse(other, &b), 0);
+    return url_same_origin(&a, &b);
+}
+
+static void test_same_origins(void **state)
+{
+    (void)state;
+    assert_true(same_origin("https://a/x", "HTTPS://A:443/y"));
+    assert_false(same_origin("http://a:5000/", "https://a:5000/"));
+    assert_false(same_origin("https://a:5000/", "https://a:5001/"));
+    assert_false(same_origin("https://a/", "https://b/"));
+    assert_false(same_origin("https://a/", "https://a.b/"));
+}
+
 static void check_resolve(const char *base, const char *ref, const char *want)
 {
     struct str out = {0};
@@ -67,6 +104,8 @@ static void test_resolving(void **state)
     check_resolve("https://a/v2/x?y", "?q", "https://a/v2/x?q");
     check_resolve("https://a/", "javascript:1", NULL);
     check_resolve("https://a/", "http://u:p@b/", NULL);
+    check_resolve("https://a/", "/x\r\nHost: b", NULL);
+    check_resolve("https://a/", "", NULL);
 }
 
 static void test_where_credentials_may_go(void **state)
@@ -88,6 +127,9 @@ static void test_where_credentials_may_go(void **state)
     assert_false(site_same("mine.github.io", "evil.github.io"));
     assert_true(site_same("registry.gitlab.com", "gitlab.com"));
     assert_false(site_same("co.uk", "evil.co.uk"));
+    assert_true(site_same("Registry.example.org", "auth.EXAMPLE.org"));
+    assert_true(site_same("registry.notjfrog.io", "auth.notjfrog.io")); /* not of jfrog.io */
+    assert_false(site_same("[2001:db8::1]", "[2001:db8::2]"));
 }
 
 static bool public(const char *text)
@@ -109,10 +151,12 @@ static void test_addresses(void **state)
         "224.0.0.1",    "255.255.255.255", "240.0.0.1",      "::",          "::1",
         "fe80::1",      "fc00::1",         "fd12::1",        "ff02::1",     "::ffff:127.0.0.1",
         "::ffff:a00:1", "64:ff9b::a00:1",  "2002:7f00:1::1", "2001:db8::1", "2001::1",
-        "::127.0.0.1"};
-    static const char *const open[] = {"8.8.8.8",          "172.15.0.1",          "172.32.0.1",
-                                       "100.128.0.1",      "2606:4700::1111",     "::ffff:8.8.8.8",
-                                       "64:ff9b::808:808", "2001:4860:4860::8888"};
+        "::127.0.0.1",  "100.127.255.255", "198.19.255.255", "192.0.2.1",   "198.51.100.1",
+        "203.0.113.1",  "2001:100::1",     "4000::1"};
+    static const char *const open[] = {
+        "8.8.8.8",         "172.15.0.1",     "172.32.0.1",       "100.128.0.1",
+        "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::808:808", "2001:4860:4860::8888",
+        "2002:808:808::1", "2001:200::1"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++)
@@ -121,6 +165,10 @@ static void test_addresses(void **state)
     for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
         if (!public(open[i]))
             fail_msg("%s does not count as public", open[i]);
+    for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+        assert_true(address_text_public(open[i]) && !address_text_public(closed[i]));
+    assert_false(address_text_public("registry.example")); /* a name is no address */
+    assert_false(address_public(&(struct sockaddr){.sa_family = AF_UNIX}));
 }
 
 static int choose(struct mem_arena *arena, const char *line, struct challenge *c)
@@ -157,6 +205,21 @@ static void test_challenges(void **state)
     assert_int_equal(choose(arena, "Negotiate", &c), ERR_NOT_FOUND);
     assert_int_equal(choose(arena, "Bearer realm=\"never ends", &c), ERR_NOT_FOUND);
     assert_int_equal(choose(arena, "", &c), ERR_NOT_FOUND);
+    assert_int_equal(choose(arena, "Bearer realm=\"https://t/\tX\"", &c), ERR_NOT_FOUND);
+    assert_int_equal(choose(arena, "Bearer realm=\"https://t/\\\nX\"", &c), ERR_NOT_FOUND);
+    /* The first of a name counts, and so does the first challenge of a kind. */
+    assert_int_equal(choose(arena,
+                            "Bearer realm=one,realm=two,service=s,service=t,scope=a,scope=b, "
+                            "Bearer realm=three",
+                            &c),
+                     0);
+    assert_string_equal(c.realm, "one");
+    assert_string_equal(c.service, "s");
+    assert_string_equal(c.scope, "a");
+    assert_int_equal(choose(arena, "Basic realm=one, Basic realm=two", &c), 0);
+    assert_string_equal(c.realm, "one");
+    assert_int_equal(choose(arena, "Bearer realm=\"\", Basic realm=x", &c), 0);
+    assert_false(c.bearer);
     mem_arena_free(&arena);
 }
 
@@ -176,6 +239,9 @@ static void test_headers(void **state)
     take(&h, "WWW-Authenticate: Basic realm=x\r\n");
     take(&h, "Set-Cookie: a=b\r\n");
     take(&h, "no colon\r\n");
+    take(&h, "Locatio: http://a/\r\n");
+    take(&h, "Locations: http://a/\r\n");
+    headers_take(&h, "Location: http://a/\0b\r\n", 22);
     headers_show(&h, &head);
     assert_string_equal(head.etag, "\"a\"");
     assert_int_equal(head.challenge_count, 1);
@@ -185,6 +251,11 @@ static void test_headers(void **state)
     headers_show(&h, &head);
     assert_null(head.etag);
     assert_int_equal(head.challenge_count, 0);
+    for (size_t i = 0; i < 2 * HEADERS_CHALLENGES_MAX; i++)
+        take(&h, "WWW-Authenticate: Basic\r\n");
+    headers_show(&h, &head);
+    assert_int_equal(head.challenge_count, HEADERS_CHALLENGES_MAX);
+    headers_reset(&h);
 }
 
 static int names(const char *json, const char *key, uint32_t *count_r)
@@ -214,18 +285,104 @@ static void test_lists(void **state)
     assert_int_equal(names("{\"tags\":\"a\"}", "tags", &count), ERR_PROTOCOL);
     assert_int_equal(names("[]", "tags", &count), ERR_PROTOCOL);
     assert_int_equal(names("<html>", "tags", &count), ERR_PROTOCOL);
+    assert_int_equal(names("{\"repositories\":[]}", "tags", &count), 0);
+    assert_int_equal(count, 0);
+}
+
+static void test_a_list_has_an_end(void **state)
+{
+    enum { NAME = 120, COUNT = LIST_BYTES_MAX / NAME + 10000 };
+    char name[NAME + 4];
+    struct str json = {0};
+    uint32_t count;
+
+    (void)state;
+    name[0] = name[NAME + 1] = '"';
+    memset(name + 1, 'a', NAME);
+    name[NAME + 2] = ',';
+    name[NAME + 3] = 0;
+    str_puts(&json, "{\"tags\":[");
+    for (size_t i = 0; i < COUNT; i++)
+        str_puts(&json, name);
+    json.data[json.len - 1] = ']';
+    str_puts(&json, "}");
+    assert_int_equal(names(json.data, "tags", &count), 0);
+    assert_in_range(count, 1, LIST_BYTES_MAX / NAME);
+    str_free(&json);
+}
+
+static uint32_t referrers(const char *json)
+{
+    struct list_out out = {0};
+    struct str body = {0};
+
+    str_puts(&body, json);
+    msg_begin(&out.items, MSG_REPLY, 0);
+    assert_int_equal(list_parse_referrers(&out, &body), 0);
+    msg_writer_free(&out.items);
+    str_free(&body);
+    return out.count;
+}
+
+#define A_DIGEST "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+/* What is no descriptor is left out. */
+static void test_referrers(void **state)
+{
+    (void)state;
+    assert_int_equal(referrers("{\"manifests\":[{\"mediaType\":\"a/b\",\"digest\":\"" A_DIGEST
+                               "\",\"size\":1,\"annotations\":{\"a\":\"b\",\"c\":1}}]}"),
+                     1);
+    assert_int_equal(referrers("{\"manifests\":[{\"mediaType\":\"a/b\",\"digest\":\"sha256:1\","
+                               "\"size\":1}]}"),
+                     0);
+    assert_int_equal(referrers("{\"manifests\":[{\"mediaType\":\"a b\",\"digest\":\"" A_DIGEST
+                               "\",\"size\":1}]}"),
+                     0);
+    assert_int_equal(
+        referrers("{\"manifests\":[{\"mediaType\":\"a/b\",\"digest\":\"" A_DIGEST "\"}]}"), 0);
+    assert_int_equal(referrers("{\"manifests\":[1,null,\"x\",[]]}"), 0);
+}
+
+static uint32_t found(const char *json, uint32_t limit)
+{
+    struct list_out out = {0};
+    struct str body = {0};
+
+    str_puts(&body, json);
+    msg_begin(&out.items, MSG_REPLY, 0);
+    assert_int_equal(list_parse_search(&out, &body, limit), 0);
+    msg_writer_free(&out.items);
+    str_free(&body);
+    return out.count;
+}
+
+static void test_search(void **state)
+{
+    static const char three[] =
+        "{\"results\":[{\"name\":\"a\"},{\"name\":\"b\"},{\"name\":\"c\"}]}";
+
+    (void)state;
+    assert_int_equal(found(three, 100), 3);
+    assert_int_equal(found(three, 2), 2);
+    assert_int_equal(found("{\"results\":[{\"name\":\"../a\"},{},1,{\"name\":\"a b\"}]}", 100), 0);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_urls),
+        cmocka_unit_test(test_how_long_urls_may_be),
+        cmocka_unit_test(test_same_origins),
         cmocka_unit_test(test_resolving),
         cmocka_unit_test(test_where_credentials_may_go),
         cmocka_unit_test(test_addresses),
         cmocka_unit_test(test_challenges),
         cmocka_unit_test(test_headers),
         cmocka_unit_test(test_lists),
+        cmocka_unit_test(test_a_list_has_an_end),
+        cmocka_unit_test(test_referrers),
+        cmocka_unit_test(test_search),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
