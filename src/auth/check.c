@@ -10,6 +10,7 @@
  */
 #include "auth/state.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -113,6 +114,7 @@ static void check_work(struct pool_job *job)
     struct check *c = (struct check *)((char *)job - offsetof(struct check, job));
 
     c->good = htpasswd_verify_evenly(c->hash, c->cost, c->q.password);
+    FAIL_POINT(auth_verified);
 }
 
 static void check_done(struct pool_job *job)

@@ -163,9 +163,9 @@ def provoke(daemon, point, victim):
 # AddressSanitizer's slow run of the same repeats every eighth one.
 # Steps of a download need an upstream: test_fetcher_kills.py walks them; those of fsck: test_fsck_online.py;
 # those of a first start: test_stores.py; those of a move: test_repo_move.py;
-# those of rebuild: test_rebuild.py.
+# those of rebuild: test_rebuild.py; that of logins: test_auth_life.py.
 FIRST_START = ("catalog_identity_recorded", "catalog_store_bound", "catalog_store_recorded")
-NAMES = [name for name in NAMES if not name.startswith(("fetcher_", "fsck_", "repo_move_", "rebuild_")) and name not in FIRST_START]
+NAMES = [name for name in NAMES if not name.startswith(("fetcher_", "fsck_", "repo_move_", "rebuild_", "auth_")) and name not in FIRST_START]
 POINTS = NAMES[::8] if "build-asan" in os.environ.get("ENTREPOTD", "") else NAMES
 
 

@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 
 from harness.daemon import ENTREPOTCTL, ENTREPOTD, HEAD, wait_for
+from harness.fail import FailPoints
 from harness.registry import Registry, error
 from harness.users import basic, bearer, bcrypt, write_users
 
@@ -93,6 +95,52 @@ def test_a_broken_file_changes_nothing(daemon):
         assert status(daemon, basic(user, password)) == 200
     read_again(daemon, {"carol": "c"})
     assert status(daemon, basic("alice", "a")) == 401 and status(daemon, basic("carol", "c")) == 200
+
+
+def test_a_file_that_goes_changes_nothing(daemon):
+    """Unlike one that is not there yet."""
+    daemon.allow_error("mistake in the file of users")
+    (daemon.dir / "htpasswd").unlink()
+    wait_for(lambda: "the users read before stay" in daemon.log_text(), "it is told")
+    for user, password in USERS.items():
+        assert status(daemon, basic(user, password)) == 200
+    assert "there are no users yet" not in daemon.log_text()
+
+
+def test_a_user_who_goes_while_the_password_is_checked(start, tmp_path, monkeypatch):
+    """What counts is the file as it is when the answer leaves."""
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    daemon = with_users(start)
+    fail.arm("auth_verified", "wait")
+    answers = []
+    asks = threading.Thread(target=lambda: answers.append(status(daemon, basic("alice", "a"))))
+    asks.start()
+    fail.held("auth_verified")
+    read_again(daemon, {"bob": "b"})
+    fail.release("auth_verified")
+    asks.join(20)
+    assert answers == [401] and status(daemon, basic("bob", "b")) == 200
+
+
+def test_a_key_that_is_none(daemon):
+    daemon.stop()
+    daemon.allow_error("the file is no key that signs tokens")
+    key = daemon.data_dir / "auth" / "token.key"
+    good = key.read_bytes()
+    key.write_bytes(good[:-1])
+    daemon.start()
+    wait_for(lambda: "the file is no key that signs tokens" in daemon.log_text(), "it is told")
+    assert status(daemon, basic("alice", "a")) == 503
+    key.write_bytes(good)
+    wait_for(lambda: status(daemon, basic("alice", "a")) == 200, "a good one is taken without a restart")
+
+
+def test_no_password_is_not_nobody(daemon):
+    """Only who names no user at all gets an anonymous token."""
+    for user, code in (("alice", 401), ("nobody", 401)):
+        assert status(daemon, basic(user, ""), "/v2/token") == code
+    assert status(daemon, {}, "/v2/token") == 200
 
 
 def test_config_test_names_the_line(daemon):
@@ -219,16 +267,19 @@ def test_guessing_is_slowed_and_the_neighbour_gets_in(daemon):
     """Beyond 20 failures of an address, failures come late and few at a time; a good password works."""
     codes = [status(daemon, basic(f"user{i}", "x")) for i in range(20)]
     assert codes == [401] * 20
-    outcomes = []
+    outcomes, kept = [], []
     def guess(i):
+        begun = time.monotonic()
         r = Registry(daemon.url).request("GET", "/v2/", headers=basic("nobody", str(i)))
         outcomes.append((r.status_code, r.headers.get("Retry-After")))
+        assert r.status_code != 401 or time.monotonic() - begun >= 1, "AUTH_SLOW_MS: never earlier"
+        kept.append(i)
     threads = [threading.Thread(target=guess, args=(i,)) for i in range(12)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert {code for code, _ in outcomes} == {401, 429}
+    assert {code for code, _ in outcomes} == {401, 429} and len(kept) == 12
     assert all((retry is not None) == (code == 429) for code, retry in outcomes)
     assert status(daemon, basic("bob", "b")) == 200
     assert "reason=slowed" in daemon.log_text()
@@ -251,14 +302,23 @@ def test_guessing_outlives_auth(daemon):
 
 def test_a_full_queue_is_told(daemon):
     """Passwords are checked a few at a time; who finds the queue full comes again."""
-    read_again(daemon, {f"u{i}": "x" for i in range(100)}, cost=11)
+    read_again(daemon, {f"u{i}": "x" for i in range(100)}, cost=8)
     outcomes = []
     def log_in(i):
         r = Registry(daemon.url).request("GET", "/v2/", headers=basic(f"u{i}", "x"))
         outcomes.append((r.status_code, "Retry-After" in r.headers))
+    def came():
+        return sum(r["bytes_in"] for r in daemon.roles("worker"))
+    before = came()
     threads = [threading.Thread(target=log_in, args=(i,)) for i in range(100)]
-    for thread in threads:
-        thread.start()
+    pid, = daemon.pids("auth")
+    os.kill(pid, signal.SIGSTOP)  # and then it finds all of them at once
+    try:
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: came() >= before + 90 * 170, "workers have read the requests, of more than 170 bytes each")
+    finally:
+        os.kill(pid, signal.SIGCONT)
     for thread in threads:
         thread.join(60)
     assert set(outcomes) == {(200, False), (503, True)}
@@ -292,6 +352,33 @@ def test_robots(daemon):
                        (("create", "x", "--user", "nobody"), "no such user")):
         done = ctl(d, "token", *args)
         assert done.returncode != 0 and text in done.stderr
+    t = token(d, "deploy", own)
+    assert ctl(d, "token", "revoke", "deploy").returncode == 0
+    again = ctl(d, "token", "create", "deploy").stdout.strip()
+    for _ in range(4):
+        wait_for(lambda: status(d, basic("deploy", own)) == 401, "another robot of that name")
+        assert status(d, bearer(t)) == 401 and status(d, basic("deploy", again)) == 200
+
+
+def test_a_robot_has_the_rights_of_its_user(start):
+    d = start(run=False, text=TEXT + 'role r {{ users = {{alice}}\nimages = {{"docker-local:**"}}\nmay = {{pull, push}} }}\n')
+    write_users(d.dir / "htpasswd", USERS)
+    d.start()
+    wait_for(lambda: 'msg="users read"' in d.log_text(), "auth has read its users")
+    for name, more, code in (("ci", ("--user", "alice"), 202), ("bobs", ("--user", "bob"), 403), ("own", (), 403)):
+        made = ctl(d, "token", "create", name, *more).stdout.strip()
+        assert Registry(d.url, "x/y").post("blobs/uploads/", headers=basic(name, made)).status_code == code, name
+
+
+def test_a_robot_that_cannot_be_written_is_none(daemon):
+    daemon.allow_error("cannot write the file of robot tokens")
+    (daemon.data_dir / "auth" / "robots").mkdir()
+    done = ctl(daemon, "token", "create", "ci")
+    assert done.returncode != 0 and done.stdout == ""
+    assert json.loads(ctl(daemon, "--json", "token", "list").stdout)["robots"] == []
+    (daemon.data_dir / "auth" / "robots").rmdir()
+    made = ctl(daemon, "token", "create", "ci").stdout.strip()
+    assert status(daemon, basic("ci", made)) == 200
 
 
 def test_a_robot_goes_with_its_user(daemon):
