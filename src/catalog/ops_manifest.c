@@ -132,12 +132,13 @@ static void back_references(struct catalog *c, const struct push_target *t,
     struct str value = {0};
     struct key k;
 
+    record_parent_encode(&value, m->is_index);
     for (size_t i = 0; i < m->ref_count; i++) {
         key_image(&k, 'K', t->repo, t->image);
         key_digest(&k, &m->refs[i].digest);
         key_digest(&k, &t->digest);
         if (put) {
-            db_put_unseen(c->db, k.data, k.len, "", 0);
+            db_put_unseen(c->db, k.data, k.len, value.data, value.len);
         } else {
             db_delete_unseen(c->db, k.data, k.len);
             op_suspect(c, t->repo, t->image, &m->refs[i].digest);

@@ -14,25 +14,29 @@
 
 /* Does this parent need what is deleted? A child of an index is a manifest, or a blob
  * where there is no manifest; an image needs its config and layers as blobs. */
-static bool parent_needs(const struct conf_repo *repo, const char *type, bool manifest,
-                         bool other_stays)
+static bool parent_needs(const struct conf_repo *repo, bool index, bool manifest, bool other_stays)
 {
-    if (manifest_type_is_index(type))
+    if (index)
         return repo->index_children_strict && (manifest || !other_stays);
     return !manifest;
 }
 
-static int parent_type(struct catalog *c, const struct push_target *t, const struct digest *parent,
-                       struct str *value, const char **type_r)
+/* By its record, which may be a long one. NOT_FOUND: nobody stands behind the note. */
+static int parent_read(struct catalog *c, const struct push_target *t, const struct digest *parent,
+                       struct str *value, bool *index_r)
 {
     struct key k;
+    const char *type = "";
     uint64_t size;
     int err;
 
     key_image(&k, 'M', t->repo, t->image);
     key_digest(&k, parent);
     err = db_get(c->db, k.data, k.len, value);
-    return err != 0 ? err : record_manifest_peek(value->data, value->len, &size, type_r);
+    if (err == 0)
+        err = record_manifest_peek(value->data, value->len, &size, &type);
+    *index_r = manifest_type_is_index(type);
+    return err;
 }
 
 int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, char letter,
@@ -64,17 +68,21 @@ int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, 
     for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && err == 0;
          db_walk_next(walk)) {
         struct key_reader r;
-        size_t len;
-        const char *key = db_walk_key(walk, &len), *type = "";
+        size_t len, note_len;
+        const char *key = db_walk_key(walk, &len), *note = db_walk_value(walk, &note_len);
+        bool index;
 
         key_reader_init(&r, key + k.len, len - k.len);
         key_get_digest(&r, parent_r);
         err = key_end(&r);
+        if (err == 0 && record_parent_decode(note, note_len, &index) == 0 &&
+            !parent_needs(repo, index, manifest, other_stays))
+            continue;
         if (err == 0)
-            err = parent_type(c, t, parent_r, &value, &type);
+            err = parent_read(c, t, parent_r, &value, &index);
         if (err == ERR_NOT_FOUND)
             err = 0; /* a name nobody stands behind holds nothing */
-        else if (err == 0 && parent_needs(repo, type, manifest, other_stays))
+        else if (err == 0 && parent_needs(repo, index, manifest, other_stays))
             err = ERR_CONFLICT;
     }
     walk_err = db_walk_free(&walk);

@@ -9,7 +9,7 @@
  *   M repo image digest               manifest: size, time, contents
  *   T repo image tag                  tag: digest, size, media type, time
  *   G repo image digest tag           back-reference: a tag on a manifest
- *   K repo image child manifest       back-reference: a manifest names this child
+ *   K repo image child manifest       back-reference: a manifest names this child: is it an index
  *   R repo image subject manifest     back-reference: a manifest has this subject: what lists show
  *   U store digest kind repo image    back-reference: who keeps these bytes; kind L or M
  *   I repo image                      image: time of its first content

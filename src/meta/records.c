@@ -164,6 +164,20 @@ int record_referrer_decode(const char *data, size_t len, struct mem_arena *arena
     return codec_end(&r);
 }
 
+void record_parent_encode(struct str *out, bool is_index)
+{
+    record_begin(out);
+    codec_put_u8(out, is_index);
+}
+
+int record_parent_decode(const char *data, size_t len, bool *is_index_r)
+{
+    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
+
+    *is_index_r = codec_get_u8(&r);
+    return codec_end(&r);
+}
+
 int record_manifest_peek(const char *data, size_t len, uint64_t *size_r, const char **media_type_r)
 {
     struct codec_reader r = codec_open(data, len, RECORD_VERSION);

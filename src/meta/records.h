@@ -39,6 +39,11 @@ void record_referrer_encode(struct str *out, const struct record_manifest *m);
 must_check int record_referrer_decode(const char *data, size_t len, struct mem_arena *arena,
                                       struct record_manifest *m_r);
 
+/* K: is the manifest that names the child an index? So that a delete of the child need not read
+ * all that name it. Follows from the manifest's record; empty of before, as in R. */
+void record_parent_encode(struct str *out, bool is_index);
+must_check int record_parent_decode(const char *data, size_t len, bool *is_index_r);
+
 void record_blob_encode(struct str *out, const struct record_blob *b);
 must_check int record_blob_decode(const char *data, size_t len, struct record_blob *b_r);
 void record_tag_encode(struct str *out, const struct record_tag *t);

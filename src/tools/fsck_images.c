@@ -36,30 +36,24 @@ static void need(struct fsck *f, const struct place *p, const struct key *k, con
         db_put(f->db, k->data, k->len, "", 0);
 }
 
-/* A referrer's note holds what lists show. An empty one is of before there was such a value,
- * and no problem: a repair fills it. */
-static void need_referrer(struct fsck *f, const struct place *p, const struct digest *digest,
-                          const struct record_manifest *record)
+/* A note that holds something of the manifest it is of. An empty one is of before there was such a
+ * value, and no problem: a repair fills it. */
+static void need_noted(struct fsck *f, const struct place *p, const struct key *k, const char *what,
+                       const struct digest *digest, const struct str *value)
 {
-    struct str value = {0}, found = {0};
+    struct str found = {0};
     char text[DIGEST_TEXT_MAX];
-    struct key k;
 
-    key_image(&k, 'R', p->repo, p->image);
-    key_digest(&k, &record->contents.subject);
-    key_digest(&k, digest);
-    need(f, p, &k, "a referrer's note", &record->contents.subject);
-    record_referrer_encode(&value, record);
-    if (db_get(f->db, k.data, k.len, &found) == 0 &&
-        (found.len != value.len || memcmp(found.data, value.data, value.len) != 0)) {
+    need(f, p, k, what, digest);
+    if (db_get(f->db, k->data, k->len, &found) == 0 &&
+        (found.len != value->len || memcmp(found.data, value->data, value->len) != 0)) {
         if (found.len > 0)
-            fsck_tell(f, "back-reference", true, "%s/%s: lists do not show %s as what it is",
-                      p->repo, p->image, digest_text(digest, text));
+            fsck_tell(f, "back-reference", true, "%s/%s: %s of %s tells something else than is",
+                      p->repo, p->image, what, digest_text(digest, text));
         if (f->repair)
-            db_put(f->db, k.data, k.len, value.data, value.len);
+            db_put(f->db, k->data, k->len, value->data, value->len);
     }
     str_free(&found);
-    str_free(&value);
 }
 
 static void need_image(struct fsck *f, const struct place *p, uint64_t time)
@@ -135,6 +129,7 @@ static int check_manifest(struct fsck *f, const char *whole, size_t whole_len,
                           struct key_reader *key, const char *value, size_t value_len)
 {
     struct record_manifest record;
+    struct str note = {0};
     struct digest digest;
     struct place p;
     struct key k;
@@ -153,14 +148,21 @@ static int check_manifest(struct fsck *f, const char *whole, size_t whole_len,
     need(f, &p, &k, "the holder's note", &digest);
     need_blob(f, &p, &digest, record.size, record.time);
     need_image(f, &p, record.time);
+    record_parent_encode(&note, record.contents.is_index);
     for (size_t i = 0; i < record.contents.ref_count; i++) {
         key_image(&k, 'K', p.repo, p.image);
         key_digest(&k, &record.contents.refs[i].digest);
         key_digest(&k, &digest);
-        need(f, &p, &k, "a parent's note", &record.contents.refs[i].digest);
+        need_noted(f, &p, &k, "a parent's note", &record.contents.refs[i].digest, &note);
     }
-    if (record.contents.subject.alg != 0)
-        need_referrer(f, &p, &digest, &record);
+    if (record.contents.subject.alg != 0) {
+        key_image(&k, 'R', p.repo, p.image);
+        key_digest(&k, &record.contents.subject);
+        key_digest(&k, &digest);
+        record_referrer_encode(&note, &record);
+        need_noted(f, &p, &k, "a referrer's note", &record.contents.subject, &note);
+    }
+    str_free(&note);
     return 0;
 }
 

@@ -1,4 +1,4 @@
-"""Referrers with annotations of megabytes: lists show a bounded part of them and cost little, and a filter that matches nothing
+"""Notes of manifests (keys K and R). Referrers with annotations of megabytes: lists show a bounded part of them and cost little, and a filter that matches nothing
 keeps nobody waiting; also in a database of before the notes of referrers had a value."""
 import concurrent.futures
 import json
@@ -106,8 +106,8 @@ def test_readers_and_a_push(start):
 @pytest.fixture
 def old(start, tmp_path):
     """A database whose referrers have no value, and megabytes in their manifests' records."""
-    program = tmp_path / "old_referrers"
-    subprocess.run(["cc", "-O1", "-o", str(program), str(HERE / "old_referrers.c"), "-lleveldb"], check=True)
+    program = tmp_path / "old_notes"
+    subprocess.run(["cc", "-O1", "-o", str(program), str(HERE / "old_notes.c"), "-lleveldb"], check=True)
     watched = Watched(start)
     watched.digests = [push(watched.registry, {"n": str(n), "pad": "x"}, f"application/vnd.example.t{n % 2}") for n in range(OLD)]
     watched.daemon.stop()
@@ -143,6 +143,26 @@ def test_an_old_database(old):
     before = old.lists("slices_total")
     assert set(shown(old.registry)) == {new, *old.digests[1:]}
     assert old.lists("slices_total") - before == 1
+
+
+def test_what_an_old_database_holds_stays_held(old):
+    """Deletes ask the manifests where the notes say nothing."""
+    registry = Registry(old.daemon.start().url, "old/held")
+    child = registry.push_image("child", layers=(b"layer",))
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+        {"mediaType": OCI_IMAGE, "digest": digest(child), "size": len(child)}]}).encode()
+    assert registry.put_manifest(index, media_type=OCI_INDEX).status_code == 201
+    registry.push_blob(child)
+    old.daemon.stop()
+    old.age(20)
+    old.daemon.start()
+    for path in ("manifests/" + digest(child), "blobs/" + digest(b"layer")):
+        assert registry.delete(path).status_code == 409
+    assert registry.delete("blobs/" + digest(child)).status_code == 202  # the index needs the manifest
+    for path in ("manifests/" + digest(index), "manifests/" + digest(child), "blobs/" + digest(b"layer")):
+        assert registry.delete(path).status_code == 202
+    old.daemon.stop()
+    assert old.daemon.fsck()[0] == 0
 
 
 def test_an_old_database_of_ordinary_ones(old):

@@ -223,19 +223,25 @@ static void test_missing_back_references_are_added(void **state)
     }
 }
 
-/* What lists show of a referrer follows from its manifest; of before there was such a value it
- * is empty and a repair fills it. */
-static void test_what_lists_show_of_a_referrer(void **state)
+/* What the notes of a manifest hold follows from it; of before there was such a value they are
+ * empty, and a repair fills them. */
+static void test_what_notes_hold(void **state)
 {
-    struct record_manifest shown = {.size = 9, .contents = {.media_type = TYPE}};
+    struct record_manifest is = {.size = 8, .contents = {.media_type = TYPE}}, other = is;
     struct str value = {0}, found = {0};
     struct key k;
 
     (void)state;
-    for (int empty = 0; empty < 2; empty++) {
+    other.size = 9;
+    for (int n = 0; n < 4; n++) {
+        bool referrer = n < 2, empty = n % 2;
+
         open_db();
-        key_of('R', &k);
-        record_referrer_encode(&value, &shown);
+        key_of(referrer ? 'R' : 'K', &k);
+        if (referrer)
+            record_referrer_encode(&value, &other);
+        else
+            record_parent_encode(&value, true);
         put(&k, empty ? NULL : &value);
         close_db();
         assert_int_equal(fsck(false), empty ? FSCK_GOOD : FSCK_DAMAGED);
@@ -243,8 +249,10 @@ static void test_what_lists_show_of_a_referrer(void **state)
         assert_int_equal(fsck(false), FSCK_GOOD);
         open_db();
         assert_int_equal(db_get(db, k.data, k.len, &found), 0);
-        shown.size = 8;
-        record_referrer_encode(&value, &shown);
+        if (referrer)
+            record_referrer_encode(&value, &is);
+        else
+            record_parent_encode(&value, false);
         assert_true(found.len == value.len && memcmp(found.data, value.data, value.len) == 0);
         db_close(&db);
     }
@@ -441,7 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_good, make, unmake),
         cmocka_unit_test_setup_teardown(test_missing_back_references_are_added, make, unmake),
         cmocka_unit_test_setup_teardown(test_dangling_ones_are_removed, make, unmake),
-        cmocka_unit_test_setup_teardown(test_what_lists_show_of_a_referrer, make, unmake),
+        cmocka_unit_test_setup_teardown(test_what_notes_hold, make, unmake),
         cmocka_unit_test_setup_teardown(test_a_lost_blob_record_comes_back, make, unmake),
         cmocka_unit_test_setup_teardown(test_forgotten_links_are_queued, make, unmake),
         cmocka_unit_test_setup_teardown(test_forgotten_bytes_go, make, unmake),

@@ -131,6 +131,25 @@ static void test_what_lists_show_of_a_referrer(void **state)
     mem_arena_free(&arena);
 }
 
+static void test_whether_a_parent_is_an_index(void **state)
+{
+    struct str value = {0};
+    bool index = true;
+
+    (void)state;
+    record_parent_encode(&value, false);
+    is_golden(&value, "0100");
+    assert_int_equal(record_parent_decode(value.data, value.len, &index), 0);
+    assert_false(index);
+    record_parent_encode(&value, true);
+    is_golden(&value, "0101");
+    assert_int_equal(record_parent_decode(value.data, value.len, &index), 0);
+    assert_true(index);
+    for (size_t len = 0; len < value.len; len++)
+        assert_int_equal(record_parent_decode(value.data, len, &index), ERR_DAMAGED);
+    str_free(&value);
+}
+
 static void test_a_count_allocates_nothing_beyond_the_value(void **state)
 {
     const size_t counts[] = {18 + 8 + 5 + 33, 18 + 8 + 5 + 33 + 4 + 43 + 75};
@@ -214,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_golden_values),
         cmocka_unit_test(test_a_manifest_comes_back),
         cmocka_unit_test(test_what_lists_show_of_a_referrer),
+        cmocka_unit_test(test_whether_a_parent_is_an_index),
         cmocka_unit_test(test_a_count_allocates_nothing_beyond_the_value),
         cmocka_unit_test(test_texts_and_digests),
         cmocka_unit_test(test_keys),

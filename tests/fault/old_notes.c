@@ -1,4 +1,4 @@
-/* Makes the referrers of a database ones of before their notes had a value: empties R, and gives
+/* Makes a database one of before the notes of manifests had a value: empties K and R, and gives
  * each manifest whose annotations end with "pad": "x" that many x. For test_referrers_heavy.py. */
 #include <leveldb/c.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ int main(int argc, char **argv)
     leveldb_iterator_t *at;
 
     if (!db) {
-        fprintf(stderr, "%s\n", error ? error : "usage: old_referrers DATABASE BYTES");
+        fprintf(stderr, "%s\n", error ? error : "usage: old_notes DATABASE BYTES");
         return 1;
     }
     at = leveldb_create_iterator(db, reading);
@@ -42,7 +42,7 @@ int main(int argc, char **argv)
         const char *key = leveldb_iter_key(at, &len), *value = leveldb_iter_value(at, &value_len);
         char *longer;
 
-        if (key[0] == 'R') {
+        if (key[0] == 'R' || key[0] == 'K') {
             leveldb_put(db, plain, key, len, "", 0, &error);
         } else if (key[0] == 'M' && value_len > END_LEN &&
                    memcmp(value + value_len - END_LEN, short_end, END_LEN) == 0) {
