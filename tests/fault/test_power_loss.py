@@ -9,12 +9,13 @@ import os
 import pathlib
 import random
 import re
+import subprocess
 import time
 
 import pytest
 
 import harness.daemon
-from harness.daemon import Daemon, wait_for
+from harness.daemon import ENTREPOTCTL, Daemon, wait_for
 from harness.registry import Registry, digest
 from harness.tools import need
 
@@ -251,6 +252,51 @@ def test_what_was_synced_is_enough(recorded):
         if i % 3 == 2:
             check(replay.disk.after_loss(("nothing", "names", "some")[i // 3 % 3], rng), daemon, promised, None)
     assert replay.syncs > 50
+
+
+def lines_of(daemon):
+    return [x for x in daemon.record.read_text().splitlines() if "+++" not in x and "---" not in x]
+
+
+def journal_synced(daemon):
+    """Was the journal synced after the last line? The time of that."""
+    written, synced = 0, 0
+    name = "".join(f"\\x{c:02x}" for c in b"/blobs/journal")
+    for line in lines_of(daemon):
+        if name + ">" in line and " resumed" not in line:
+            stamp, call = line.split(None, 3)[1:3]
+            written = float(stamp) if call.startswith("write(") else written
+            synced = float(stamp) if call.startswith("fdatasync(") and written else synced
+    return synced if synced > written > 0 else None
+
+
+@pytest.mark.parametrize("mode", ["nothing", "some"])
+def test_the_journal_outlives_power_and_database(recorded, mode):
+    """A second after the last change power and database are lost: the database is made anew of what was synced."""
+    daemon = recorded
+    log = changes(daemon, 24)
+    when = wait_for(lambda: journal_synced(daemon), "the journal is synced")
+    end = time.time()
+    assert end > when > log[-1][0]
+    daemon.stop()
+    wait_for(lambda: daemon.record.read_text().count("+++ exited") >= 4, "strace has written all")
+    replay = Replay(lines_of(daemon), daemon.data_dir)
+    replay.until(end)
+    files = {p: d for p, d in replay.disk.after_loss(mode, random.Random(3)).items() if "/catalog/" not in p}
+    after = Daemon()
+    try:
+        materialise(files, daemon.dir, after.dir)
+        done = subprocess.run([ENTREPOTCTL, "-c", str(after.conf), "rebuild", "--yes"], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert after.fsck()[0] == 0
+        after.start()
+        registry = Registry(after.url, "power/loss")
+        for tag, held in {tag: held for _, _, tag, held in log}.items():
+            r = registry.get(f"manifests/{tag}")
+            assert r.status_code == 404 if held is None else r.content == held[0]
+            assert held is None or registry.get("blobs/" + digest(held[1])).content == held[1]
+    finally:
+        after.close()
 
 
 def test_the_model_finds_a_missing_sync(recorded):

@@ -1,14 +1,16 @@
 """SIGKILL at every named fail point under load; then what is served is compared with what was acknowledged."""
 import os
 import random
+import shutil
 import signal
+import subprocess
 import threading
 import time
 
 import pytest
 import requests
 
-from harness.daemon import BODY, alive, free_port, wait_for
+from harness.daemon import BODY, ENTREPOTCTL, alive, free_port, wait_for
 from harness.fail import NAMES, FailPoints
 from harness.registry import OCI_INDEX, Registry, digest
 
@@ -213,6 +215,29 @@ def test_fsck_beside_a_storm(stormy):
         storm.end()
     storm.check()
     assert not (stormy.data_dir / "fsck").exists()
+
+
+@pytest.mark.parametrize("point", [None, "catalog_turn_written", "catalog_journal_write", "catalog_journal_appended",
+                                   "catalog_journal_made", "catalog_journal_placed"])
+def test_the_database_is_lost_after_a_storm(stormy, point):
+    """All that was promised comes back from the journals and the blobs."""
+    storm = Storm(stormy, 11)
+    try:
+        storm.working()
+        if point:
+            stormy.fail.arm(point, "kill")
+            provoke(stormy, point, None)
+            stormy.fail.taken(point, 30)
+            storm.working()
+    finally:
+        storm.end()
+    wait_for(stormy.journals_kept, "the journals are what they should be again", 30)
+    stormy.stop()
+    shutil.rmtree(stormy.data_dir / "catalog")
+    done = subprocess.run([ENTREPOTCTL, "-c", str(stormy.conf), "rebuild", "--yes"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    stormy.start()
+    storm.check()
 
 
 def soak(daemon, seconds, seed):
