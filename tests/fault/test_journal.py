@@ -285,3 +285,44 @@ def test_an_older_database_that_was_only_looked_at_is_not_missed(start):
     assert "LACKS" not in daemon.ctl("repos").stdout
     daemon.stop()
     assert daemon.fsck()[1]["found"] == []
+
+
+def test_what_the_database_lost_stays_however_long_the_journal(start):
+    """It is not written anew while the database lacks something of it."""
+    daemon = start()
+    registry, before = filled(daemon)
+    daemon.stop()
+    subprocess.run(["cp", "-a", str(daemon.data_dir / "catalog"), str(daemon.dir / "older")], check=True)
+    daemon.start()
+    Registry(daemon.url).push_image("lost")
+    wait_for(lambda: ("test/image", "lost") in state(daemon)[0], "the journal has it")
+    daemon.stop()
+    lines = path_of(daemon).read_bytes().splitlines(keepends=True)
+    number = int(lines[-1].split(b" ")[1])
+    text = lines[-1].split(b" ", 2)[2].rstrip(b"\n")
+    path_of(daemon).write_bytes(b"".join(lines) + b"".join(sealed(number + 1 + n, text) for n in range(6000)))
+    shutil.rmtree(daemon.data_dir / "catalog")
+    (daemon.dir / "older").rename(daemon.data_dir / "catalog")
+    daemon.allow_error("the database lacks changes")
+    daemon.start()
+    wait_for(lambda: "the database lacks changes" in daemon.log_text(), "it is told")
+    Registry(daemon.url).push_image("after")
+    wait_for(lambda: ("test/image", "after") in state(daemon)[0], "it goes on")
+    assert ("test/image", "lost") in state(daemon)[0]
+    assert daemon.journals_kept()
+
+
+def test_a_turn_that_fails_leaves_no_line(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    daemon = start()
+    registry, before = filled(daemon)
+    body = registry.image_manifest(layers=(b"refused",))
+    fail.arm("catalog_turn_write", "ENOSPC")
+    assert registry.put_manifest(body, "refused").status_code == 507
+    after = wait_for(lambda: registry.put_manifest(body, "taken").status_code == 201 and body, "it heals")
+    says(daemon, before[0] | {("test/image", "taken"): digest(after)})
+    wait_for(daemon.journals_kept, "the journal is kept")
+    assert daemon.log_text().count("is written anew") == 1  # at the first start: it lacked nothing
+    daemon.stop()
+    assert daemon.fsck()[1]["found"] == []

@@ -362,22 +362,27 @@ def test_what_has_no_bytes_is_told(kept):
     kept.at("one/team/app").put_manifest(body, "no-layer")
     other = kept.at("one/team/app").image_manifest(layers=(b"other",))
     kept.at("one/team/app").put_manifest(other, "no-manifest")
+    short = os.urandom(100)
+    truncated = kept.at("one/team/app").image_manifest(layers=(short,))
+    kept.at("one/team/app").put_manifest(truncated, "short-layer")
     changed = kept.at("one/team/app").image_manifest(layers=(b"changed",))
     kept.at("one/team/app").put_manifest(changed, "changed")
     stopped(kept)
     nothing(daemon)
     for d in (digest(layer), digest(other)):
         (daemon.dir / "main/blobs/sha256" / d[7:9] / d[7:]).unlink()
+    os.truncate(daemon.dir / "main/blobs/sha256" / digest(short)[7:9] / digest(short)[7:], 50)
     path = daemon.dir / "main/blobs/sha256" / digest(changed)[7:9] / digest(changed)[7:]
     path.write_bytes(changed.replace(b'"size": 7', b'"size": 8'))  # a manifest all the same
     assert path.read_bytes() != changed
     status, report = rebuild(daemon)
     texts = [(x["kind"], x["text"]) for x in report["found"]]
-    assert status == GUESSED and (report["lost"], report["missing"]) == (4, 1), report
+    assert status == GUESSED and (report["lost"], report["missing"]) == (4, 2), report
     assert any(k == "missing" and digest(layer) in t for k, t in texts)
     for tag in ("no-manifest", "changed"):
         assert any(k == "lost" and f"one/team/app:{tag}:" in t for k, t in texts)
     kept.tags["one/team/app", "no-layer"] = digest(body)
+    kept.tags["one/team/app", "short-layer"] = digest(truncated)
     daemon.start()
     kept.check()
     # A push of the same heals it.
