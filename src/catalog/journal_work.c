@@ -65,6 +65,8 @@ static int write_out(struct journal_work *w, const char *name, int flags, bool s
         err = err_from_errno(errno);
     if (fd >= 0)
         close(fd);
+    if (err != 0 && w->task != JOURNAL_APPEND)
+        unlinkat(w->dir_fd, JOURNAL_NEW, 0); /* the disk may be full */
     str_reset(&w->out);
     return err;
 }

@@ -136,13 +136,15 @@ static void publish_view(struct catalog *c, bool damaged)
     if (err == 0) {
         db_close(&c->db);
         log_warn(damaged ? "the database is damaged: pulls of what can be read of it are served, "
-                           "all else is not"
+                           "all else is not; stop entrepotd, then entrepotctl rebuild makes it "
+                           "anew"
                          : "the database can be read and not written: pulls are served, changes "
                            "are not",
                  "path=%s", log_quote(c->db_path));
     } else {
-        log_error("nothing can be served: the database cannot be read either", "path=%s err=%s",
-                  log_quote(c->db_path), log_quote(err_text(err)));
+        log_error("nothing can be served: the database cannot be read either; if it is damaged or "
+                  "gone, stop entrepotd, then entrepotctl rebuild makes it anew",
+                  "path=%s err=%s", log_quote(c->db_path), log_quote(err_text(err)));
     }
     checkpoint_remove(view.data);
     str_free(&view);

@@ -404,6 +404,24 @@ def test_a_repository_without_a_section_comes_back_too(kept):
     serves_all(daemon, kept)
 
 
+@pytest.mark.parametrize("damage", [flipped_log, flipped_table, no_table])
+def test_what_can_be_read_is_served_until_then(kept, damage):
+    """A daemon over the damaged database loses nothing that rebuild could use."""
+    daemon = kept.daemon
+    stopped(kept)
+    damage(daemon)
+    daemon.allow_error("log is damaged", "cannot be read either", "cannot open the database", "cannot read the database", "cannot read a manifest")
+    daemon.start()
+    wait_for(lambda: "entrepotctl rebuild" in daemon.log_text(), "the log names the way")
+    for (image, d), (body, _) in kept.manifests.items():
+        r = kept.at(image).get("manifests/" + d)
+        assert r.status_code == 503 or (r.status_code == 200 and r.content == body), (r.status_code, r.text)
+    assert kept.at("one/new").post("blobs/uploads/").status_code in (202, 503)
+    daemon.stop()
+    assert rebuild(daemon)[0] == SURE
+    serves_all(daemon, kept)
+
+
 @pytest.mark.parametrize("started", [True, False])
 def test_a_repository_that_was_moved(kept, started):
     """Its new store's journal tells of it, once a daemon wrote that; until then what is left of the database does."""
