@@ -185,6 +185,32 @@ def test_it_is_written_anew_while_changes_go_on(start, tmp_path, monkeypatch, po
     assert daemon.fsck()[1]["found"] == []
 
 
+def test_changes_between_its_slices(start, tmp_path, monkeypatch):
+    """Manifests have been written, tags have not; what changes then is in neither."""
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    daemon = start()
+    registry, before = filled(daemon)
+    fail.arm("catalog_journal_write", "ENOSPC")
+    registry.push_image("not-written")
+    fail.taken("catalog_journal_write")
+    fail.arm("catalog_journal_write", "wait")
+    fail.held("catalog_journal_write")  # before its first line
+    registry.push_image("before", layers=(b"before",))
+    fail.arm("catalog_journal_write", "wait")
+    fail.release("catalog_journal_write")
+    fail.held("catalog_journal_write")
+    between = registry.push_image("between", layers=(b"between",))
+    assert registry.delete("manifests/t0").status_code == 202
+    fail.release("catalog_journal_write")
+    wait_for(daemon.journals_kept, "it is kept again")
+    registry.push_image("after", layers=(b"after",))
+    says(daemon, tags_of(registry))
+    assert ("test/image", digest(between)) in state(daemon)[1]
+    daemon.stop()
+    assert daemon.fsck()[1]["found"] == []
+
+
 def test_a_store_that_takes_no_journal_takes_pushes(start, tmp_path, monkeypatch):
     monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
     fail = FailPoints(tmp_path / "fail")
