@@ -110,12 +110,14 @@ static bool empty(const struct catalog_count *count)
     return count->images <= 0 && count->manifests <= 0 && count->blobs <= 0 && count->tags <= 0;
 }
 
-/* Names what holds something, drops what does not. What is known of those named stays. */
+/* Names what holds something, drops what does not. What is known of those named stays, but for
+ * names and paths of their stores. */
 static void fit(struct held *held)
 {
     const struct conf *conf = held->c->conf;
     struct holdings *h = &held->holdings;
 
+    holdings_follow(h, conf);
     for (size_t i = 0; i < conf->repo_count; i++) {
         bool named = holdings_find(h, conf->repos[i].name) != NULL;
 

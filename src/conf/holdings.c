@@ -128,13 +128,17 @@ struct holding *holdings_find(const struct holdings *h, const char *name)
     return NULL;
 }
 
+/* A path that a line cannot hold is compared by the store's name alone. */
+static const char *path_of(const struct conf_store *store)
+{
+    return strchr(store->path, '\n') ? UNKNOWN : store->path;
+}
+
 void holdings_add(struct holdings *h, const char *name, const struct conf_repo *repo)
 {
     const struct conf_store *store = repo ? repo->store : NULL;
-    /* A path that a line cannot hold is compared by the store's name alone. */
-    bool plain = store && !strchr(store->path, '\n');
 
-    add(h, name, kind_name(repo), store ? store->name : UNKNOWN, plain ? store->path : UNKNOWN);
+    add(h, name, kind_name(repo), store ? store->name : UNKNOWN, store ? path_of(store) : UNKNOWN);
 }
 
 void holdings_remove(struct holdings *h, const char *name)
@@ -151,6 +155,37 @@ static bool same_store(const struct holding *x, const struct conf_store *store)
 {
     return strcmp(x->store, UNKNOWN) == 0 || strcmp(x->store, store->name) == 0 ||
            (strcmp(x->path, UNKNOWN) != 0 && strcmp(x->path, store->path) == 0);
+}
+
+static void set_store(struct holding *x, const struct conf_store *store)
+{
+    free(x->store);
+    free(x->path);
+    x->store = mem_strdup(store->name);
+    x->path = mem_strdup(path_of(store));
+}
+
+bool holdings_rename(struct holdings *h, const char *old_name, const struct conf_store *store)
+{
+    bool changed = false;
+
+    for (size_t i = 0; i < h->count; i++)
+        if (strcmp(h->list[i].store, old_name) == 0) {
+            set_store(&h->list[i], store);
+            changed = true;
+        }
+    return changed;
+}
+
+void holdings_follow(struct holdings *h, const struct conf *conf)
+{
+    for (size_t i = 0; i < h->count; i++) {
+        struct holding *x = &h->list[i];
+        const struct conf_repo *repo = conf_repo_by_name(conf, x->name, strlen(x->name));
+
+        if (repo && repo->store && strcmp(x->store, UNKNOWN) != 0 && same_store(x, repo->store))
+            set_store(x, repo->store);
+    }
 }
 
 void holdings_compare(const struct holdings *h, const struct conf *conf, struct str *changed,

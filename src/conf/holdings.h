@@ -42,6 +42,12 @@ struct holding *holdings_find(const struct holdings *h, const char *name);
 /* Adds one, as the configuration has it; `repo` NULL: `name` is in no configuration. */
 void holdings_add(struct holdings *h, const char *name, const struct conf_repo *repo);
 void holdings_remove(struct holdings *h, const char *name);
+/* The store that was called `old_name` is called and lies as `store` says from now on. True: that
+ * changed something. */
+bool holdings_rename(struct holdings *h, const char *old_name, const struct conf_store *store);
+/* Stores that are the same ones get the names and paths they have in `conf`. For who serves with
+ * it: so a later change of the other of the two is seen to be one of the same store. */
+void holdings_follow(struct holdings *h, const struct conf *conf);
 
 /* What `conf` would change under a repository's content, a line each with the way, and
  * those that have no section any more. A store of another name and the same path is the

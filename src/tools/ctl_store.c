@@ -2,10 +2,12 @@
  * ctl_store.c - entrepotctl store: what blob stores are, and telling one that it belongs here.
  *
  * Works on files, as the account that owns them, under the store's lock: a store that a daemon uses
- * is not changed. Writes STORE_PATH/IDENTITY and nothing else (store/identity.h).
+ * is not changed. Writes STORE_PATH/IDENTITY (store/identity.h), and at a renaming the file
+ * DATA_DIR/catalog/REPOSITORIES (conf/holdings.h).
  */
 #include "base/mem.h"
 #include "conf/conf.h"
+#include "conf/holdings.h"
 #include "store/belong.h"
 #include "tools/ctl.h"
 
@@ -74,6 +76,34 @@ static int write_identity(int dir, const struct conf_store *store, const struct 
     return EXIT_SUCCESS;
 }
 
+/* The repositories in it are in a store of the new name (conf/holdings.h), before the store itself
+ * says so: who dies in between is told to repeat it. A daemon that runs does it at its reload. */
+static int rename_holdings(const struct conf *conf, const char *old_name,
+                           const struct conf_store *store)
+{
+    struct holdings holdings = {0};
+    struct str text = {0}, path = {0};
+    int fd, err = 0;
+
+    str_printf(&path, "%s/lock", conf->data_dir);
+    fd = open(path.data, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 &&
+        holdings_read(conf->data_dir, &holdings) == 0 &&
+        holdings_rename(&holdings, old_name, store)) {
+        holdings_text(&holdings, &text);
+        err = holdings_write(conf->data_dir, &text);
+        if (err != 0)
+            fprintf(stderr, "entrepotctl: cannot write which repositories %s holds below %s: %s\n",
+                    store->name, conf->data_dir, err_text(err));
+    }
+    if (fd >= 0)
+        close(fd);
+    holdings_free(&holdings);
+    str_free(&text);
+    str_free(&path);
+    return err;
+}
+
 static int store_rename(const struct conf *conf, const char *old_name, const char *new_name)
 {
     const struct conf_store *store = store_by_name(conf, new_name);
@@ -87,9 +117,9 @@ static int store_rename(const struct conf *conf, const char *old_name, const cha
         fprintf(stderr, "entrepotctl: cannot read %s/" IDENTITY_FILE ": %s\n", store->path,
                 err_text(err));
     } else if (strcmp(identity.name, old_name) != 0) {
-        fprintf(stderr, "entrepotctl: %s is blobstore %s, not %s\n", store->path, identity.name,
-                old_name);
-    } else {
+        fprintf(stderr, "entrepotctl: %s is blobstore %s, not %s%s\n", store->path, identity.name,
+                old_name, strcmp(identity.name, new_name) == 0 ? ": nothing is to be done" : "");
+    } else if (rename_holdings(conf, old_name, store) == 0) {
         strcpy(identity.name, new_name);
         status = write_identity(dir, store, &identity);
         if (status == EXIT_SUCCESS)

@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -91,6 +92,36 @@ def test_renaming_keeps_all(filled):
     assert filled.fsck()[0] == 0
     filled.start()
     assert whole(filled)
+
+
+@pytest.mark.parametrize("renamed", ["by a reload", "while stopped", "both at once"])
+def test_a_renamed_store_may_move(filled, renamed):
+    """Its repositories go with it: neither the old name nor the old path is asked for any more."""
+    def rename():
+        filled.conf.write_text(filled.conf.read_text().replace("main", "prime"))
+        assert tool(filled, "store", "rename", "main", "prime").returncode == 0
+
+    def move():
+        store(filled).rename(filled.dir / "moved")
+        filled.conf.write_text(filled.conf.read_text().replace(f"{filled.dir}/store", f"{filled.dir}/moved"))
+    if renamed == "by a reload":
+        rename()
+        filled.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: 'msg="reloaded"' in filled.log_text(), "the reload is done")
+    filled.stop()
+    if renamed == "both at once":
+        move()
+    if renamed != "by a reload":
+        rename()
+    if renamed != "both at once":
+        if renamed == "while stopped":
+            filled.start()
+            filled.stop()
+        move()
+    filled.start()
+    assert whole(filled)
+    filled.stop()
+    assert filled.fsck()[0] == 0
 
 
 def test_a_foreign_store_is_adopted_when_told_so(filled):
