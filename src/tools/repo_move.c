@@ -122,8 +122,9 @@ static int each(struct move *m, int (*act)(struct move *m, const struct held *h)
     return err != 0 ? err : batch_write(m);
 }
 
-/* Copies and counts the bytes' digest on the way: a damaged blob does not become a good one. */
-static int copy_bytes(int from, int to, uint64_t size, const struct digest *digest)
+/* Reads, copies (`to` >= 0) and counts the bytes' digest on the way: a damaged blob does not become
+ * a good one. */
+static int read_bytes(int from, int to, uint64_t size, const struct digest *digest)
 {
     struct digest_ctx *ctx = digest_ctx_new(digest->alg);
     char *data = mem_alloc(COPY_BYTES);
@@ -137,7 +138,7 @@ static int copy_bytes(int from, int to, uint64_t size, const struct digest *dige
         err = file_pread_full(from, data, len, done);
         if (err == 0) {
             digest_ctx_update(ctx, data, len);
-            err = file_write_full(to, data, len);
+            err = to >= 0 ? file_write_full(to, data, len) : 0;
         }
         done += len;
     }
@@ -147,6 +148,19 @@ static int copy_bytes(int from, int to, uint64_t size, const struct digest *dige
     return err == 0 && !digest_equal(&got, digest) ? ERR_MISMATCH : err;
 }
 
+/* Are they there already? A file of the right size need not be: it was another repository's until
+ * now, and what is taken out of the old store afterwards may be the only good copy. */
+static bool are_there(const struct store *to, const struct held *h)
+{
+    int fd = -1, err = store_blob_open(to, &h->digest, h->size, &fd);
+
+    if (err == 0)
+        err = read_bytes(fd, -1, h->size, &h->digest);
+    if (fd >= 0)
+        close(fd);
+    return err == 0;
+}
+
 /* As a file of its own, also on the same disk: a link would be one file in two stores. */
 static int put_bytes(struct move *m, const struct held *h)
 {
@@ -154,7 +168,7 @@ static int put_bytes(struct move *m, const struct held *h)
     int from_fd = -1, to_fd = -1, err;
     uint64_t size;
 
-    if (store_blob_size(to, &h->digest, &size) == 0 && size == h->size)
+    if (are_there(to, h))
         return 0;
     err = store_blob_open(&m->f.stores[m->from], &h->digest, h->size, &from_fd);
     if (err != 0)
@@ -163,7 +177,7 @@ static int put_bytes(struct move *m, const struct held *h)
     if (err == 0 && ftruncate(to_fd, 0) != 0)
         err = err_from_errno(errno);
     if (err == 0)
-        err = copy_bytes(from_fd, to_fd, h->size, &h->digest);
+        err = read_bytes(from_fd, to_fd, h->size, &h->digest);
     if (err == 0)
         err = store_partial_place(to, to_fd, m->repo, &h->digest);
     if (err != 0 && to_fd >= 0)
@@ -188,12 +202,14 @@ static int put_one(struct move *m, const struct held *h)
                 digest_text(&h->digest, text), m->f.conf->stores[m->to].name, err_text(err));
         return err;
     }
+    key_damage(&k, store, &h->digest);
     if (err == ERR_DAMAGED) { /* and stays so: a push or a pull from its remote mends it */
         fprintf(stderr, "entrepotctl: %s of %s/%s is damaged or missing\n",
                 digest_text(&h->digest, text), m->repo, h->image);
-        key_damage(&k, store, &h->digest);
         db_put(m->f.db, k.data, k.len, "", 0);
         m->damaged++;
+    } else if (fsck_has(&m->f, &k)) { /* of before it was put there again */
+        db_delete(m->f.db, k.data, k.len);
     }
     key_blob(&k, store, &h->digest);
     if (!fsck_has(&m->f, &k)) {

@@ -158,6 +158,33 @@ def test_what_is_damaged_stays_so(daemon):
     images.check()
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_damaged_copy_in_the_new_store_is_not_what_is_left(daemon, known):
+    """Of what another repository holds there; `known`: its damage was found, and the mark goes."""
+    images = Images(daemon)
+    daemon.stop()
+    daemon.conf.write_text(daemon.conf.read_text() + "hosted there {\n blobstore = two\n}\n")
+    daemon.start()
+    images.push("there", "app", "1", (b"second",))
+    daemon.stop()
+    name = digest(b"second")[7:]
+    file = daemon.dir / "two/blobs/sha256" / name[:2] / name
+    file.write_bytes(b"secon!")
+    if known:
+        daemon.allow_error("a blob's bytes have changed")
+        daemon.start()
+        daemon.ctl("scrub")
+        wait_for(lambda: not file.exists(), "the scrub finds it")
+        daemon.stop()
+    assert "damaged or missing" not in move(daemon)
+    daemon.conf.write_text(daemon.conf.read_text().replace("hosted moved { blobstore = main }", "hosted moved { blobstore = two }"))
+    daemon.start()
+    images.check()
+    daemon.stop()
+    status, report = daemon.fsck()
+    assert status == 0 and not report["found"], report
+
+
 def test_a_full_store(daemon, monkeypatch):
     """Nothing is moved in part."""
     images = Images(daemon)
