@@ -395,3 +395,10 @@ bool journals_lost(const struct journals *js, size_t store)
 {
     return js->list[store].lost;
 }
+
+bool journals_doubtful(const struct journals *js, size_t store)
+{
+    const struct journal *j = &js->list[store];
+
+    return j->lost || j->state == JOURNAL_OFF || j->state == JOURNAL_CHECKING;
+}

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/gc.h"
+#include "catalog/journal.h"
 #include "catalog/turn.h"
 #include "store/belong.h"
 
@@ -80,7 +81,9 @@ static bool may_take(const struct orphans *o, size_t store)
     const struct catalog *c = o->c;
     const struct count *n = &o->counts[store];
 
-    return belong_orphans_few(c->meta.identity.created_s, c->store_created_s[store], n->files,
+    /* A database that lacks changes may lack the records of these very files. */
+    return !journals_doubtful(c->journals, store) &&
+           belong_orphans_few(c->meta.identity.created_s, c->store_created_s[store], n->files,
                               n->unknown);
 }
 
@@ -92,8 +95,8 @@ static void tell_held(struct orphans *o)
 
         if (held && !n->told)
             log_warn("files in a blob store have no record in the database: too many to be what a "
-                     "crash left, or older than the database. They are left alone; see "
-                     "entrepotctl gc --orphans",
+                     "crash left, or older than the database, or the database lacks changes. They "
+                     "are left alone; see entrepotctl gc --orphans",
                      "store=%s files=%llu of=%llu bytes=%llu", o->c->conf->stores[i].name,
                      (unsigned long long)n->unknown, (unsigned long long)n->files,
                      (unsigned long long)n->bytes);

@@ -271,9 +271,9 @@ static int check(struct fsck *f)
     if (err == 0)
         err = fsck_garbage(f);
     if (err == 0)
-        err = fsck_orphans(f);
-    if (err == 0)
         err = fsck_journals(f);
+    if (err == 0)
+        err = fsck_orphans(f);
     if (err == 0 && db_read_failed(f->db))
         err = ERR_IO;
     if (err == 0)

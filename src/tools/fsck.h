@@ -65,6 +65,7 @@ struct fsck {
     size_t orphan_count;
     struct {
         uint64_t files, orphans;
+        bool lacks; /* the database lacks changes that the store's journal has */
     } in_store[IDENTITY_STORES_MAX];
 };
 

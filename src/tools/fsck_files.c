@@ -237,7 +237,8 @@ int fsck_files(struct fsck *f)
 /* Few enough to be what crashes left, in a store that is not older than the database. */
 static bool orphans_may_go(const struct fsck *f, const struct fsck_orphan *o)
 {
-    return belong_orphans_few(f->database.created_s, f->store_created_s[o->store],
+    return !f->in_store[o->store].lacks &&
+           belong_orphans_few(f->database.created_s, f->store_created_s[o->store],
                               f->in_store[o->store].files, f->in_store[o->store].orphans);
 }
 
@@ -256,7 +257,11 @@ int fsck_orphans(struct fsck *f)
 
         fsck_tell(f, "orphan", may_go, "%s in %s: no record knows this file%s",
                   digest_text(&o->digest, text), f->conf->stores[o->store].name,
-                  may_go ? "" : ", nor many others: they stay; see entrepotctl gc --orphans");
+                  may_go                        ? ""
+                  : f->in_store[o->store].lacks ? ", and the database lacks changes: it stays; see "
+                                                  "entrepotctl rebuild"
+                                                : ", nor many others: they stay; see entrepotctl "
+                                                  "gc --orphans");
     }
     return err;
 }

@@ -216,6 +216,7 @@ static int check_one(struct fsck *f, size_t place)
         return err;
     ahead = f->online ? file.fell > 0 && file.fell <= w.limit : journal_ahead(&file, w.limit);
     if (ahead) {
+        f->in_store[place].lacks = true;
         number = w.limit;
         w.limit = f->online ? w.limit : UINT64_MAX;
         err = compare(&w, true);

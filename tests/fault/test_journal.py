@@ -1,4 +1,5 @@
 """The stores' journals: a line a change, whatever dies, and what the daemon does when one lacks something."""
+import json
 import os
 import shutil
 import subprocess
@@ -257,6 +258,40 @@ def test_a_database_that_fell_back_is_told_and_costs_the_journal_nothing(start):
     status, report = daemon.fsck()
     told = [x["text"] for x in report["found"] if x["kind"] == "lost"]
     assert status == 4 and any("after0" in x for x in told) and not any("test/image:lost" in x for x in told), report
+
+
+def test_what_a_database_that_fell_back_lost_is_no_orphan(start):
+    """Neither the walk nor a repair takes away what a rebuild brings back."""
+    daemon = start(top='gc_grace = "0s"\ngc_interval = "1d"\n', run=False)
+    daemon.start()
+    registry, before = filled(daemon, tags=60)
+    daemon.stop()
+    subprocess.run(["cp", "-a", str(daemon.data_dir / "catalog"), str(daemon.dir / "older")], check=True)
+    daemon.start()
+    registry = Registry(daemon.url)
+    layer = os.urandom(100)
+    lost = registry.push_image("lost", layers=(layer,))
+    says(daemon, before[0] | {("test/image", "lost"): digest(lost)})
+    daemon.stop()
+    shutil.rmtree(daemon.data_dir / "catalog")
+    (daemon.dir / "older").rename(daemon.data_dir / "catalog")
+    daemon.allow_error("the database lacks changes")
+    daemon.start()
+    wait_for(daemon.journals_kept, "the journal was looked at")
+    for n in range(2):
+        daemon.ctl("gc")
+        wait_for(lambda: (s := json.loads(daemon.ctl("--json", "gc", "--status").stdout))["sweeps"] > n and not s["running"],
+                 "all is walked over")
+    daemon.stop()
+    blobs = daemon.data_dir / "blobs/blobs/sha256"
+    files = [blobs / d[7:9] / d[7:] for d in (digest(lost), digest(layer))]
+    assert all(f.exists() for f in files)
+    assert daemon.fsck("--repair")[1]["orphans"] == 2
+    assert all(f.exists() for f in files)
+    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild", "--yes"], check=True)
+    daemon.start()
+    assert Registry(daemon.url).get("manifests/lost").content == lost
+    assert Registry(daemon.url).get("blobs/" + digest(layer)).content == layer
 
 
 def test_stores_have_their_own_and_repositories_that_go_leave_theirs(start):
