@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,15 +29,16 @@ void fail_init(void)
         log_warn("fail points are armed: this is a test", "dir=%s", log_quote(fail_dir));
 }
 
-static void hold(const char *path)
+static bool hold(const char *path)
 {
     char reached[4200];
 
     snprintf(reached, sizeof(reached), "%s.reached", path);
     if (rename(path, reached) != 0)
-        return; /* somebody else took it */
+        return false; /* somebody else took it */
     while (access(reached, F_OK) == 0)
         usleep(1000);
+    return true;
 }
 
 static int errno_of(const char *word)
@@ -65,10 +67,8 @@ int fail_reach(enum fail_point_id point)
     if (read(fd, order, sizeof(order) - 1) < 0)
         order[0] = 0;
     close(fd);
-    if (strncmp(order, "wait", 4) == 0) {
-        hold(path);
-        return 0;
-    }
+    if (strncmp(order, "wait", 4) == 0)
+        return hold(path) ? errno_of(order + strspn(order, "wait ")) : 0;
     value = errno_of(order);
     if (strstr(order, "always"))
         return value;

@@ -9,7 +9,8 @@
  * does) and obeys its first word:
  *
  *   kill     SIGKILL to itself
- *   wait     the file becomes NAME.reached; goes on when the test removes that
+ *   wait     the file becomes NAME.reached; goes on when the test removes that, and fails then
+ *            when an errno is the second word
  *   ERRNO    ENOSPC, EDQUOT, EROFS, EACCES, EIO, EMFILE: the call that the point guards fails so
  *
  * A second word `always` leaves an errno's file in place: everybody fails until

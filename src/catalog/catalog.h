@@ -45,7 +45,9 @@ struct catalog {
     bool working;              /* gc, evict and scrub have been started */
     struct meta_identity meta; /* of the open database */
     char *db_path;
-    struct index_writer index; /* header NULL: there is none yet */
+    char opened_id[IDENTITY_ID_LEN + 1]; /* of the database that was open; "" */
+    bool opening_other;                  /* told: what is there now is not that one */
+    struct index_writer index;           /* header NULL: there is none yet */
     uint64_t index_generation;
     struct store stores[INDEX_STORES_MAX]; /* by place in conf->stores */
     uint64_t store_created_s[INDEX_STORES_MAX];

@@ -98,11 +98,37 @@ static int find_cause(struct catalog *c)
     return failed == 0 ? ERR_IO : err_from_errno(failed);
 }
 
+/* Whose directory goes while we run (a disk, a hand) is waited for: what a first start would make
+ * in its place knows nothing of what is kept. */
+static int open_database(struct catalog *c)
+{
+    bool again = c->opened_id[0] != 0;
+    int err =
+        again && !meta_there(c->db_path) ? ERR_NOT_FOUND : meta_open(c->db_path, &c->db, &c->meta);
+
+    if (err == 0 && again && strcmp(c->opened_id, c->meta.identity.id) != 0) {
+        db_close(&c->db);
+        err = ERR_CONFLICT;
+    }
+    if (again && (err == ERR_NOT_FOUND || err == ERR_CONFLICT)) {
+        if (!c->opening_other)
+            log_error("the database that was open here is gone, or another has its place: bring "
+                      "it back; until then nothing is changed",
+                      "path=%s err=%s", log_quote(c->db_path), log_quote(err_text(err)));
+        c->opening_other = true;
+    }
+    if (err == 0) {
+        strcpy(c->opened_id, c->meta.identity.id);
+        c->opening_other = false;
+    }
+    return err;
+}
+
 /* `path`: the database, or a view of it, which nothing is written to. */
 static int open_and_publish(struct catalog *c, const char *path, enum index_map_state state)
 {
     bool view = path != c->db_path;
-    int err = !view ? meta_open(path, &c->db, &c->meta)
+    int err = !view ? open_database(c)
                     : db_open(path, state == INDEX_PARTIAL ? DB_VIEW : DB_EXISTING, &c->db);
 
     if (err == 0 && view)

@@ -181,6 +181,15 @@ static int file_read(const char *path, struct meta_identity *m_r)
     return err;
 }
 
+bool meta_there(const char *path)
+{
+    struct meta_identity *file = mem_alloc(sizeof(*file));
+    bool there = file_read(path, file) != ERR_NOT_FOUND;
+
+    free(file);
+    return there;
+}
+
 /* A daemon comes back each second: each reason is told once. */
 static void tell(const char *path, int err)
 {

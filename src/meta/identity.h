@@ -27,6 +27,8 @@ struct meta_identity {
  * there is never made anew. UNSUPPORTED, with a logged reason: a newer build wrote it; CONFLICT: it
  * is not the one that the file beside it names. */
 must_check int meta_open(const char *path, struct db **db_r, struct meta_identity *m_r);
+/* Is there a database in `path` that says who it is? */
+bool meta_there(const char *path);
 /* Makes a database in `path`, where there is none, that is to be the one of that identity. */
 must_check int meta_make(const char *path, const struct identity *identity, struct db **db_r,
                          struct meta_identity *m_r);
