@@ -104,6 +104,17 @@ def test_more_than_a_slice_at_once(collector):
     assert not any(path_of(daemon, d).exists() for d in blobs)
 
 
+def test_a_deleted_layer_of_a_live_manifest_goes(collector):
+    """Where that is permitted. The sweep before has taken it out of the queue: the delete puts it there again."""
+    daemon = collector(hosted="delete_referenced = true")
+    registry = Registry(daemon.url, "gc/deleted")
+    registry.push_image("x", layers=(b"deleted",))
+    sweep(daemon)
+    assert registry.delete(f"blobs/{digest(b'deleted')}").status_code == 202
+    sweep(daemon)
+    assert not path_of(daemon, digest(b"deleted")).exists()
+
+
 def test_children_of_an_index_stay(collector):
     daemon = collector()
     registry = Registry(daemon.url, "gc/index")
@@ -148,6 +159,26 @@ def test_a_question_extends_the_grace(collector):
         asker.join()
     assert answers == {200}
     assert registry.get(f"blobs/{digest(asked)}").content == asked
+
+
+def test_a_second_push_extends_the_grace(collector):
+    """Of what has waited for a manifest for longer than that: whoever pushed it again was told that it is here."""
+    daemon = collector(top='gc_grace = "3s"\n')
+    registry = Registry(daemon.url, "gc/again")
+    data = os.urandom(100)
+
+    def swept_within_the_grace():
+        registry.push_blob(data)
+        pushed = int(time.time())
+        wait_for(lambda: time.time() >= pushed + 5, "the grace period of the first push is over")
+        registry.push_blob(data)
+        again = int(time.time())
+        status = sweep(daemon)
+        return status if status["started"] < again + 3 else None  # else the machine was too slow: once more
+
+    status = wait_for(swept_within_the_grace, "a sweep soon after the second push", 60)
+    assert (status["looked_at"], status["kept"]) == (1, 1) and path_of(daemon, digest(data)).exists()
+    assert registry.get(f"blobs/{digest(data)}").content == data
 
 
 def test_orphan_files_go(collector):

@@ -56,9 +56,11 @@ def test_the_least_recently_used_goes(proxy, upstream):  # noqa: F811
     next_second()
     for i in (1, 2, 3):
         pulls.pull(i)
-    next_second()
-    pulls.pull(0)
     pulls.pull(0, "i/other")  # the same bytes in a second image: counted once
+    next_second()
+    for image in ("i/0", "i/other"):
+        pulls.pull(0, image)
+    assert "proxies made room" not in pulls.client.daemon.log_text()
     pulls.pull(4)
     upstream.close()
     here = pulls.here()
@@ -87,3 +89,16 @@ def test_a_clock_that_was_ahead_does_not_turn_the_order_round(proxy, upstream, c
     upstream.close()
     here = pulls.here()
     assert 0 in here and 4 in here and len(here) == 4
+
+
+def test_the_floor_of_free_disk_makes_room(proxy, upstream):  # noqa: F811
+    """Proxies go below keep_free first: all of their blobs, when nothing is enough."""
+    client = proxy(upstream, ttl="1h", top='blobstore main {{ path = "{dir}/store"\n keep_free = 0 }}\n')
+    upstream.image("team/app", layers=[b"a layer"])
+    assert client.get("blobs/" + digest(b"a layer")).content == b"a layer"
+    kept(client.daemon, "up", 1)
+    client.daemon.conf.write_text(client.daemon.conf.read_text().replace("keep_free = 0", "keep_free = 1000T"))
+    client.daemon.reload()
+    wait_for(lambda: "proxies made room" in client.daemon.log_text(), "the proxy makes room", 30)
+    upstream.close()
+    assert client.get("blobs/" + digest(b"a layer")).status_code >= 500

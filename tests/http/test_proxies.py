@@ -305,10 +305,12 @@ def test_the_quota_of_the_blob_store_makes_proxies_evict(origin, start):
     layers = [os.urandom(1 << 20) for _ in range(6)]
     text = 'blobstore main {{ path = "{dir}/data/blobs" quota = 4M }}\n' + conf(origin)
     daemon = start(text=text)
-    for i, layer in enumerate(layers):
-        origin.registry(f"s/{i}").push_image("v1", layers=(layer,))
+    ours, layer = at(daemon, "local", "ours"), os.urandom(1 << 20)
+    body = ours.push_image("v1", layers=(layer,))
+    for i, layer_of in enumerate(layers):
+        origin.registry(f"s/{i}").push_image("v1", layers=(layer_of,))
         hub = at(daemon, "hub", f"s/{i}")
-        assert hub.get(f"blobs/{digest(layer)}").content == layer
+        assert hub.get(f"blobs/{digest(layer_of)}").content == layer_of
     origin_is = at(daemon, "hub", "s/5")
     wait_for(lambda: origin_is.head(f"blobs/{digest(layers[5])}").status_code == 200 and "proxies made room" in daemon.log_text(),
              "room was made", 60)
@@ -319,6 +321,8 @@ def test_the_quota_of_the_blob_store_makes_proxies_evict(origin, start):
         origin.stop()
         return origin_is.get(f"blobs/{digest(layers[5])}").content == layers[5]
     wait_for(kept, "the last one is kept", 60)
+    # What was pushed is older than all of them, and stays.
+    assert ours.get("manifests/v1").content == body and ours.get(f"blobs/{digest(layer)}").content == layer
 
 
 def test_proxies_of_one_blob_store_make_room_together(origin, start):
