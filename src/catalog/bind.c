@@ -157,6 +157,27 @@ static bool says_who(const struct catalog *c, size_t place)
     return faccessat(c->stores[place].dir_fd, IDENTITY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
+/* Is a store with that id there, under whatever name? */
+static bool is_bound(const struct catalog *c, const char *id)
+{
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        if (c->stores[i].dir_fd >= 0 && strcmp(c->store_ids[i], id) == 0)
+            return true;
+    return false;
+}
+
+/* Those that are away keep their records, which have the name in keys of the store that was called
+ * so last: bytes are counted and repositories change meanwhile. */
+static void name_away(struct catalog *c)
+{
+    for (size_t i = 0; i < c->conf->store_count; i++) {
+        int known = identity_called(&c->meta.stores, c->conf->stores[i].name);
+
+        if (c->stores[i].dir_fd < 0 && known >= 0 && !is_bound(c, c->meta.stores.at[known].id))
+            name_in_keys(c, i, c->meta.stores.at[known].id);
+    }
+}
+
 int bind_stores(struct catalog *c)
 {
     int err = 0;
@@ -166,6 +187,8 @@ int bind_stores(struct catalog *c)
         for (size_t i = 0; i < c->conf->store_count && err == 0; i++)
             if (c->stores[i].dir_fd >= 0 && says_who(c, i) == saying)
                 err = bind_one(c, i);
+    if (err == 0)
+        name_away(c);
     return err;
 }
 
@@ -174,9 +197,12 @@ void bind_names(struct catalog *c)
     for (size_t i = 0; i < c->conf->store_count; i++) {
         struct identity identity;
 
-        if (c->stores[i].dir_fd >= 0 && identity_read(c->stores[i].dir_fd, &identity, NULL) == 0)
-            name_in_keys(c, i, identity.id);
+        if (c->stores[i].dir_fd < 0 || identity_read(c->stores[i].dir_fd, &identity, NULL) != 0)
+            continue;
+        name_in_keys(c, i, identity.id);
+        strcpy(c->store_ids[i], identity.id);
     }
+    name_away(c);
 }
 
 bool bind_still(struct catalog *c, size_t place)

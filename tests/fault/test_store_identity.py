@@ -124,6 +124,29 @@ def test_a_renamed_store_may_move(filled, renamed):
     assert filled.fsck()[0] == 0
 
 
+def test_a_renamed_store_that_is_away(filled):
+    """Its records have its first name in their keys, also while it cannot say so itself."""
+    def used():
+        return json.loads(filled.ctl("--json", "repos").stdout)["blobstores"][0]["bytes"]
+    before = used()
+    filled.stop()
+    filled.conf.write_text(filled.conf.read_text().replace("main", "prime"))
+    assert tool(filled, "store", "rename", "main", "prime").returncode == 0
+    filled.start()
+    filled.stop()
+    store(filled).rename(filled.dir / "away")
+    filled.start()
+    assert filled.registry_image.get("manifests/v1").status_code == 503 and used() == before > 0
+    assert filled.registry_image.delete("manifests/v1").status_code == 202  # the tag: a record and no file
+    (filled.dir / "away").rename(store(filled))
+    wait_for(lambda: filled.registry_image.get(f"manifests/{digest(filled.body)}").status_code == 200, "it is back")
+    assert used() == before
+    assert filled.registry_image.delete(f"manifests/{digest(filled.body)}").status_code == 202
+    filled.registry_image.push_image("v2", layers=(b"after it was away",))
+    filled.stop()
+    assert filled.fsck()[0] == 0
+
+
 def test_a_foreign_store_is_adopted_when_told_so(filled):
     """Its blobs are kept, nothing of them is garbage unasked, and pushes find them."""
     filled.stop()
