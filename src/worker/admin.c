@@ -9,6 +9,7 @@
 #include "worker/admin.h"
 
 #include "api/problem.h"
+#include "ipc/msg_stats.h"
 #include "worker/metrics.h"
 
 #include <string.h>
@@ -89,18 +90,38 @@ static void metrics(struct admin_call *call)
     link_ask_send(catalog, &call->ask);
 }
 
-/* `catalog`: it answers, with an open database. Whoever balances load asks for
- * /health/ready: pulls go on without the catalog, so it does not count there. */
-static void health_answer(struct admin_call *call, bool catalog)
+/* Of a MSG_CATALOG_STATS: can each blob store be opened? */
+static bool stores_open(struct msg_reader *r)
+{
+    bool all = true;
+
+    for (uint32_t left = msg_get_u32(r); left > 0 && !r->bad; left--)
+        stats_repo_get(r, &(struct stats_repo){0});
+    for (uint32_t left = msg_get_u32(r); left > 0 && !r->bad; left--) {
+        struct stats_store store;
+
+        stats_store_get(r, &store);
+        all = all && store.open;
+    }
+    return all && !r->bad;
+}
+
+/* `catalog`: it answers, with an open database; `stores`: all of them are open, too. Whoever
+ * balances load asks for /health/ready: pulls go on without the catalog, and of other stores
+ * without one, so neither counts there. */
+static void health_answer(struct admin_call *call, bool catalog, bool stores)
 {
     bool index = index_here(call->admin->api);
-    bool good = call->kind == HEALTH_LIVE || (index && (catalog || call->kind == HEALTH_READY));
+    bool good =
+        call->kind == HEALTH_LIVE || (index && ((catalog && stores) || call->kind == HEALTH_READY));
 
     str_printf(&call->body, "{\"status\":\"%s\"", good ? "ok" : "unavailable");
     if (call->kind != HEALTH_LIVE)
         str_printf(&call->body, ",\"pulls\":\"%s\"", index ? "ok" : "unavailable");
     if (call->kind == HEALTH_ALL)
         str_printf(&call->body, ",\"pushes\":\"%s\"", index && catalog ? "ok" : "unavailable");
+    if (call->kind == HEALTH_ALL && catalog)
+        str_printf(&call->body, ",\"blobstores\":\"%s\"", stores ? "ok" : "unavailable");
     str_puts(&call->body, "}\n");
     http_header_add(call->r, "Content-Type", "application/json");
     http_header_add(call->r, "Cache-Control", "no-store");
@@ -110,10 +131,12 @@ static void health_answer(struct admin_call *call, bool catalog)
 static void health_told(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
+    bool catalog;
 
     if (fd >= 0)
         close(fd);
-    health_answer(call, err == 0 && msg_get_i32(reply) == 0);
+    catalog = err == 0 && msg_get_i32(reply) == 0;
+    health_answer(call, catalog, catalog && stores_open(reply));
 }
 
 static void health(struct admin_call *call, enum health_kind kind)
@@ -122,7 +145,7 @@ static void health(struct admin_call *call, enum health_kind kind)
 
     call->kind = kind;
     if (kind != HEALTH_ALL || !link_connected(catalog)) {
-        health_answer(call, false);
+        health_answer(call, false, false);
         return;
     }
     call->ask.done = health_told;

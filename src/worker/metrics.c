@@ -120,6 +120,8 @@ static const struct {
        offsetof(struct stats_store, journal)},
       {"blobstore_database_lost", "1: the database lacks changes that the journal has.",
        offsetof(struct stats_store, lost)},
+      {"blobstore_open", "0: it is away or not ours, and what needs it is answered 503.",
+       offsetof(struct stats_store, open)},
 };
 
 static void repositories(struct msg_reader *r, struct str *out)

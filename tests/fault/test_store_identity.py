@@ -6,8 +6,9 @@ import signal
 import subprocess
 
 import pytest
+import requests
 
-from harness.daemon import ENTREPOTCTL, ENTREPOTD, wait_for
+from harness.daemon import ENTREPOTCTL, ENTREPOTD, free_port, wait_for
 from harness.fail import FailPoints
 from harness.registry import Registry, digest, error
 
@@ -19,7 +20,9 @@ REFUSED = 78
 
 @pytest.fixture
 def filled(start):
-    daemon = start(text=CONF, top=TOP)
+    port = free_port()
+    daemon = start(text=CONF + 'admin "127.0.0.1:%d" {{ }}\n' % port, top=TOP)
+    daemon.admin = port
     daemon.allow_error("blob store", "blob's", "belong", 'err="temporarily unavailable"')
     daemon.registry_image = Registry(daemon.url, "team/image")
     daemon.layers = [os.urandom(2000) for _ in range(12)]
@@ -53,6 +56,10 @@ def refused(daemon):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == REFUSED, done.stdout
     return done.stdout
+
+
+def admin(daemon, path):
+    return requests.get(f"http://127.0.0.1:{daemon.admin}/{path}", timeout=20)
 
 
 def collect(daemon):
@@ -197,6 +204,11 @@ def test_a_disk_that_comes_back(filled, moment):
     r = Registry(filled.url, "team/image").get(f"blobs/{digest(filled.layers[0])}")
     assert r.status_code == 503 and error(r) == "UNAVAILABLE"
     assert "is its disk mounted?" in filled.log_text() and not any(store(filled).iterdir())
+    assert json.loads(filled.ctl("--json", "repos").stdout)["blobstores"][0]["open"] is False
+    assert "blob store main: it CANNOT BE OPENED" in filled.ctl("repos").stdout
+    assert 'blobstore_open{blobstore="main"} 0' in admin(filled, "metrics").text
+    assert (admin(filled, "health").status_code, admin(filled, "health/ready").status_code) == (503, 200)
+    assert admin(filled, "health").json()["blobstores"] == "unavailable"
     if moment == "start":
         filled.stop()
     store(filled).rmdir()
@@ -204,6 +216,7 @@ def test_a_disk_that_comes_back(filled, moment):
     if moment == "start":
         filled.start()
     wait_for(lambda: whole(filled), "all is served again")
+    wait_for(lambda: admin(filled, "health").json()["blobstores"] == "ok", "health tells it")
     assert json.loads(filled.ctl("--json", "repos").stdout)["blobstores"][0]["damaged"] == 0
     assert filled.registry_image.at("team/after").push_blob(b"after")
 

@@ -73,7 +73,7 @@ def test_health(daemon):
     assert daemon.admin.get("/health/live").json() == {"status": "ok"}
     assert daemon.admin.get("/health/ready").json() == {"status": "ok", "pulls": "ok"}
     r = daemon.admin.get("/health")
-    assert r.status_code == 200 and r.json() == {"status": "ok", "pulls": "ok", "pushes": "ok"}
+    assert r.status_code == 200 and r.json() == {"status": "ok", "pulls": "ok", "pushes": "ok", "blobstores": "ok"}
     assert r.headers["Cache-Control"] == "no-store"
     assert requests.head(daemon.admin.url + "/health", timeout=10).status_code == 200
 
