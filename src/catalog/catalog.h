@@ -66,6 +66,7 @@ struct catalog {
     struct held *held;
     struct drop *drop;
     struct journals *journals;
+    struct witnessed *witnessed; /* while the index of a damaged database is made, else NULL */
     struct scrub *scrub;
     uint64_t damaged_count[INDEX_STORES_MAX]; /* keys D */
     struct loop_timer reopen, survey;
@@ -84,7 +85,8 @@ size_t catalog_store_of(const struct catalog *c, size_t repo_place);
 
 /* publish.c: builds a new index from the database, hands it to master and
  * workers and supersedes the old one. Recounts everything. Blocks for the time
- * of a walk over the database. */
+ * of a walk over the database. PARTIAL: of what can be read of it, where no
+ * journal says otherwise (witnessed.h). */
 must_check int publish_rebuild(struct catalog *c, enum index_map_state state);
 /* Copies the byte counters of the stores into the index. */
 void publish_stores(struct catalog *c);

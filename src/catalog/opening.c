@@ -124,6 +124,20 @@ static int open_database(struct catalog *c)
     return err;
 }
 
+/* Of a damaged database its file may still tell who it is. */
+static int view_identity(struct catalog *c, enum index_map_state state)
+{
+    int err = meta_identity_get(c->db, &c->meta), dir;
+
+    if (err == 0 || err == ERR_UNSUPPORTED || state != INDEX_PARTIAL)
+        return err;
+    dir = open(c->db_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    err = dir < 0 ? ERR_IO : identity_read(dir, &c->meta.identity, &c->meta.stores);
+    if (dir >= 0)
+        close(dir);
+    return err;
+}
+
 /* `path`: the database, or a view of it, which nothing is written to. */
 static int open_and_publish(struct catalog *c, const char *path, enum index_map_state state)
 {
@@ -132,7 +146,7 @@ static int open_and_publish(struct catalog *c, const char *path, enum index_map_
                     : db_open(path, state == INDEX_PARTIAL ? DB_VIEW : DB_EXISTING, &c->db);
 
     if (err == 0 && view)
-        err = meta_identity_get(c->db, &c->meta);
+        err = view_identity(c, state);
     if (err == ERR_UNSUPPORTED) /* nothing but another build helps */
         _exit(ROLE_EXIT_CONFIG);
     if (err == 0 && view)

@@ -15,9 +15,11 @@
 #include "base/must.h"
 #include "catalog/held.h"
 #include "catalog/scrub.h"
+#include "catalog/witnessed.h"
 #include "ipc/msg_push.h"
 #include "meta/keys.h"
 #include "meta/records.h"
+#include "meta/witness.h"
 
 #include <string.h>
 
@@ -44,6 +46,14 @@ static uint64_t index_entries_hint(const struct catalog *c)
     return live + 2 * ENTRIES_MIN;
 }
 
+/* The end of a walk: what it could not read of a damaged database is left out. */
+static int walk_end(const struct catalog *c, struct db_walk **walk)
+{
+    int err = db_walk_free(walk);
+
+    return c->witnessed ? 0 : err;
+}
+
 static int count_damaged(struct catalog *c)
 {
     struct db_walk *walk;
@@ -59,7 +69,7 @@ static int count_damaged(struct catalog *c)
         for (size_t i = 0; i < c->conf->store_count; i++)
             c->damaged_count[i] += strcmp(c->conf->stores[i].key, store) == 0;
     }
-    return db_walk_free(&walk);
+    return walk_end(c, &walk);
 }
 
 /* Damaged blobs are held by images and shown to nobody. */
@@ -164,6 +174,16 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
     return err;
 }
 
+/* Of a damaged database: is it an older one, behind damage, of what has changed since? */
+static bool outdated(const struct catalog *c, const char *key, size_t key_len, const char *value,
+                     size_t value_len)
+{
+    struct journal_line line;
+
+    return c->witnessed && witness_line(key, key_len, value, value_len, &line) &&
+           !witnessed_ok(c->witnessed, &line);
+}
+
 static int publish_letter(struct catalog *c, struct index_writer *writer, char letter)
 {
     struct db_walk *walk;
@@ -177,6 +197,8 @@ static int publish_letter(struct catalog *c, struct index_writer *writer, char l
         const char *data = db_walk_key(walk, &key_len);
         const char *value = db_walk_value(walk, &value_len);
 
+        if (outdated(c, data, key_len, value, value_len))
+            continue;
         key_reader_init(&key, data + 1, key_len - 1);
         err = publish_entry(c, writer, letter, &key, value, value_len);
         if (err == ERR_DAMAGED) {
@@ -187,7 +209,7 @@ static int publish_letter(struct catalog *c, struct index_writer *writer, char l
     if (damaged > 0)
         log_error("damaged records in the database were left out", "kind=%c count=%llu", letter,
                   (unsigned long long)damaged);
-    walk_err = db_walk_free(&walk);
+    walk_err = walk_end(c, &walk);
     return err != 0 ? err : walk_err;
 }
 
@@ -208,7 +230,7 @@ static int count_images(struct catalog *c)
         else if (!key.bad)
             held_count(c->held, repo)->images++;
     }
-    return db_walk_free(&walk);
+    return walk_end(c, &walk);
 }
 
 static int count_store_bytes(struct catalog *c)
@@ -230,7 +252,7 @@ static int count_store_bytes(struct catalog *c)
             if (strcmp(c->conf->stores[i].key, store) == 0)
                 c->store_bytes[i] += (int64_t)blob.size;
     }
-    return db_walk_free(&walk);
+    return walk_end(c, &walk);
 }
 
 static int publish_fill(struct catalog *c, struct index_writer *writer)
@@ -270,26 +292,40 @@ static int publish_hand_round(struct catalog *c, const struct index_writer *writ
     return 0;
 }
 
-int publish_rebuild(struct catalog *c, enum index_map_state state)
+/* A new map with all in it. */
+static int publish_make(struct catalog *c, struct index_writer *writer)
 {
-    struct index_writer writer;
     uint64_t entries = index_entries_hint(c);
-    int err;
 
     for (;; entries *= 2) {
-        err =
-            index_writer_new(c->index_generation + 1, entries, entries * ARENA_PER_ENTRY, &writer);
+        int err =
+            index_writer_new(c->index_generation + 1, entries, entries * ARENA_PER_ENTRY, writer);
+
         if (err != 0)
             return err;
-        err = publish_fill(c, &writer);
-        if (err == 0 && index_writer_crowded(&writer))
+        err = publish_fill(c, writer);
+        if (err == 0 && index_writer_crowded(writer))
             err = ERR_NO_SPACE;
         if (err == 0)
-            break;
-        index_writer_close(&writer);
+            return 0;
+        index_writer_close(writer);
         if (err != ERR_NO_SPACE)
             return err;
     }
+}
+
+int publish_rebuild(struct catalog *c, enum index_map_state state)
+{
+    struct index_writer writer;
+    int err;
+
+    if (state == INDEX_PARTIAL)
+        c->witnessed = witnessed_new(c);
+    err = publish_make(c, &writer);
+    if (state == INDEX_PARTIAL)
+        witnessed_free(&c->witnessed);
+    if (err != 0)
+        return err;
     index_writer_state(&writer, state);
     FAIL_POINT(catalog_index_filled);
     err = publish_hand_round(c, &writer);

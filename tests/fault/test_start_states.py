@@ -251,6 +251,61 @@ def test_a_changed_byte_in_the_log(place):
         assert registry.get(f"manifests/{tag}").content == data
 
 
+def test_what_damage_hides_is_not_what_was_before_it(place):
+    """Behind a changed byte of the log a tag moved and others went: the old ones are not served again."""
+    place.start()
+    registry = Registry(place.daemon.url)
+    kept = registry.push_image("kept")
+    old = registry.push_image("moves", layers=(b"old",))
+    gone = registry.push_image("goes", layers=(b"gone",))
+    registry.put_manifest(kept, "goes-too")
+    registry.push_image("between", layers=(b"between",))
+    registry.put_manifest(kept, "moves")
+    assert registry.delete("manifests/" + digest(gone)).status_code == 202
+    assert registry.delete("manifests/goes-too").status_code == 202
+    wait_for(lambda: b" t docker-local test/image goes-too\n" in journal(place), "the journal tells it")
+    place.daemon.stop()
+    log = newest_log(place)
+    whole = log.read_bytes()
+    place_of = whole.index(b"\0between\0")
+    log.write_bytes(whole[:place_of] + b"?" + whole[place_of + 1:])
+    registry = place.again()
+    wait_for(lambda: "pulls of what can be read of it are served" in place.daemon.log_text(), "the log tells it")
+    assert registry.get("manifests/kept").content == kept
+    assert registry.get("manifests/" + digest(old)).content == old  # it is there still, by its digest
+    for ref in ("moves", "goes", "goes-too", digest(gone)):
+        r = registry.get("manifests/" + ref)
+        assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), (ref, r.text)
+
+
+def journal(place):
+    return (place.data / "blobs" / "journal").read_bytes()
+
+
+def test_a_damaged_block_of_a_table(place):
+    """Pulls of what other blocks have are served. (Some blocks have nothing that pulls need.)"""
+    place.start()
+    registry = Registry(place.daemon.url)
+    kept = {f"t{n:03}": registry.push_image(f"t{n:03}", layers=(b"%d" % n,)) for n in range(60)}
+    for _ in range(2):  # a start writes the log's content into a table
+        place.daemon.stop()
+        registry = place.again()
+    place.daemon.stop()
+    table = max((place.data / "catalog").glob("*.ldb"), key=lambda p: p.stat().st_size)
+    whole = table.read_bytes()
+    results = []
+    for at in range(100, len(whole) - 100, max(len(whole) // 8, 1)):
+        table.write_bytes(whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1:])
+        registry = place.again()
+        wait_for(lambda: place.health() == 200 or "database is damaged: pulls" in place.daemon.log_text(), "it serves")
+        answers = {tag: registry.get("manifests/" + tag) for tag in kept}
+        assert all(r.status_code == 503 or r.content == kept[tag] for tag, r in answers.items())
+        results.append(sum(r.status_code == 200 for r in answers.values()))
+        place.daemon.stop()
+        (place.dir / "log").write_text("")
+    assert min(results) > 0 and 0 < len([r for r in results if r < len(kept)]), results
+
+
 def fsck_refused(place):
     """Offline: beside the daemon the same file is copied."""
     place.daemon.stop()
