@@ -8,13 +8,14 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -159,6 +160,18 @@ static int cut(int fd, const char *path, const char *name, size_t len, size_t at
     return 0;
 }
 
+/* It is tried again and again: told once. */
+static void tell_unread(const char *path, const char *name, int err)
+{
+    static bool told;
+
+    if (!told)
+        log_error("cannot read the database's log: its disk may be failing; bring back what it "
+                  "holds, or entrepotctl rebuild",
+                  "path=%s file=%s err=%s", log_quote(path), name, log_quote(err_text(err)));
+    told = true;
+}
+
 static int log_check_one(int dir_fd, const char *path, const char *name)
 {
     int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -173,13 +186,17 @@ static int log_check_one(int dir_fd, const char *path, const char *name)
             close(fd);
         return 0; /* LevelDB tells what is wrong with it */
     }
-    data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED) {
+    /* Not mapped: a bad sector would be a signal. */
+    data = mem_alloc((size_t)st.st_size);
+    err = file_pread_full(fd, data, (size_t)st.st_size, 0);
+    if (err != 0) {
+        tell_unread(path, name, err);
+        free(data);
         close(fd);
         return ERR_IO;
     }
     state = db_log_judge(data, (size_t)st.st_size, &at);
-    munmap(data, (size_t)st.st_size);
+    free(data);
     if (state == DB_LOG_TORN)
         err = cut(fd, path, name, (size_t)st.st_size, at);
     close(fd);

@@ -10,7 +10,7 @@ import requests
 
 from harness.daemon import BODY, ENTREPOTCTL, Daemon, free_port, wait_for
 from harness.registry import Registry, digest, error
-from harness.tools import own_directory
+from harness.tools import need, own_directory
 from harness.users import basic, write_users
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -276,6 +276,19 @@ def test_what_damage_hides_is_not_what_was_before_it(place):
     for ref in ("moves", "goes", "goes-too", digest(gone)):
         r = registry.get("manifests/" + ref)
         assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), (ref, r.text)
+
+
+def test_a_log_on_a_failing_disk(place):
+    """A sector that cannot be read is an error that is told, not the end of whoever reads it."""
+    need("strace")
+    place.start()
+    Registry(place.daemon.url).push_image("kept")
+    place.daemon.stop()
+    log = newest_log(place)
+    r = subprocess.run(["strace", "-f", "-o", "/dev/null", "-P", str(log), "-e", "inject=pread64:error=EIO", str(ENTREPOTCTL),
+                        "-c", str(place.daemon.conf), "fsck"], capture_output=True, text=True, timeout=60,
+                       env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})  # which works not under strace
+    assert r.returncode == 8 and "cannot read the database's log" in r.stderr and f"file={log.name}" in r.stderr, r
 
 
 def journal(place):
