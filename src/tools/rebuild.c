@@ -243,7 +243,8 @@ static void journals_aside(const struct rebuild *r)
 static const char *trust_text(enum rebuild_trust trust)
 {
     static const char *const texts[] = {
-        [REBUILD_NOBODY] = "no journal, and nothing is left of the database",
+        [REBUILD_NOBODY] = "no journal, and nothing is left of the database: it is new, or is its "
+                           "disk not mounted?",
         [REBUILD_JOURNAL] = "the journal is whole and has the last word",
         [REBUILD_DATABASE] = "there is no journal: what is left of the database counts, where what "
                              "was deleted may be back",
@@ -355,10 +356,21 @@ static bool agreed(const struct conf *conf, bool yes)
     return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
 }
 
+/* A store without any witness may be new, or the mount point of one that is not mounted. */
+static bool sure(const struct rebuild *r)
+{
+    const struct rebuild_counts *c = &r->counts;
+    bool all = c->guessed == 0 && c->lost == 0 && c->missing == 0 && c->doubtful == 0;
+
+    for (size_t i = 0; i < r->conf->store_count; i++)
+        all = all && r->about[i].trust != REBUILD_NOBODY;
+    return all;
+}
+
 static int run(struct rebuild *r)
 {
     struct str aside = {0};
-    int err;
+    int err, status;
 
     r->belong = mem_alloc(sizeof(*r->belong));
     r->stores = mem_alloc_array(r->conf->store_count + 1, sizeof(*r->stores));
@@ -370,17 +382,14 @@ static int run(struct rebuild *r)
         printf("{\"found\":[");
     err = steps(r, &aside);
     report(r, aside.data, err == 0);
+    status = err != 0 ? REBUILD_FAILED : sure(r) ? REBUILD_SURE : REBUILD_GUESSED;
     for (size_t i = 0; i < r->conf->store_count; i++)
         store_close(&r->stores[i]);
     str_free(&aside);
     free(r->belong);
     free(r->stores);
     free(r->about);
-    if (err != 0)
-        return REBUILD_FAILED;
-    return r->counts.guessed + r->counts.lost + r->counts.missing + r->counts.doubtful > 0
-               ? REBUILD_GUESSED
-               : REBUILD_SURE;
+    return status;
 }
 
 int ctl_rebuild(const struct ctl *ctl, int argc, char **argv)

@@ -24,7 +24,7 @@ class Kept:
 
     def __init__(self, daemon):
         self.daemon, self.tags, self.manifests, self.blobs, self.gone = daemon, {}, {}, {}, set()
-        self.referrers = {}
+        self.referrers, self.children = {}, {}
 
     def at(self, image):
         return Registry(self.daemon.url, image)
@@ -69,6 +69,7 @@ class Kept:
             self.untag(image, "going")
             self.delete(image, self.push(image, "deleted"))
             children = [self.push(image), self.push(image, "child")]
+            self.children[image] = digest(children[0])  # no tag names it
             index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
                 {"mediaType": OCI_IMAGE, "digest": digest(c), "size": len(c)} for c in children]}
             self.put(image, json.dumps(index).encode(), "many", OCI_INDEX)
@@ -229,6 +230,13 @@ def test_it_needs_a_yes_no_daemon_and_all_stores(kept):
     status, text = rebuild(daemon)
     assert status == FAILED, text
     stopped(kept)
+    flipped_log(daemon)
+    (daemon.dir / "two").rename(daemon.dir / "away")
+    shutil.copytree(daemon.dir / "away", daemon.dir / "two", ignore=lambda _, names: [n for n in names if len(n) > 6])
+    assert (daemon.dir / "two/blobs/sha256/00").is_dir() and not (daemon.dir / "two/IDENTITY").exists()
+    assert rebuild(daemon)[0] == FAILED and not list(daemon.data_dir.glob("catalog.damaged*"))
+    shutil.rmtree(daemon.dir / "two")
+    (daemon.dir / "away").rename(daemon.dir / "two")
     nothing(daemon)
     done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild"], text=True, input="", capture_output=True)
     assert done.returncode == FAILED and "add --yes" in done.stderr and not catalog(daemon).exists()
@@ -240,6 +248,21 @@ def test_it_needs_a_yes_no_daemon_and_all_stores(kept):
     (daemon.dir / "away").rename(daemon.dir / "two")
     assert rebuild(daemon)[0] == SURE
     serves_all(daemon, kept)
+
+
+def test_another_configuration_of_the_same_data_dir(kept):
+    """The stores are not locked, the database is."""
+    daemon = kept.daemon
+    wait_for(daemon.journals_kept, "the journals are kept")
+    whole = daemon.conf.read_text()
+    for store in ("main", "two"):
+        shutil.copytree(daemon.dir / store, daemon.dir / f"copy-{store}")
+        whole = whole.replace(f'/{store}"', f'/copy-{store}"')
+    other = daemon.dir / "other.conf"
+    other.write_text(whole)
+    done = subprocess.run([ENTREPOTCTL, "-c", str(other), "rebuild", "--yes"], capture_output=True, text=True)
+    assert done.returncode == FAILED and "a daemon uses it" in done.stderr
+    kept.check()
 
 
 def test_the_messages_of_a_missing_database_name_it(kept):
@@ -311,8 +334,8 @@ def test_what_a_damaged_journal_does_not_tell_is_found_or_told(kept):
     stopped(kept)
     nothing(daemon)
     data = bytearray(journal(daemon).read_bytes())
-    child = [d for i, d in kept.manifests if i == "one/base"][5]
-    for text in (b" M one team/app " + digest(body).encode(), b" T one team/app lost ", b" M one base "):
+    for text in (b" M one team/app " + digest(body).encode(), b" T one team/app lost ",
+                 b" M one base " + kept.children["one/base"].encode()):
         begin, end = line_of(data, text)
         data[begin + 12] ^= 1
     journal(daemon).write_bytes(data)
