@@ -17,6 +17,7 @@
 #include "shm/index_read.h"
 #include "shm/placed.h"
 #include "shm/recent.h"
+#include "shm/sessions.h"
 #include "shm/tally.h"
 #include "store/store_fs.h"
 
@@ -44,6 +45,7 @@ struct api {
     struct tally_page *tally;
     struct recent *recent;     /* marked when a client is told that it is here */
     struct placed *placed;     /* upload sessions that ended lately */
+    struct sessions *sessions; /* how many are open, and whose */
     struct api_hashes *hashes; /* running hashes of upload sessions */
     struct hot *hot;           /* small objects and open files */
     struct burden *burden;     /* what slow clients make us hold */

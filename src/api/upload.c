@@ -22,6 +22,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of a store's upload sessions one holder may have this part, but at least so many. */
+#define SHARES    4
+#define SHARE_MIN 64
+
 static void upload_finish_call(struct api_call *call)
 {
     struct upload *u = call->op;
@@ -93,21 +97,47 @@ void upload_answer_created(struct api_call *call, const struct digest *digest)
     http_answer_empty(call->r, 201);
 }
 
+void upload_gone(struct api_call *call)
+{
+    const struct upload *u = call->op;
+
+    sessions_drop(call->api->sessions, api_store_place(call), sessions_tag_of(u->id));
+}
+
+/* Nobody holds more than a share of a store's sessions, so that others find some; *tag_r says who
+ * began it. Answers when there is none. */
+static bool session_count(struct api_call *call, uint32_t *tag_r)
+{
+    char holder[FETCH_CLIENT_MAX + 1];
+    uint64_t max = call->api->conf->max_uploads;
+    uint64_t share = max / SHARES > SHARE_MIN ? max / SHARES : SHARE_MIN;
+    int err;
+
+    *tag_r = sessions_tag(api_store(call)->id, upstream_client(call, holder));
+    err = sessions_add(call->api->sessions, api_store_place(call), *tag_r, share, max);
+    if (err == ERR_QUOTA)
+        problem_answer(call->r, PROBLEM_TOO_MANY_UPLOADS,
+                       "%s has %llu uploads open, as many as one may have: finish them, cancel "
+                       "them (DELETE), or wait until they expire",
+                       holder, (unsigned long long)share);
+    else if (err != 0)
+        problem_answer(call->r, PROBLEM_TOO_MANY_UPLOADS, NULL);
+    return err == 0;
+}
+
 /* Makes the session's file; answers when it cannot. */
 static bool session_create(struct api_call *call)
 {
     struct upload *u = upload_new(call);
-    const struct index_header *index = call->api->index.header;
+    uint32_t tag;
     int err;
 
-    if (atomic_load(&index->upload_count[api_store_place(call)]) >= call->api->conf->max_uploads) {
-        problem_answer(call->r, PROBLEM_TOO_MANY_UPLOADS, NULL);
+    if (!upload_admit(call, call->r->has_length ? call->r->length : 0) ||
+        !session_count(call, &tag))
         return false;
-    }
-    if (!upload_admit(call, call->r->has_length ? call->r->length : 0))
-        return false;
-    err = store_upload_create(api_store(call), u->owner, call->route.image, u->id, &call->fd);
+    err = store_upload_create(api_store(call), u->owner, call->route.image, tag, u->id, &call->fd);
     if (err != 0) {
+        sessions_drop(call->api->sessions, api_store_place(call), tag);
         call->fd = -1;
         log_error("cannot create an upload session", "store=%s err=%s req=%s",
                   call->route.repo->store->name, log_quote(err_text(err)), call->r->id);
@@ -424,6 +454,8 @@ static void session_cancel(struct api_call *call)
         return;
     u = call->op;
     err = store_upload_unlink(api_store(call), u->owner, call->route.image, u->id);
+    if (err == 0)
+        upload_gone(call);
     if (err != 0 && err != ERR_NOT_FOUND)
         problem_answer(call->r, problem_from_err(err), NULL);
     else

@@ -51,6 +51,8 @@ void upload_count_from(struct api_call *call, void (*next)(struct api_call *call
  * BLOB_UPLOAD_UNKNOWN. call->op: its id, owner and the wanted digest. */
 void upload_again(struct api_call *call);
 
+/* Its file went, as a blob or for good: its place is another's. */
+void upload_gone(struct api_call *call);
 /* Is there room for a session that shall hold `size` bytes? Answers if not. */
 bool upload_admit(struct api_call *call, uint64_t size);
 /* Room for the bytes to come beyond what is on the disk already. The problem in *problem_r. */

@@ -78,6 +78,8 @@ static void session_drop(struct api_call *call)
 
     if (store_upload_unlink(api_store(call), u->owner, call->route.image, u->id) != 0)
         log_warn("cannot remove an upload session", "id=%s req=%s", u->id, call->r->id);
+    else
+        upload_gone(call);
 }
 
 /* Whose session it is, when its request is gone or going. */
@@ -235,7 +237,9 @@ static void job_done(struct pool_job *job)
     struct push_target target = {
         .repo = repo_name(call), .image = call->route.image, .digest = u->wanted, .size = u->size};
 
-    if (u->job_err == ERR_MISMATCH || (u->job_err != 0 && (u->fresh || !pipe_clean(u->pipe))))
+    if (u->job_err == 0)
+        upload_gone(call);
+    else if (u->job_err == ERR_MISMATCH || u->fresh || !pipe_clean(u->pipe))
         session_drop(call);
     upload_release(call);
     if (u->job_err == ERR_MISMATCH) {

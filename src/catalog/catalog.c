@@ -9,6 +9,7 @@
  */
 #include "catalog/catalog.h"
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -161,16 +162,42 @@ static int catalog_message(struct serve *serve, struct serve_return to, struct m
     return 0;
 }
 
+struct survey {
+    struct sessions_count *sessions;
+    size_t store;
+};
+
+static void survey_seen(void *ctx, const char *id)
+{
+    struct survey *s = ctx;
+
+    sessions_count_one(s->sessions, s->store, sessions_tag_of(id));
+}
+
+static int survey_store(struct catalog *c, struct survey *s)
+{
+    int failed = FAIL_POINT(catalog_survey);
+
+    if (failed != 0)
+        return err_from_errno(failed);
+    return store_uploads_survey(&c->stores[s->store], c->conf->upload_expiry_ms, survey_seen, s,
+                                &c->survey_count[s->store], &c->survey_bytes[s->store]);
+}
+
 static void survey_work(struct pool_job *job)
 {
     struct catalog *c = (struct catalog *)((char *)job - offsetof(struct catalog, survey_job));
+    struct survey s = {.sessions = sessions_count_begin(c->sessions)};
+    bool whole = true;
 
-    for (size_t i = 0; i < c->conf->store_count; i++)
-        if (c->stores[i].dir_fd >= 0 &&
-            store_uploads_survey(&c->stores[i], c->conf->upload_expiry_ms, &c->survey_count[i],
-                                 &c->survey_bytes[i]) != 0)
-            log_warn("cannot look through the upload sessions", "store=%s",
-                     c->conf->stores[i].name);
+    for (s.store = 0; s.store < c->conf->store_count; s.store++) {
+        if (c->stores[s.store].dir_fd < 0 || survey_store(c, &s) == 0)
+            continue;
+        log_warn("cannot look through the upload sessions", "store=%s",
+                 c->conf->stores[s.store].name);
+        whole = false;
+    }
+    sessions_count_end(&s.sessions, whole);
 }
 
 static void survey_done(struct pool_job *job)
@@ -241,6 +268,7 @@ int catalog_main(const struct role_start *start)
     role_confine(start);
     c->start = start;
     c->conf = start->conf;
+    c->sessions = start->sessions;
     c->loop = loop_new();
     role.loop = serve.loop = c->loop;
     c->role = role_begin(&role);

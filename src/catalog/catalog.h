@@ -15,6 +15,7 @@
 #include "meta/identity.h"
 #include "shm/index_write.h"
 #include "shm/recent.h"
+#include "shm/sessions.h"
 #include "store/store_fs.h"
 
 struct drop;
@@ -71,6 +72,7 @@ struct catalog {
     uint64_t damaged_count[INDEX_STORES_MAX]; /* keys D */
     struct loop_timer reopen, survey;
     struct pool_job survey_job;
+    struct sessions *sessions; /* corrected by the survey */
     uint64_t survey_count[INDEX_STORES_MAX], survey_bytes[INDEX_STORES_MAX];
     bool survey_running, stopping;
 };

@@ -32,6 +32,7 @@ struct tls_pairs;
 struct tls_tickets;
 struct recent;
 struct placed;
+struct sessions;
 struct board;
 struct throttle;
 
@@ -52,6 +53,7 @@ struct role_start {
     void *tally;                          /* region of all slots */
     struct recent *recent;                /* shared: what was asked for lately */
     struct placed *placed;                /* worker: upload sessions that ended lately */
+    struct sessions *sessions;            /* worker, catalog: how many are open, and whose */
     struct board *board;                  /* shared: progress of downloads */
     struct throttle *throttle;            /* auth: failed logins lately */
     int auth_dir_fd;                      /* auth: data_dir/auth; -1 for others */

@@ -12,6 +12,7 @@
 #include "shm/board.h"
 #include "shm/placed.h"
 #include "shm/recent.h"
+#include "shm/sessions.h"
 #include "shm/tally.h"
 #include "shm/throttle.h"
 
@@ -86,6 +87,7 @@ struct master {
     void *tally;
     struct recent *recent;
     struct placed *placed;
+    struct sessions *sessions;
     struct board *board;
     struct throttle *throttle;
     int started_fd;      /* told when we serve (daemonised start); -1: nobody waits */

@@ -389,6 +389,8 @@ int resources_claim(struct master *m)
     if (err == 0)
         err = placed_new(&m->placed);
     if (err == 0)
+        err = sessions_new(&m->sessions);
+    if (err == 0)
         err = board_new(&m->board);
     if (err == 0)
         err = throttle_new(&m->throttle);

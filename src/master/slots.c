@@ -87,6 +87,8 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .tally = m->tally,
         .recent = m->recent,
         .placed = slot->role == MASTER_WORKER ? m->placed : NULL,
+        .sessions =
+            slot->role == MASTER_WORKER || slot->role == MASTER_CATALOG ? m->sessions : NULL,
         .board = m->board,
         .throttle = slot->role == MASTER_AUTH ? m->throttle : NULL,
         .auth_dir_fd = slot->role == MASTER_AUTH ? m->auth_dir_fd : -1,

@@ -40,7 +40,6 @@ struct index_header {
     _Atomic uint64_t store_bytes[INDEX_STORES_MAX]; /* blobs */
     _Atomic uint64_t
         upload_bytes[INDEX_STORES_MAX]; /* open upload sessions, counted now and then */
-    _Atomic uint64_t upload_count[INDEX_STORES_MAX];
 };
 
 /* 32 bytes: two a cache line. */

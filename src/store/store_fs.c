@@ -80,10 +80,10 @@ int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
 }
 
 /* Makes nothing: in an empty mount point there is to be nothing of ours. errno tells. */
-static int open_bound(const char *path, const char *name, bool bound, int *fd_r)
+static int open_bound(const char *path, const char *name, bool bound, struct store *store)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    struct identity identity;
+    struct identity identity = {0};
     int err = 0;
 
     if (fd < 0)
@@ -99,21 +99,21 @@ static int open_bound(const char *path, const char *name, bool bound, int *fd_r)
         errno = err == ERR_NO_ACCESS ? EACCES : ENODEV;
         return err;
     }
-    *fd_r = fd;
+    store->dir_fd = fd;
+    memcpy(store->id, identity.id, sizeof(store->id));
     return 0;
 }
 
 bool store_try(struct store *store, const char *name, const char *path, bool bound)
 {
-    int told = store->told, fd = -1;
+    int told = store->told;
 
     if (store->dir_fd >= 0)
         return true;
-    if (open_bound(path, name, bound, &fd) == 0) {
+    if (open_bound(path, name, bound, store) == 0) {
         if (told != 0)
             log_notice("the blob store can be opened again", "store=%s", name);
         store->told = 0;
-        store->dir_fd = fd;
         return true;
     }
     store->told = errno;

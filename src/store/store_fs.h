@@ -14,8 +14,9 @@
 #include <sys/types.h>
 
 struct store {
-    int dir_fd; /* -1: not open */
-    int told;   /* store_try(): errno of what was told last */
+    int dir_fd;  /* -1: not open */
+    int told;    /* store_try(): errno of what was told last */
+    char id[33]; /* its identity; "": store_try() has not opened it as bound */
 };
 
 /* Makes blobs/<alg>/00..ff and uploads/ when they are missing, owned by uid/gid (-1: leave),
@@ -59,9 +60,10 @@ must_check int store_blobs_list(const struct store *store, uint8_t alg, unsigned
                                 uint64_t older_than_ms, struct store_found *found, size_t max,
                                 size_t *count_r);
 
-/* An upload session's file, locked against other writers (flock) while open. */
+/* An upload session's file, locked against other writers (flock) while open. Its random id ends
+ * with `tag`, which says who began it (shm/sessions.h). */
 must_check int store_upload_create(const struct store *store, const char *repo, const char *image,
-                                   char id_out[33], int *fd_r);
+                                   uint32_t tag, char id_out[33], int *fd_r);
 /* NOT_FOUND; BUSY when another process writes it and `lock` is true. */
 must_check int store_upload_open(const struct store *store, const char *repo, const char *image,
                                  const char *id, bool lock, int *fd_r, uint64_t *size_r);
@@ -113,8 +115,10 @@ void store_partial_unlink(const struct store *store, const char *repo, const str
 /* Removes files that nobody wrote to for that long. Blocks. */
 void store_partials_sweep(const struct store *store, uint64_t older_than_ms);
 
-/* Counts upload sessions and their bytes, and removes those not written to for expiry_ms. */
+/* Counts upload sessions and their bytes, and removes those not written to for expiry_ms. `seen`
+ * (or NULL) gets the id of each that stays, with more text behind it. */
 must_check int store_uploads_survey(const struct store *store, uint64_t expiry_ms,
+                                    void (*seen)(void *ctx, const char *id), void *ctx,
                                     uint64_t *count_r, uint64_t *bytes_r);
 
 #endif

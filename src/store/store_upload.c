@@ -15,6 +15,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@
 #include <unistd.h>
 
 #define FILE_MODE 0640
+#define TAG_LEN   8
 /* In the mode of a session's file: it was once cut back, so that a hash kept elsewhere may be of
  * bytes that are not in it any more. Kept in the file itself, for all workers and after any crash.
  */
@@ -33,12 +35,13 @@
 #define BOOT_ID    "/proc/sys/kernel/random/boot_id"
 
 int store_upload_create(const struct store *store, const char *repo, const char *image,
-                        char id_out[33], int *fd_r)
+                        uint32_t tag, char id_out[33], int *fd_r)
 {
     char path[LAYOUT_PATH_MAX];
     int fd;
 
-    file_random_hex(LAYOUT_ID_LEN / 2, id_out);
+    file_random_hex((LAYOUT_ID_LEN - TAG_LEN) / 2, id_out);
+    snprintf(id_out + LAYOUT_ID_LEN - TAG_LEN, TAG_LEN + 1, "%0*" PRIx32, TAG_LEN, tag);
     if (!layout_upload(id_out, repo, image, path))
         return ERR_INVALID;
     fd = openat(store->dir_fd, path, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
@@ -236,7 +239,8 @@ static bool expire(int dir_fd, const char *name, const struct stat *st, uint64_t
     return !locked;
 }
 
-int store_uploads_survey(const struct store *store, uint64_t expiry_ms, uint64_t *count_r,
+int store_uploads_survey(const struct store *store, uint64_t expiry_ms,
+                         void (*seen)(void *ctx, const char *id), void *ctx, uint64_t *count_r,
                          uint64_t *bytes_r)
 {
     DIR *dir;
@@ -254,7 +258,11 @@ int store_uploads_survey(const struct store *store, uint64_t expiry_ms, uint64_t
             !S_ISREG(st.st_mode) || expire(dirfd(dir), entry->d_name, &st, expiry_ms))
             continue;
         bytes += (uint64_t)st.st_size;
-        count += !ends_with(entry->d_name, SUM_SUFFIX) && strncmp(entry->d_name, "tmp-", 4) != 0;
+        if (ends_with(entry->d_name, SUM_SUFFIX) || strncmp(entry->d_name, "tmp-", 4) == 0)
+            continue;
+        count++;
+        if (seen)
+            seen(ctx, entry->d_name);
     }
     closedir(dir);
     *count_r = count;

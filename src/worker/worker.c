@@ -391,6 +391,7 @@ int worker_main(const struct role_start *start)
     w->api.tally = tally_at(start->tally, start->slot);
     w->api.recent = start->recent;
     w->api.placed = start->placed;
+    w->api.sessions = start->sessions;
     w->admin.api = &w->api;
     w->admin.tally = start->tally;
     w->index_timer.fire = index_timer;

@@ -132,7 +132,7 @@ def provoke(daemon, point, victim):
     """What makes somebody come by."""
     if point in ("master_reload", "master_replaced"):
         daemon.process.send_signal(signal.SIGHUP)
-    elif point == "master_fork" or point.startswith("catalog_index"):
+    elif point in ("master_fork", "catalog_survey") or point.startswith("catalog_index"):
         daemon.kill_role("catalog")
     elif point == "worker_accept":
         requests.get(daemon.url + "/v2/", timeout=5)  # the clients keep their connections

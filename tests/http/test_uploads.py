@@ -328,14 +328,13 @@ def begin_many(daemon, count, batch=100):
 
 def test_ten_thousand_sessions(start):
     """They cost a file each, no descriptor and no memory; the counter bounds them."""
-    daemon = start(top="max_uploads = 10000\n")
+    daemon = start(top="max_uploads = 40000\n")  # a quarter is one client's
     registry = Registry(daemon.url)
     locations = begin_many(daemon, 10_000)
     fds = [len(os.listdir(f"/proc/{pid}/fd")) for pid in daemon.pids("worker")]
     assert max(fds) < 100
     assert registry.finish(daemon.url + locations[1234], digest(A), A).status_code == 201
     registry.begin()
-    wait_for(lambda: registry.post("blobs/uploads/").status_code == 429, "the bound is enforced", 30)
     r = registry.post("blobs/uploads/")
     assert r.status_code == 429 and error(r) == "TOOMANYREQUESTS" and r.headers["Retry-After"]
 

@@ -2,6 +2,7 @@
 
 #include "api/hashes.h"
 #include "base/file.h"
+#include "shm/sessions.h"
 #include "store/layout.h"
 #include "store/store_fs.h"
 
@@ -89,7 +90,7 @@ static void test_upload(void **state)
     int fd, second;
 
     (void)state;
-    assert_int_equal(store_upload_create(&store, "r", "i", id, &fd), 0);
+    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, id, &fd), 0);
     assert_int_equal(file_write_full(fd, "hel", 3), 0);
     assert_int_equal(store_upload_open(&store, "r", "i", id, true, &second, &size), ERR_BUSY);
     assert_int_equal(store_upload_open(&store, "r", "i", id, false, &second, &size), 0);
@@ -120,7 +121,7 @@ static void test_sum_of_another_boot_is_ignored(void **state)
     int fd;
 
     (void)state;
-    assert_int_equal(store_upload_create(&store, "r", "i", id, &fd), 0);
+    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, id, &fd), 0);
     close(fd);
     digest_of(DIGEST_SHA256, "x", 1, &d);
     assert_true(layout_upload(id, "r", "i", path));
@@ -135,27 +136,33 @@ static void test_sum_of_another_boot_is_ignored(void **state)
     assert_int_equal(files_in("uploads"), 0);
 }
 
+static void seen(void *ctx, const char *id)
+{
+    *(uint64_t *)ctx += sessions_tag_of(id);
+}
+
 static void test_survey(void **state)
 {
     char id[33], held[33];
-    uint64_t count, bytes;
+    uint64_t count, bytes, sum = 0;
     struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
     int fd, held_fd;
 
     (void)state;
-    assert_int_equal(store_upload_create(&store, "r", "i", id, &fd), 0);
+    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, id, &fd), 0);
     assert_int_equal(file_write_full(fd, "12345", 5), 0);
-    assert_int_equal(store_upload_create(&store, "r", "i", held, &held_fd), 0);
-    assert_int_equal(store_uploads_survey(&store, 3600000, &count, &bytes), 0);
+    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, held, &held_fd), 0);
+    assert_int_equal(store_uploads_survey(&store, 3600000, seen, &sum, &count, &bytes), 0);
     assert_int_equal(count, 2);
+    assert_int_equal(sum, 2 * 0x1234abcdULL); /* whoever began them is known by their files */
     assert_int_equal(bytes, 5);
     assert_int_equal(futimens(fd, old), 0);
     assert_int_equal(futimens(held_fd, old), 0);
     close(fd);
-    assert_int_equal(store_uploads_survey(&store, 3600000, &count, &bytes), 0);
+    assert_int_equal(store_uploads_survey(&store, 3600000, seen, &sum, &count, &bytes), 0);
     assert_int_equal(count, 1); /* the one a writer holds stays */
     close(held_fd);
-    assert_int_equal(store_uploads_survey(&store, 3600000, &count, &bytes), 0);
+    assert_int_equal(store_uploads_survey(&store, 3600000, seen, &sum, &count, &bytes), 0);
     assert_int_equal(count, 0);
     assert_int_equal(files_in("uploads"), 0);
 }
