@@ -53,9 +53,13 @@ int ctl_rebuild(const struct ctl *ctl, int argc, char **argv);
 int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
- * the reply's bytes and is the caller's to free. Prints the reason on failure. */
+ * the reply's bytes and is the caller's to free. Why there was no answer is printed, and `in` is
+ * empty then; an error that is the answer is the caller's to tell. */
 must_check int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *question,
                        struct str *in, struct msg_reader *reply_r);
+
+/* Tells an error that is the answer; nothing when ctl_ask() has told already. */
+void ctl_refused(int err, const struct str *in);
 
 /* Asks a question without fields and prints the answer with one of the two; the
  * exit status. `name`: of the command, which takes no arguments. */

@@ -95,6 +95,7 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
     int fd = -1, pass_fd = -1;
     int err = ask_connect(ctl, socket, &fd);
 
+    *reply_r = (struct msg_reader){0};
     if (err != 0) {
         msg_writer_free(question);
         return err;
@@ -102,7 +103,7 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
     err = msg_send(fd, question, -1);
     msg_writer_free(question);
     /* News for workers may come before the answer. */
-    for (*reply_r = (struct msg_reader){0}; err == 0 && reply_r->type != MSG_REPLY;) {
+    while (err == 0 && reply_r->type != MSG_REPLY) {
         err = ask_wait(ctl, fd, socket, in, &pass_fd);
         if (pass_fd >= 0)
             close(pass_fd);
@@ -113,9 +114,18 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
     close(fd);
     if (err != 0) {
         fprintf(stderr, "entrepotctl: no answer from the daemon: %s\n", err_text(err));
+        str_reset(in); /* of half an answer, or of news */
         return err;
     }
     return msg_get_i32(reply_r);
+}
+
+void ctl_refused(int err, const struct str *in)
+{
+    if (in->len == 0)
+        return;
+    fprintf(stderr, "entrepotctl: the daemon answers: %s%s\n", err_text(err),
+            err == ERR_UNAVAILABLE ? "; its log tells what cannot be opened" : "");
 }
 
 int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *socket,
@@ -137,6 +147,8 @@ int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *sock
         (ctl->json ? json : text)(&reply);
         err = msg_end(&reply);
     }
+    if (err != 0)
+        ctl_refused(err, &in);
     str_free(&in);
     return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -42,6 +42,8 @@ static void gc_text(struct msg_reader *r)
     if (g.running)
         printf("running since %s, %llu entries looked at\n", ctl_when(g.started_s, started),
                (unsigned long long)g.looked_at_now);
+    else if (g.finished_s == 0)
+        printf("no sweep yet\n");
     else
         printf("last sweep %s to %s\n", ctl_when(g.started_s, started),
                ctl_when(g.finished_s, finished));
@@ -65,6 +67,8 @@ static int status_get(const struct ctl *ctl, struct stats_gc *stats_r)
     err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
     if (err == 0)
         stats_gc_get(&reply, stats_r);
+    else
+        ctl_refused(err, &in);
     str_free(&in);
     return err;
 }
@@ -79,15 +83,34 @@ static int orphans_ask(const struct ctl *ctl, bool take)
     msg_begin(&question, MSG_GC_ORPHANS, 1);
     msg_put_u8(&question, take);
     err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    if (err != 0)
+        ctl_refused(err, &in);
     str_free(&in);
     return err;
+}
+
+static void orphans_print(const struct stats_gc *before, const struct stats_gc *now, bool take)
+{
+    char bytes[32];
+
+    ctl_bytes(now->orphans_left_bytes, bytes);
+    if (take)
+        printf("%llu files moved to the trash; %llu files without a record are left, %s\n",
+               (unsigned long long)(now->orphans - before->orphans),
+               (unsigned long long)now->orphans_left, bytes);
+    else
+        printf("%llu files without a record older than gc_grace, %s%s\n",
+               (unsigned long long)now->orphans_left, bytes,
+               now->orphans_left == 0
+                   ? ""
+                   : ".\nThey may be images whose records are in another database. If you are sure "
+                     "that they are\ngarbage: entrepotctl gc --orphans --yes");
 }
 
 /* Counts, and takes when told so; waits for the end of it. */
 static int gc_orphans(const struct ctl *ctl, bool take)
 {
     struct stats_gc before, now;
-    char bytes[32];
     int err = status_get(ctl, &before);
 
     if (err == 0)
@@ -97,22 +120,14 @@ static int gc_orphans(const struct ctl *ctl, bool take)
         if (err == 0)
             err = status_get(ctl, &now);
     } while (err == 0 && now.orphan_counts <= before.orphan_counts);
-    if (err != 0) {
-        fprintf(stderr, "entrepotctl: gc --orphans: %s\n", err_text(err));
+    if (err != 0)
         return EXIT_FAILURE;
-    }
     if (ctl->json)
         printf("{\"taken\":%llu,\"left\":%llu,\"left_bytes\":%llu}\n",
                (unsigned long long)(now.orphans - before.orphans),
                (unsigned long long)now.orphans_left, (unsigned long long)now.orphans_left_bytes);
     else
-        printf("%s%llu files without a record%s, %s%s\n", take ? "taken away; " : "",
-               (unsigned long long)now.orphans_left, take ? " are left" : " older than gc_grace",
-               ctl_bytes(now.orphans_left_bytes, bytes),
-               take || now.orphans_left == 0
-                   ? ""
-                   : ".\nThey may be images whose records are in another database. If you are sure "
-                     "that they are\ngarbage: entrepotctl gc --orphans --yes");
+        orphans_print(&before, &now, take);
     return EXIT_SUCCESS;
 }
 

@@ -119,6 +119,34 @@ int ctl_repos(const struct ctl *ctl, int argc, char **argv)
                     repos_text);
 }
 
+/* Is there a repository of that name, or something kept of one? An error is told. */
+static int repo_check(const struct ctl *ctl, const char *repo)
+{
+    struct msg_writer question = {0};
+    struct msg_reader reply;
+    struct str in = {0};
+    bool found = false;
+    int err;
+
+    msg_begin(&question, MSG_REPO_STATS, 1);
+    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    for (uint32_t left = err == 0 ? msg_get_u32(&reply) : 0; left > 0 && !reply.bad; left--) {
+        struct stats_repo line;
+
+        stats_repo_get(&reply, &line);
+        found = found || (!reply.bad && strcmp(line.name, repo) == 0);
+    }
+    if (err != 0) {
+        ctl_refused(err, &in);
+    } else if (!found) {
+        fprintf(stderr, "entrepotctl: there is no repository %s; entrepotctl repos lists them\n",
+                repo);
+        err = ERR_NOT_FOUND;
+    }
+    str_free(&in);
+    return err;
+}
+
 /* Walks all pages of a list; every name is printed or goes into the JSON array. */
 static int list_all(const struct ctl *ctl, enum msg_type type, const char *repo, const char *image,
                     struct str *json)
@@ -153,6 +181,8 @@ static int list_all(const struct ctl *ctl, enum msg_type type, const char *repo,
         }
         if (err == 0)
             err = msg_end(&reply);
+        else if (err != ERR_NOT_FOUND)
+            ctl_refused(err, &in);
         more = head.more;
         str_reset(&last);
         str_puts(&last, err == 0 ? head.place : "");
@@ -166,17 +196,17 @@ static int list_print(const struct ctl *ctl, enum msg_type type, const char *rep
                       const char *image, const char *key)
 {
     struct str json = {0};
-    int err;
+    int err = *repo ? repo_check(ctl, repo) : 0;
 
+    if (err != 0)
+        return EXIT_FAILURE;
     str_printf(&json, "{\"%s\":[", key);
     err = list_all(ctl, type, repo, image, &json);
     str_puts(&json, "]}\n");
     if (err == 0 && ctl->json)
         fputs(json.data, stdout);
-    if (err == ERR_NOT_FOUND)
+    if (err == ERR_NOT_FOUND && *image)
         fprintf(stderr, "entrepotctl: repository %s has no image %s\n", repo, image);
-    else if (err != 0)
-        fprintf(stderr, "entrepotctl: %s\n", err_text(err));
     str_free(&json);
     return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
@@ -194,8 +224,10 @@ int ctl_tags(const struct ctl *ctl, int argc, char **argv)
 {
     char *image = argc == 1 ? strchr(argv[0], ':') : NULL;
 
-    if (!image || image == argv[0] || !image[1]) {
-        fprintf(stderr, "usage: entrepotctl tags REPOSITORY:IMAGE\n");
+    if (!image || image == argv[0] || !name_image_ok(image + 1, strlen(image + 1))) {
+        fprintf(stderr,
+                "usage: entrepotctl tags REPOSITORY:IMAGE\n"
+                "IMAGE is its name without a tag, as entrepotctl images REPOSITORY has it\n");
         return EXIT_FAILURE;
     }
     *image++ = 0;

@@ -64,6 +64,36 @@ def test_images_and_tags(filled):
     assert done.returncode == 1 and "no/such" in done.stderr
 
 
+@pytest.mark.parametrize("args, why", [
+    (("images", "nobody"), "there is no repository nobody; entrepotctl repos lists them\n"),
+    (("tags", "nobody:app"), "there is no repository nobody; entrepotctl repos lists them\n"),
+    (("tags", "docker-local:team/app:1"), "its name without a tag"),
+])
+def test_what_is_not_there_is_told_as_that(filled, args, why):
+    done = filled.ctl(*args, check=False)
+    assert (done.returncode, done.stdout) == (1, "") and why in done.stderr
+
+
+@pytest.mark.parametrize("args", [("images",), ("tags", "docker-local:a"), ("gc", "--orphans"), ("repos",), ("token", "list")])
+def test_a_daemon_that_is_not_there_is_told_once(tmp_path, args):
+    done = subprocess.run([ENTREPOTCTL, "-s", str(tmp_path), *args], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "is it running" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("args", [("repos",), ("images",), ("gc",), ("gc", "--status"), ("gc", "--orphans"), ("scrub",)])
+def test_a_catalog_without_its_database_says_so(start, args):
+    daemon = start(run=False)
+    daemon.start()
+    daemon.stop()
+    daemon.allow_error("database", "database's")
+    for name in (daemon.data_dir / "catalog").glob("MANIFEST-*"):
+        name.unlink()
+    daemon.start()
+    done = daemon.ctl(*args, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "entrepotctl: the daemon answers: temporarily unavailable; its log tells what cannot be opened\n"
+
+
 def test_found_by_its_configuration(filled):
     done = subprocess.run([ENTREPOTCTL, "-c", str(filled.conf), "images"], stdout=subprocess.PIPE, text=True, timeout=30)
     assert done.returncode == 0 and "team/app" in done.stdout
