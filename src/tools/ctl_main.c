@@ -25,35 +25,14 @@ static const struct command {
     bool offline; /* works on files: needs no daemon */
     int (*run)(const struct ctl *ctl, int argc, char **argv);
 } commands[] = {
-    {"status", false, ctl_status},
-    {"repos", false, ctl_repos},
-    {"images", false, ctl_images},
-    {"tags", false, ctl_tags},
-    {"gc", false, ctl_gc},
-    {"scrub", false, ctl_scrub},
-    {"fetches", false, ctl_fetches},
-    {"proxy", false, ctl_proxy},
-    {"warm", false, ctl_warm},
-    {"evict", false, ctl_evict},
-    {"repo", false, ctl_repo},
-    {"user", true, ctl_user},
-    {"token", false, ctl_token},
-    {"check-access", true, ctl_check_access},
-    {"status", false, ctl_status},
-    {"repos", false, ctl_repos},
-    {"images", false, ctl_images},
-    {"tags", false, ctl_tags},
-    {"gc", false, ctl_gc},
-    {"scrub", false, ctl_scrub},
-    {"fetches", false, ctl_fetches},
-    {"proxy", false, ctl_proxy},
-    {"warm", false, ctl_warm},
-    {"evict", false, ctl_evict},
-    {"user", true, ctl_user},
-    {"token", false, ctl_token},
-    {"check-access", true, ctl_check_access},
-    {"store", true, ctl_store},
-    {"rebuild", true, ctl_rebuild},
+    {"status", false, ctl_status},   {"repos", false, ctl_repos},
+    {"images", false, ctl_images},   {"tags", false, ctl_tags},
+    {"gc", false, ctl_gc},           {"scrub", false, ctl_scrub},
+    {"fetches", false, ctl_fetches}, {"proxy", false, ctl_proxy},
+    {"warm", false, ctl_warm},       {"evict", false, ctl_evict},
+    {"repo", false, ctl_repo},       {"user", true, ctl_user},
+    {"token", false, ctl_token},     {"check-access", true, ctl_check_access},
+    {"store", true, ctl_store},      {"rebuild", true, ctl_rebuild},
 };
 
 static int usage(FILE *out, int status)
@@ -169,12 +148,18 @@ int main(int argc, char **argv)
     int kept = 0;
 
     fail_init();
-    /* --json is allowed anywhere; everything else is in order. */
+    /* --json, -c and -s are allowed anywhere; everything else is in order. */
     for (int i = 0; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
+        if (strcmp(argv[i], "--json") == 0) {
             ctl.json = true;
-        else
+        } else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc) {
+            file = argv[++i];
+            file_given = true;
+        } else if (strcmp(argv[i], "-s") == 0 && i + 1 < argc) {
+            ctl.run_dir = argv[++i];
+        } else {
             argv[kept++] = argv[i];
+        }
     }
     argc = kept;
     for (int option; (option = getopt(argc, argv, "+c:s:hV")) != -1;) {

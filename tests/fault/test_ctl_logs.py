@@ -74,6 +74,12 @@ def test_what_is_not_there_is_told_as_that(filled, args, why):
     assert (done.returncode, done.stdout) == (1, "") and why in done.stderr
 
 
+def test_options_may_stand_behind_the_command(filled):
+    for args in (("images", "-c", str(filled.conf)), ("images", "docker-local", "-s", str(filled.run_dir))):
+        done = subprocess.run([ENTREPOTCTL, *args], capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0 and "team/app" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("args", [("images",), ("tags", "docker-local:a"), ("gc", "--orphans"), ("repos",), ("token", "list")])
 def test_a_daemon_that_is_not_there_is_told_once(tmp_path, args):
     done = subprocess.run([ENTREPOTCTL, "-s", str(tmp_path), *args], capture_output=True, text=True, timeout=30)
