@@ -201,7 +201,7 @@ static void judge_store(const struct conf *conf, const struct belong *b, size_t 
             str_printf(
                 why,
                 "blobstore %s: %s holds images, and their database %s/catalog is missing; is "
-                "the disk of data_dir mounted? If it is lost: entrepotctl rebuild\n",
+                "data_dir right, and its disk mounted? If it is lost: entrepotctl rebuild\n",
                 store->name, store->path, conf->data_dir);
         break;
     case BELONG_FOREIGN:

@@ -28,9 +28,15 @@ void ctl_cellf(struct ctl_table *table, const char *format, ...)
     ctl_cell(table, text);
 }
 
+/* "12", "-", "1.5 GiB", "30s", a time; not an id that begins with a digit. */
 static bool looks_numeric(const char *text)
 {
-    return *text && strchr("0123456789-", *text) != NULL;
+    if (!*text || !strchr("0123456789-", *text))
+        return false;
+    for (const char *c = text; *c; c++)
+        if (*c >= 'a' && *c <= 'f' && c[1] >= '0' && c[1] <= '9')
+            return false;
+    return true;
 }
 
 void ctl_table_print(struct ctl_table *table)

@@ -119,11 +119,12 @@ static int drop(const struct ctl *ctl, const char *name, bool yes)
 
 int ctl_repo(const struct ctl *ctl, int argc, char **argv)
 {
-    bool yes = argc == 3 && strcmp(argv[2], "--yes") == 0;
+    int yes_at = argc != 3 ? 0 : strcmp(argv[1], "--yes") == 0 ? 1 : 2;
+    bool yes = argc == 3 && strcmp(argv[yes_at], "--yes") == 0;
 
     if (argc == 4 && strcmp(argv[0], "move") == 0 && strcmp(argv[2], "--store") == 0)
         return ctl_repo_move(ctl, argv[1], argv[3]);
     if (argc < 2 || (argc == 3 && !yes) || argc > 3 || strcmp(argv[0], "drop") != 0)
         return usage();
-    return drop(ctl, argv[1], yes);
+    return drop(ctl, argv[yes_at == 1 ? 2 : 1], yes);
 }

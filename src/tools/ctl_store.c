@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 static const char usage[] = "usage: entrepotctl [--json] [-c FILE] store list\n"
-                            "       entrepotctl [-c FILE] store adopt [--yes] NAME\n"
+                            "       entrepotctl [-c FILE] store adopt NAME [--yes]\n"
                             "       entrepotctl [-c FILE] store rename OLD NEW\n";
 
 /* The store's directory, locked, and we are who owns it. -1: told why not. */
@@ -129,7 +129,14 @@ static int store_rename(const struct conf *conf, const char *old_name, const cha
     return status;
 }
 
-static bool agreed(const struct conf_store *store, bool yes)
+/* It names a database that is not there: neither another's nor served by a new one. */
+static bool bereft(const struct belong *b, size_t place)
+{
+    return b->database == BELONG_NO_DATABASE && b->stores[place] == BELONG_OURS &&
+           !identity_adopts(&b->store_identity[place], "");
+}
+
+static bool agreed(const struct conf_store *store, bool lost, bool yes)
 {
     char answer[16];
 
@@ -139,6 +146,10 @@ static bool agreed(const struct conf_store *store, bool yes)
            "are.\nAnother database that has records of it will not have its blobs "
            "any more.\n",
            store->name, store->path);
+    if (lost)
+        printf(
+            "The database that knew its images is missing: entrepotctl rebuild brings them back, "
+            "this does not.\n");
     if (yes)
         return true;
     if (!isatty(STDIN_FILENO)) {
@@ -170,10 +181,14 @@ static int store_adopt(const struct conf *conf, const char *name, bool yes)
     struct belong *b;
     int dir, status = EXIT_FAILURE;
 
-    if (!store || !agreed(store, yes))
+    if (!store)
         return EXIT_FAILURE;
     b = mem_alloc(sizeof(*b));
     belong_look(conf, b);
+    if (!agreed(store, bereft(b, (size_t)(store - conf->stores)), yes)) {
+        free(b);
+        return EXIT_FAILURE;
+    }
     dir = take_store(store, true);
     if (dir >= 0) {
         choose_id(conf, b, (size_t)(store - conf->stores), identity.id);
@@ -190,7 +205,7 @@ static int store_adopt(const struct conf *conf, const char *name, bool yes)
     return status;
 }
 
-static const char *what_is(enum belong_store state)
+static const char *what_is(const struct belong *b, size_t place)
 {
     static const char *const words[] = {[BELONG_NEW] = "new",
                                         [BELONG_AWAY] = "away",
@@ -200,13 +215,14 @@ static const char *what_is(enum belong_store state)
                                         [BELONG_NAMED] = "renamed",
                                         [BELONG_UNREADABLE] = "unreadable"};
 
-    return words[state];
+    return bereft(b, place) ? "no database" : words[b->stores[place]];
 }
 
 static int store_list(const struct ctl *ctl, const struct conf *conf)
 {
     struct belong *b = mem_alloc(sizeof(*b));
     struct ctl_table table = {.columns = 4};
+    struct str why = {0};
 
     belong_look(conf, b);
     if (ctl->json)
@@ -219,25 +235,30 @@ static int store_list(const struct ctl *ctl, const struct conf *conf)
 
         if (ctl->json) {
             printf("%s{\"name\":\"%s\",\"state\":\"%s\",\"id\":\"%s\"}", i > 0 ? "," : "",
-                   store->name, what_is(b->stores[i]), b->store_identity[i].id);
+                   store->name, what_is(b, i), b->store_identity[i].id);
             continue;
         }
         ctl_cell(&table, store->name);
-        ctl_cell(&table, what_is(b->stores[i]));
+        ctl_cell(&table, what_is(b, i));
         ctl_cell(&table, *b->store_identity[i].id ? b->store_identity[i].id : "-");
         ctl_cell(&table, store->path);
     }
-    if (ctl->json)
+    if (ctl->json) {
         puts("]}");
-    else
+    } else {
         ctl_table_print(&table);
+        if (belong_judge(conf, b, true, &why) != 0)
+            printf("%s", why.data);
+    }
+    str_free(&why);
     free(b);
     return EXIT_SUCCESS;
 }
 
 int ctl_store(const struct ctl *ctl, int argc, char **argv)
 {
-    bool yes = argc == 3 && strcmp(argv[1], "--yes") == 0;
+    int yes_at = argc != 3 ? 0 : strcmp(argv[1], "--yes") == 0 ? 1 : 2;
+    bool yes = argc == 3 && strcmp(argv[yes_at], "--yes") == 0;
     struct conf *conf = NULL;
     int status = -1;
 
@@ -247,7 +268,7 @@ int ctl_store(const struct ctl *ctl, int argc, char **argv)
         else if (argc == 3 && strcmp(argv[0], "rename") == 0)
             status = store_rename(conf, argv[1], argv[2]);
         else if ((argc == 2 || yes) && strcmp(argv[0], "adopt") == 0)
-            status = store_adopt(conf, argv[argc - 1], yes);
+            status = store_adopt(conf, argv[yes_at == 1 ? 2 : 1], yes);
     } else if (argc >= 1) {
         return EXIT_FAILURE;
     }

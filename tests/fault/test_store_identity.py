@@ -160,11 +160,13 @@ def test_a_foreign_store_is_adopted_when_told_so(filled):
     shutil.rmtree(filled.data_dir)
     told = refused(filled)
     assert "is missing" in told
+    listed = tool(filled, "store", "list").stdout
+    assert "no database" in listed and "entrepotctl rebuild" in listed
     filled.data_dir.rmdir() if filled.data_dir.exists() and not any(filled.data_dir.iterdir()) else None
     no = tool(filled, "store", "adopt", "main")
-    assert no.returncode == 1 and "--yes" in no.stderr
+    assert no.returncode == 1 and "--yes" in no.stderr and "entrepotctl rebuild brings them back" in no.stdout
     refused(filled)
-    assert tool(filled, "store", "adopt", "--yes", "main").returncode == 0
+    assert tool(filled, "store", "adopt", "main", "--yes").returncode == 0  # or before the name
     filled.start()
     collect(filled)
     assert Registry(filled.url, "team/image").get("manifests/v1").status_code == 404
