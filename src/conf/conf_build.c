@@ -241,8 +241,11 @@ static void tell_unreadable(struct conf_mistakes *m, const char *path, int err)
         conf_mistake(m, 0, "is a directory; name the file in it, as in -c %s/entrepot.conf", path);
     else
         conf_mistake(m, 0,
-                     "cannot read the configuration: %s; a file of at most 1 MiB is "
-                     "wanted",
+                     err == ERR_NOT_FOUND
+                         ? "cannot read the configuration: %s; name another with -c"
+                     : err == ERR_NO_ACCESS
+                         ? "cannot read the configuration: %s; run this as root or as its owner"
+                         : "cannot read the configuration: %s; a file of at most 1 MiB is wanted",
                      err_text(err));
 }
 

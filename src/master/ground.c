@@ -106,8 +106,11 @@ static int lock_one(const struct master *m, const struct conf_store *store, int 
     *fd_r = -1;
     if (fd < 0) {
         /* Away, read-only, full, not ours: such a store answers 503 or serves what it has. */
-        log_warn("a blob store cannot be locked against other daemons", "store=%s path=%s errno=%s",
-                 store->name, log_quote(store->path), log_quote(strerror(errno)));
+        log_warn(
+            "a blob store cannot be locked against other daemons: is its disk mounted, and is it "
+            "ours to write?",
+            "store=%s path=%s errno=%s", store->name, log_quote(store->path),
+            log_quote(strerror(errno)));
         return 0;
     }
     /* By whatever name the configuration has it now: a second lock would meet our first. */

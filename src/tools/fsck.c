@@ -190,8 +190,10 @@ static int open_database(struct fsck *f)
         return fsck_online_copy(f);
     str_printf(&path, "%s/catalog/CURRENT", f->conf->data_dir);
     if (access(path.data, R_OK) != 0) {
-        fprintf(stderr, "entrepotctl: cannot open the database %s: %s\n", path.data,
-                strerror(errno));
+        fprintf(
+            stderr,
+            "entrepotctl: cannot open the database %s: %s; if it is lost: entrepotctl rebuild\n",
+            path.data, strerror(errno));
         err = ERR_IO;
     } else {
         str_reset(&path);
@@ -199,6 +201,9 @@ static int open_database(struct fsck *f)
         err = db_open(path.data, DB_EXISTING, &f->db);
         if (err == 0)
             err = fsck_identity(f);
+        if (err == ERR_DAMAGED || err == ERR_IO)
+            fprintf(stderr, "entrepotctl: if %s is damaged: entrepotctl rebuild makes it anew\n",
+                    path.data);
     }
     str_free(&path);
     return err;

@@ -373,8 +373,8 @@ static void report(const struct move *m)
     const char *to = conf->stores[m->to].name;
     char bytes[32];
 
-    printf("%s is in blobstore %s now: %llu blobs, %s, came into it, %llu that nobody else holds "
-           "left others\n",
+    printf("%s is in blobstore %s now: %llu blobs, %s, were copied into it, and %llu that nobody "
+           "else holds removed from other blob stores\n",
            m->repo, to, (unsigned long long)m->blobs, ctl_bytes(m->bytes, bytes),
            (unsigned long long)m->released);
     if (m->damaged)
