@@ -60,6 +60,8 @@
     X(catalog_identity_recorded) /* the database has its identity, its file has not */             \
     X(catalog_store_bound)       /* a new store says whose it is, and is not on record */          \
     X(catalog_store_recorded)    /* it is, the file beside the database does not say it */         \
+    X(catalog_scrub_open)        /* error: instead of opening a blob to look at it */              \
+    X(catalog_scrub_read)        /* error: instead of reading it */                                \
     X(catalog_damage_noted)      /* a damaged blob is hidden, its file is in its place */          \
     X(catalog_quarantine)        /* its file has been put aside */                                 \
     X(catalog_journal_write)     /* error: instead of writing a store's journal */                 \

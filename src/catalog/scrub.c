@@ -63,9 +63,11 @@ static int open_blob(struct scrub *s)
 {
     const struct store *store = &s->c->stores[s->now.store];
     char path[LAYOUT_PATH_MAX];
-
+    int failed = FAIL_POINT(catalog_scrub_open);
     struct stat st;
 
+    if (failed != 0)
+        return err_from_errno(failed);
     layout_blob(&s->now.digest, path);
     s->fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
     if (s->fd < 0 && errno == EINVAL)
@@ -82,7 +84,8 @@ static void read_on(struct scrub *s)
     struct digest found;
 
     while (s->at < s->now.size && s->budget > 0) {
-        ssize_t got = pread(s->fd, s->buffer, READ_BYTES, (off_t)s->at);
+        ssize_t got =
+            FAIL_POINT(catalog_scrub_read) ? -1 : pread(s->fd, s->buffer, READ_BYTES, (off_t)s->at);
 
         if (got <= 0) {
             s->result = got < 0 ? SCRUB_UNREADABLE : SCRUB_DAMAGED; /* shorter than recorded */

@@ -11,6 +11,7 @@ from harness.daemon import wait_for
 from harness.fail import FailPoints
 from harness.registry import Registry, digest, error
 
+TWO = 'hosted first {{ }}\nhosted second {{ }}\nconnector "127.0.0.1:{port}" {{ }}\n'
 GRACE = 'gc_grace = "0s"\ngc_interval = "1d"\n'
 
 
@@ -113,6 +114,25 @@ def test_a_deleted_layer_of_a_live_manifest_goes(collector):
     assert registry.delete(f"blobs/{digest(b'deleted')}").status_code == 202
     sweep(daemon)
     assert not path_of(daemon, digest(b"deleted")).exists()
+
+
+def test_a_repository_that_is_not_configured_for_a_while(collector):
+    """It keeps what it has, and its garbage is known when it is back."""
+    daemon = collector(text=TWO)
+    registry = Registry(f"{daemon.url}/repository/second", "gc/away")
+    d, kept = registry.push_blob(b"garbage"), registry.push_image("x")
+    conf = daemon.conf.read_text()
+    daemon.stop()
+    daemon.conf.write_text(conf.replace("hosted second { }", ""))
+    daemon.start()
+    daemon.ctl("gc")
+    wait_for(lambda: gc_status(daemon)["sweeps"] > 0 and not gc_status(daemon)["running"], "a sweep")
+    assert path_of(daemon, d).exists()
+    daemon.stop()
+    daemon.conf.write_text(conf)
+    daemon.start()
+    wait_for(lambda: (sweep(daemon), not path_of(daemon, d).exists())[1], "it goes")
+    assert registry.get("manifests/x").content == kept
 
 
 def test_children_of_an_index_stay(collector):

@@ -1,9 +1,11 @@
 """The catalog judges again what a worker has let through: what the worker saw may be over by then."""
+import concurrent.futures
 import json
 
 import pytest
 
 from harness.daemon import wait_for
+from harness.fail import FailPoints
 from harness.registry import DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX, Registry, digest, error
 from test_turns import OneTurn
 
@@ -162,21 +164,30 @@ def test_another_type_of_the_same_bytes(made):
     assert registry.get("manifests/x").headers["Content-Type"] == DOCKER_IMAGE
 
 
-def test_a_push_in_the_turn_of_its_sweep(made):
+def test_a_push_in_the_turn_of_its_sweep(made, tmp_path, monkeypatch):
     """The sweep takes record and link; the push that comes after it in the same turn has its file all the same."""
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
     daemon, registry = made(top='gc_grace = "0s"\ngc_interval = "1d"\n')
-    for n in range(6):  # the two come to the catalog over two sockets: in this order every other time
-        data = b"swept and pushed %d" % n
-        registry.push_blob(data)
-        url = registry.at("judged/other").begin()
-        with OneTurn(daemon) as turn:
-            swept = turn.pool.submit(daemon.ctl, "gc")
-            pushed = turn.ask(Registry(daemon.url, "judged/other").finish, url, digest(data), data)
-        swept.result(20)
-        r = pushed.result(20)
-        wait_for(lambda: not json.loads(daemon.ctl("--json", "gc", "--status").stdout)["running"], "the sweep ends")
-        d = digest(data)
-        here = (daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]).exists()
-        assert r.status_code == 201 and here == (Registry(daemon.url, "judged/other").head(f"blobs/{d}").status_code == 200)
+    data = b"swept and pushed"
+    d = registry.push_blob(data)
+    other = registry.at("judged/other")
+    url = other.begin()
+    fail.arm("catalog_turn_write", "wait")  # of some change: meanwhile the next turn's gather
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        some = pool.submit(Registry(daemon.url, "judged/some").push_blob, b"some change")
+        fail.held("catalog_turn_write")
+        daemon.ctl("gc")
+        asked = sum(r["asks"] for r in daemon.roles("worker"))
+        pushed = pool.submit(Registry(daemon.url, "judged/other").finish, url, d, data)
+        wait_for(lambda: sum(r["asks"] for r in daemon.roles("worker")) > asked, "the catalog is asked")
+        daemon.ctl("gc", "--status")  # and has read the question
+        fail.release("catalog_turn_write")
+        some.result(20)
+        assert pushed.result(20).status_code == 201
+    wait_for(lambda: (s := json.loads(daemon.ctl("--json", "gc", "--status").stdout))["sweeps"] == 1 and not s["running"], "the sweep ends")
+    assert registry.head(f"blobs/{d}").status_code == 404  # it was swept
+    assert (daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]).exists()
+    assert other.get(f"blobs/{d}").content == data
     daemon.stop()
     assert daemon.fsck()[0] == 0

@@ -1,4 +1,5 @@
 """The scrub: damage on the disk is found, put aside, told, and healed by a push."""
+import concurrent.futures
 import json
 import os
 
@@ -7,6 +8,7 @@ import pytest
 from harness.daemon import wait_for
 from harness.fail import FailPoints
 from harness.registry import Registry, digest, error
+from test_turns import OneTurn
 
 TOP = 'scrub_rate = "200M"\nscrub_interval = "30d"\n'
 CHANGED, MISSING = "a blob's bytes have changed", "a blob's file is missing:"
@@ -97,6 +99,8 @@ def test_damage_is_found_and_a_push_heals(scrubbed, damage):
     line = next(x for x in daemon.log_text().splitlines() if "level=error" in x and d in x)
     assert "push it again to heal" in line and "store=" in line
     assert other.post(f"blobs/uploads/?mount={d}&from=scrub/a").status_code == 202  # nothing to mount
+    again = scrub(daemon)
+    assert (again["damaged"], again["missing"], damaged_count(daemon)) == (s["damaged"], s["missing"], 1), "counted once"
     registry.push_blob(data)
     for r in (registry, other):
         assert r.get(f"blobs/{d}").content == data
@@ -163,7 +167,6 @@ def test_a_push_while_damage_is_noted_keeps_its_file(scrubbed):
     daemon.ctl("scrub")
     daemon.fail.held("catalog_damage_noted")
     daemon.fail.arm("worker_place_done", "wait")
-    import concurrent.futures
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         push = pool.submit(Registry(daemon.url, "scrub/race").push_blob, data)
         daemon.fail.held("worker_place_done")
@@ -172,6 +175,67 @@ def test_a_push_while_damage_is_noted_keeps_its_file(scrubbed):
         daemon.fail.release("worker_place_done")
         push.result(20)
     assert registry.get(f"blobs/{d}").content == data and damaged_count(daemon) == 0
+
+
+def test_a_push_while_the_damaged_file_is_read(scrubbed):
+    """What was read is not what the name leads to any more."""
+    daemon = scrubbed()
+    registry = Registry(daemon.url, "scrub/read")
+    data = os.urandom(10000)
+    d = registry.push_blob(data)
+    flip(path_of(daemon, d))
+    before = status(daemon)["passes"]
+    daemon.fail.arm("catalog_scrub_read", "wait")
+    daemon.ctl("scrub")
+    daemon.fail.held("catalog_scrub_read")
+    registry.push_blob(data)
+    daemon.fail.release("catalog_scrub_read")
+    wait_for(lambda: status(daemon)["passes"] > before, "the pass ends")
+    assert registry.get(f"blobs/{d}").content == data and path_of(daemon, d).exists() and damaged_count(daemon) == 0
+
+
+def test_a_blob_that_is_collected_while_it_is_looked_for(scrubbed):
+    """Nothing is missing whose record is gone, too."""
+    daemon = scrubbed(top=TOP + 'gc_grace = "0s"\ngc_interval = "1d"\n')
+    d = Registry(daemon.url, "scrub/collected").push_blob(b"nobody names it")
+    before = status(daemon)["passes"]
+    daemon.fail.arm("catalog_scrub_open", "wait")
+    daemon.ctl("scrub")
+    daemon.fail.held("catalog_scrub_open")
+    daemon.ctl("gc")
+    wait_for(lambda: not path_of(daemon, d).exists(), "it is collected")
+    daemon.fail.release("catalog_scrub_open")
+    wait_for(lambda: status(daemon)["passes"] > before, "the pass ends")
+    assert status(daemon)["missing"] == damaged_count(daemon) == 0 and MISSING not in daemon.log_text()
+
+
+@pytest.mark.parametrize("point", ["catalog_scrub_open", "catalog_scrub_read"])
+def test_what_cannot_be_read_is_not_damaged(scrubbed, point):
+    """The disk, the descriptors or the rights are in the way: it is told, and the blob stays."""
+    daemon = scrubbed()
+    daemon.allow_error("a blob cannot be read")
+    registry = Registry(daemon.url, "scrub/unreadable")
+    d = registry.push_blob(b"unreadable")
+    daemon.fail.arm(point, "EIO")
+    s = scrub(daemon)
+    assert "a blob cannot be read" in daemon.log_text() and (s["damaged"], s["missing"], damaged_count(daemon)) == (0, 0, 0)
+    assert path_of(daemon, d).exists() and registry.get(f"blobs/{d}").content == b"unreadable"
+
+
+def test_a_push_heals_in_the_turn_that_takes_another_holder_away(scrubbed):
+    daemon = scrubbed(workers=1)
+    registry, other = Registry(daemon.url, "scrub/held"), Registry(daemon.url, "scrub/goes")
+    data = os.urandom(1000)
+    d = [r.push_blob(data) for r in (registry, other)][0]
+    flip(path_of(daemon, d))
+    scrub(daemon)
+    wait_for(lambda: damaged_count(daemon) == 1, "it is counted")
+    url = registry.begin()
+    with OneTurn(daemon) as turn:
+        gone = turn.ask(Registry(daemon.url, "scrub/goes").delete, f"blobs/{d}")
+        put = turn.ask(Registry(daemon.url, "scrub/held").finish, url, d, data)
+    assert (gone.result(20).status_code, put.result(20).status_code) == (202, 201)
+    assert registry.get(f"blobs/{d}").content == data and other.head(f"blobs/{d}").status_code == 404
 
 
 def test_a_worker_that_meets_damage_tells(scrubbed):

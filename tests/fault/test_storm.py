@@ -160,6 +160,8 @@ def provoke(daemon, point, victim):
     elif point in ("catalog_damage_noted", "catalog_quarantine"):
         damage(daemon, victim, b"victim" * 1000)
         daemon.ctl("scrub")
+    elif point in ("catalog_scrub_open", "catalog_scrub_read"):
+        daemon.ctl("scrub")
 
 
 # AddressSanitizer's slow run of the same repeats every eighth one.
