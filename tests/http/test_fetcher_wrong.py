@@ -4,7 +4,7 @@ import os
 import pytest
 
 from harness.daemon import wait_for
-from harness.proxy import proxy, upstream  # noqa: F401
+from harness.proxy import kept, proxy, upstream  # noqa: F401
 from harness.registry import digest
 
 LAYER = os.urandom(400_000)
@@ -57,3 +57,16 @@ def test_a_manifest_by_digest_that_is_another(proxy, upstream):  # noqa: F811
     assert client.get("manifests/" + digest(wanted)).status_code == 502
     upstream.forget()
     wait_for(lambda: client.get("manifests/" + digest(wanted)).content == wanted, "the next good answer heals it")
+
+
+def test_a_file_that_is_not_whole_is_linked_to_nobody(proxy, upstream):  # noqa: F811
+    """Another image of the proxy has the blob: its bytes are taken from there only if they are all there."""
+    for image in ("team/app", "team/sister"):
+        upstream.image(image, layers=[LAYER])
+    client = proxy(upstream, ttl="1h")
+    sister, path = client.at("team/sister"), "blobs/" + digest(LAYER)
+    assert client.get(path).content == LAYER
+    kept(client.daemon, "up", 1)
+    assert sister.get("manifests/latest").status_code == 200
+    os.truncate(next(client.daemon.data_dir.rglob(f"blobs/sha256/*/{digest(LAYER)[7:]}")), len(LAYER) - 1)
+    assert sister.get(path).content == LAYER

@@ -158,6 +158,7 @@ def test_existence_does_not_leak_between_images(origin, proxied):
     body = origin.registry("secret/image").push_image("v1", layers=(b"secret layer",))
     daemon = proxied()
     assert at(daemon, "hub", "secret/image").get(f"blobs/{digest(b'secret layer')}").status_code == 200
+    kept(daemon, "hub", 1)
     assert at(daemon, "hub", "other/image").get(f"blobs/{digest(b'secret layer')}").status_code == 404
     assert at(daemon, "hub", "other/image").get(f"manifests/{digest(body)}").status_code == 404
 
