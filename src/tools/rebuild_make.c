@@ -123,29 +123,33 @@ static void link_blob(struct rebuild *r, const struct place *p, const struct dig
 }
 
 static void references(struct rebuild *r, const struct place *p, const struct digest *digest,
-                       const struct rebuild_manifest *m, bool *more_r)
+                       const struct record_manifest *m, bool *more_r)
 {
+    struct str note = {0};
     struct key k;
 
+    record_parent_encode(&note, m->contents.is_index);
     for (size_t i = 0; i < m->contents.ref_count; i++) {
         const struct manifest_ref *ref = &m->contents.refs[i];
 
         key_image(&k, 'K', p->repo, p->image);
         key_digest(&k, &ref->digest);
         key_digest(&k, digest);
-        put_empty(r, &k);
+        db_put(r->made, k.data, k.len, note.data, note.len);
         if (ref->kind != MANIFEST_REF_CHILD)
             link_blob(r, p, digest, ref, m->time);
         else if (!child(r, p, ref, more_r) &&
                  store_blob_size(&r->stores[p->store], &ref->digest, &(uint64_t){0}) == 0)
             link_blob(r, p, digest, ref, m->time);
     }
-    if (m->contents.subject.alg == 0)
-        return;
-    key_image(&k, 'R', p->repo, p->image);
-    key_digest(&k, &m->contents.subject);
-    key_digest(&k, digest);
-    put_empty(r, &k);
+    if (m->contents.subject.alg != 0) {
+        key_image(&k, 'R', p->repo, p->image);
+        key_digest(&k, &m->contents.subject);
+        key_digest(&k, digest);
+        record_referrer_encode(&note, m);
+        db_put(r->made, k.data, k.len, note.data, note.len);
+    }
+    str_free(&note);
 }
 
 static bool is_guess(const struct rebuild *r, size_t store, uint8_t by)
@@ -184,7 +188,7 @@ static int make_manifest(struct rebuild *r, const struct place *p, const struct 
     key_digest(&k, digest);
     db_put(r->made, k.data, k.len, value.data, value.len);
     hold(r, p, digest, m.size, 'M', m.time);
-    references(r, p, digest, &m, more_r);
+    references(r, p, digest, &record, more_r);
     r->counts.manifests++;
     if (is_guess(r, p->store, w->by)) {
         r->counts.guessed++;

@@ -4,13 +4,14 @@ import concurrent.futures
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import threading
 
 import pytest
 import requests
 
-from harness.daemon import BODY, TOP, free_port
+from harness.daemon import BODY, ENTREPOTCTL, TOP, free_port, wait_for
 from harness.registry import OCI_IMAGE, OCI_INDEX, Registry, digest
 
 HERE = pathlib.Path(__file__).parent
@@ -173,3 +174,17 @@ def test_an_old_database_of_ordinary_ones(old):
     for n, d in enumerate(old.digests):
         assert found[d]["annotations"] == {"n": str(n), "pad": "x" * 20}
         assert found[d]["artifactType"] == f"application/vnd.example.t{n % 2}"
+
+
+def test_a_rebuilt_database_has_its_notes(start):
+    """A list costs no more than before (SLICE_KEYS): no manifest is read."""
+    watched = Watched(start)
+    digests = {push(watched.registry, {"n": str(n)}) for n in range(70)}
+    watched.registry.push_image("tag")  # its journal is written
+    wait_for(watched.daemon.journals_kept, "the journals are kept")
+    watched.daemon.stop()
+    shutil.rmtree(watched.daemon.data_dir / "catalog")
+    subprocess.run([ENTREPOTCTL, "-c", str(watched.daemon.conf), "rebuild", "--yes"], check=True, timeout=120, stdout=subprocess.DEVNULL)
+    watched.daemon.start()
+    assert set(shown(watched.registry)) == digests
+    assert watched.lists("slices_total") == 1
