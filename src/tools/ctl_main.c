@@ -63,7 +63,7 @@ static int usage(FILE *out, int status)
         "  check-access USER REPOSITORY:IMAGE\n"
         "                           what a user may do\n"
         "  store list               whether blob stores are what they should be\n"
-        "  store adopt NAME         a blob store belongs to this database from now on\n"
+        "  store adopt NAME [--yes] a blob store belongs to this database from now on\n"
         "  store rename OLD NEW     a blob store has another name in the configuration\n"
         "  fsck [--repair]          check all that is kept; to repair, stop the daemon first\n"
         "  rebuild [--list | --yes] a database anew, from what is left and the stores' journals\n"
