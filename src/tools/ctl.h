@@ -43,6 +43,9 @@ int ctl_check_access(const struct ctl *ctl, int argc, char **argv);
 bool ctl_role_runs(const struct ctl *ctl, const char *role);
 /* ctl_conf.c: the configuration; prints its mistakes. */
 bool ctl_conf(const struct ctl *ctl, struct conf **conf_r);
+/* 0, or CONFLICT, which is told: it looks for images where they are not (conf/holdings.h). 0 also
+ * when that is not known. */
+must_check int ctl_fits(const struct conf *conf);
 /* The group of an account; "" has none. */
 void ctl_account_group(const char *name, gid_t *gid_r);
 /* fsck.c: root becomes, for good, the account that owns the data. Tells why it cannot. */

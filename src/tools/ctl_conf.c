@@ -3,6 +3,7 @@
  */
 #include "base/mem.h"
 #include "conf/conf.h"
+#include "conf/holdings.h"
 #include "tools/ctl.h"
 
 #include <pwd.h>
@@ -17,6 +18,26 @@ bool ctl_conf(const struct ctl *ctl, struct conf **conf_r)
         fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
     str_free(&mistakes);
     return err == 0;
+}
+
+int ctl_fits(const struct conf *conf)
+{
+    struct str changed = {0}, unowned = {0};
+    struct holdings held;
+    int err = 0;
+
+    if (holdings_read(conf->data_dir, &held) != 0)
+        return 0;
+    holdings_compare(&held, conf, &changed, &unowned);
+    if (changed.len > 0) {
+        fprintf(stderr, "entrepotctl: images would be looked for where they are not:\n%s",
+                changed.data);
+        err = ERR_CONFLICT;
+    }
+    holdings_free(&held);
+    str_free(&changed);
+    str_free(&unowned);
+    return err;
 }
 
 void ctl_account_group(const char *name, gid_t *gid_r)

@@ -264,6 +264,8 @@ static int check(struct fsck *f)
     int err = check_ground(f);
 
     if (err == 0)
+        err = ctl_fits(f->conf);
+    if (err == 0)
         err = open_stores(f);
     if (err == 0)
         err = open_database(f);

@@ -406,7 +406,7 @@ int ctl_rebuild(const struct ctl *ctl, int argc, char **argv)
         status = REBUILD_USAGE;
     } else if (ctl_conf(ctl, &conf)) {
         r->conf = conf;
-        if (ctl_become_owner(conf->data_dir) == 0 && rebuild_lock(r) == 0 &&
+        if (ctl_become_owner(conf->data_dir) == 0 && rebuild_lock(r) == 0 && ctl_fits(conf) == 0 &&
             (r->list || (yes && ctl->json) || agreed(conf, yes)))
             status = run(r);
     }

@@ -451,6 +451,9 @@ def test_a_repository_that_was_moved(kept, started):
     daemon = kept.daemon
     stopped(kept)
     subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
+    for args in (["fsck", "--repair"], ["rebuild", "--list"], ["rebuild", "--yes"]):  # nothing is looked for in the old place
+        done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), *args], capture_output=True, text=True, timeout=60)
+        assert done.returncode == FAILED and "keep blobstore = two" in done.stderr, done
     daemon.conf.write_text(daemon.conf.read_text().replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
     if started:
         daemon.start()
