@@ -68,9 +68,9 @@
     X(catalog_journal_appended)  /* a turn's lines are in it, not synced */                        \
     X(catalog_journal_made)      /* it was written anew and is not in its place */                 \
     X(catalog_journal_placed)    /* it is, its directory is not synced */                          \
+    X(catalog_survey)            /* error: instead of looking through a store's open uploads */    \
     /* auth */                                                                                     \
-    X(auth_verified)  /* a password was compared; nobody was told, and users may change */         \
-    X(catalog_survey) /* error: instead of looking through a store's open uploads */               \
+    X(auth_verified) /* a password was compared; nobody was told, and users may change */          \
     /* entrepotctl */                                                                              \
     X(repo_move_put)      /* a blob is in the new store, its records wait for the batch */         \
     X(repo_move_copied)   /* all are noted in the new store, the old one counts */                 \
