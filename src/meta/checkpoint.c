@@ -343,6 +343,30 @@ static bool is_leveldb(const char *name)
     return is_table(name) || is_log(name) || is_manifest(name) || strcmp(name, "CURRENT") == 0;
 }
 
+/* For the copy, what a repair makes of it, and what is made of that. */
+static int remains_space(int from_dir, int to_dir)
+{
+    uint64_t bytes = 0, available;
+    struct dirent *entry;
+    struct stat st;
+    DIR *dir;
+    int err = file_dir_open(from_dir, ".", &dir);
+
+    if (err != 0)
+        return err;
+    while ((entry = readdir(dir)) != NULL)
+        if (is_leveldb(entry->d_name) &&
+            fstatat(from_dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            bytes += (uint64_t)st.st_size;
+    closedir(dir);
+    err = file_free_bytes(to_dir, &available);
+    return err != 0 ? err
+           : available < CHECKPOINT_REMAINS_SPARE ||
+                   (available - CHECKPOINT_REMAINS_SPARE) / 3 < bytes
+               ? ERR_NO_SPACE
+               : 0;
+}
+
 static int copy_remains(int from_dir, int to_dir, unsigned *skipped)
 {
     struct dirent *entry;
@@ -374,6 +398,8 @@ int checkpoint_remains(const char *from, const char *to, unsigned *skipped_r)
     *skipped_r = 0;
     if (!made || (to_dir = open(to, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
         err = err_from_errno(errno);
+    if (err == 0)
+        err = remains_space(from_dir, to_dir);
     if (err == 0)
         err = copy_remains(from_dir, to_dir, skipped_r);
     if (from_dir >= 0)

@@ -11,12 +11,16 @@
  * SUM: CRC-32 (ISO 3309, as of zlib) of all that follows it up to the end of the line, 8 hex
  * digits. NUMBER: of the change, decimal; each follows the one before. The database holds the last
  * one (meta/witness.h). What was there when the file was written whole has the number of its first
- * line. J VERSION DATABASE STORE            the first line: whose it is (identity.h) M REPO IMAGE
- * DIGEST SIZE TYPE       a manifest, and what it is served as m REPO IMAGE DIGEST it is gone T REPO
- * IMAGE TAG DIGEST TIME        a tag points to a manifest since, in seconds since 1970 t REPO IMAGE
- * TAG                    it is gone E COUNT                             the end of what was written
- * whole: lines since the first L NUMBER                            the database had lost what is
- * after that number A line without its end was not written to its end. Whatever is no such line
+ * line. KIND and FIELDS:
+ * - J VERSION DATABASE STORE: the first line, whose it is (identity.h);
+ * - M REPO IMAGE DIGEST SIZE TYPE: a manifest, and what it is served as;
+ * - m REPO IMAGE DIGEST: it is gone;
+ * - T REPO IMAGE TAG DIGEST TIME: a tag points to a manifest since, in seconds since 1970;
+ * - t REPO IMAGE TAG: it is gone;
+ * - E COUNT UNTIL: the end of what was written whole: lines since the first, and the number from
+ *   which on they are the state of one moment;
+ * - L NUMBER: the database had lost what is after that number.
+ * A line without its end was not written to its end. Whatever is no such line
  * counts as damage.
  */
 #ifndef ENTREPOT_STORE_JOURNAL_H

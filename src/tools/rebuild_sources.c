@@ -71,7 +71,8 @@ static int remains_open(struct rebuild *r, const char *source, const char *copy)
     if (skipped > 0)
         fprintf(stderr, "entrepotctl: %u files of %s cannot be read\n", skipped, source);
     if (err != 0) {
-        fprintf(stderr, "entrepotctl: cannot copy %s to %s: %s\n", source, copy, err_text(err));
+        fprintf(stderr, "entrepotctl: cannot copy %s to %s: %s%s\n", source, copy, err_text(err),
+                err == ERR_NO_SPACE ? "; it takes three times its size for a while" : "");
         return err;
     }
     if (db_repair(copy) != 0 || db_open(copy, DB_EXISTING, &r->remains) != 0)

@@ -500,3 +500,27 @@ def test_what_a_proxy_keeps(proxy, upstream):  # noqa: F811
     assert client.get("blobs/" + digest(layers[1])).content == layers[1]  # fetched now
     daemon.stop()
     assert daemon.fsck()[0] == 0
+
+
+def test_what_a_full_disk_cuts_short_is_not_called_all(kept):
+    """LevelDB's repair leaves out what it has no room for, and says nothing."""
+    daemon = kept.daemon
+    for _ in range(250):  # a log much longer than what is there by it
+        kept.delete("one/churn", kept.push("one/churn"))
+    kept.gone = set()
+    stopped(kept)
+    for store in ("main", "two"):
+        journal(daemon, store).unlink()
+    no_current(daemon)
+    disk = daemon.data_dir / "rebuild"
+    disk.mkdir()
+    statuses = []
+    for kib in [*range(80, 1200, 80), 32 * 1024]:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", str(disk)], check=True)
+        try:
+            status, report = rebuild(daemon, "--list")
+        finally:
+            subprocess.run(["umount", str(disk)], check=True)
+        assert status == FAILED or (report["tags"], report["manifests"]) == (len(kept.tags), len(kept.manifests)), (kib, report)
+        statuses.append(status)
+    assert statuses[0] == FAILED and statuses[-1] == GUESSED, statuses
