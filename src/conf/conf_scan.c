@@ -241,7 +241,7 @@ static const struct conf_key_entry *key_by_name(const char *name, int section)
 /* A value: a word or a list in braces. */
 static bool skip_value(struct conf_scan *s, const char *key, int line, bool *list_r)
 {
-    const char *word;
+    const char *word = "";
     enum token token = next_token(s, &word);
     bool comma = true;
 
