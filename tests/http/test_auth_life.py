@@ -272,7 +272,7 @@ def test_guessing_is_slowed_and_the_neighbour_gets_in(daemon):
         begun = time.monotonic()
         r = Registry(daemon.url).request("GET", "/v2/", headers=basic("nobody", str(i)))
         outcomes.append((r.status_code, r.headers.get("Retry-After")))
-        assert r.status_code != 401 or time.monotonic() - begun >= 1, "AUTH_SLOW_MS: never earlier"
+        assert r.status_code != 401 or time.monotonic() - begun >= 0.9, "not before AUTH_SLOW_MS"
         kept.append(i)
     threads = [threading.Thread(target=guess, args=(i,)) for i in range(12)]
     for thread in threads:
