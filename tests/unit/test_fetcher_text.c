@@ -28,6 +28,8 @@ static void test_urls(void **state)
                                       "http://a\r\nX: y/",
                                       "http://a\\b/",
                                       "http://[::1/",
+                                      "http://a%2fb/",
+                                      "http://[::1%25lo]/",
                                       "file:///etc/passwd"};
     struct url u;
 
