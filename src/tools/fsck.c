@@ -209,12 +209,40 @@ static int open_database(struct fsck *f)
     return err;
 }
 
+/* Is it the one that the file beside it names? One that lost all it had looks like one of before
+ * identities. */
+static bool is_named(const struct fsck *f, const struct identity *identity)
+{
+    struct identity_stores *stores = mem_alloc(sizeof(*stores));
+    struct identity named = {0};
+    struct str path = {0};
+    bool agrees = true;
+    int dir;
+
+    str_printf(&path, "%s/catalog", f->conf->data_dir);
+    dir = open(path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir >= 0 && identity_read(dir, &named, stores) == 0)
+        agrees = strcmp(named.id, identity->id) == 0;
+    if (dir >= 0)
+        close(dir);
+    if (!agrees)
+        fprintf(stderr,
+                "entrepotctl: the database in %s is not the one that its file IDENTITY "
+                "names, or has lost all it had\n",
+                path.data);
+    str_free(&path);
+    free(stores);
+    return agrees;
+}
+
 /* The names that stores have in keys. A database of before identities has no others. */
 int fsck_identity(struct fsck *f)
 {
     struct meta_identity m;
     int err = meta_identity_get(f->db, &m);
 
+    if ((err == 0 || err == ERR_NOT_FOUND) && !is_named(f, &m.identity))
+        return ERR_DAMAGED;
     f->database = m.identity;
     for (size_t i = 0; i < f->conf->store_count && err == 0; i++) {
         struct identity identity;

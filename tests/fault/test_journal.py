@@ -260,6 +260,16 @@ def test_a_database_that_fell_back_is_told_and_costs_the_journal_nothing(start):
     assert status == 4 and any("after0" in x for x in told) and not any("test/image:lost" in x for x in told), report
 
 
+def test_a_database_that_lost_all_is_told_by_fsck(start):
+    daemon = start()
+    filled(daemon)
+    daemon.stop()
+    for path in (daemon.data_dir / "catalog").glob("*.log"):
+        path.write_bytes(b"")
+    done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "fsck"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 8 and "lost all it had" in done.stderr and "entrepotctl rebuild" in done.stderr, done
+
+
 def test_what_a_database_that_fell_back_lost_is_no_orphan(start):
     """Neither the walk nor a repair takes away what a rebuild brings back."""
     daemon = start(top='gc_grace = "0s"\ngc_interval = "1d"\n', run=False)
