@@ -3,6 +3,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 
 import pytest
 import requests
@@ -308,6 +309,8 @@ def test_the_quota_of_the_blob_store_makes_proxies_evict(origin, start):
     daemon = start(text=text)
     ours, layer = at(daemon, "local", "ours"), os.urandom(1 << 20)
     body = ours.push_image("v1", layers=(layer,))
+    pushed = int(time.time())
+    wait_for(lambda: int(time.time()) > pushed, "the next second: it is older than all that is pulled")
     for i, layer_of in enumerate(layers):
         origin.registry(f"s/{i}").push_image("v1", layers=(layer_of,))
         hub = at(daemon, "hub", f"s/{i}")
