@@ -76,7 +76,7 @@ static void look(struct master *m)
     struct clock_known known;
 
     if (by_ms != 0) {
-        recent_shift(m->recent, by_ms / 1000);
+        recent_shift(m->recent, by_ms);
         log_warn("the wall clock jumped: nothing is deleted by age before it has been steady for "
                  "that long",
                  "seconds=%" PRId64, by_ms / 1000);

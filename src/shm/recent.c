@@ -73,7 +73,11 @@ uint64_t recent_at(struct recent *recent, const char *repo, const char *image,
            atomic_load_explicit(place(recent, repo, image, digest), memory_order_relaxed);
 }
 
-void recent_shift(struct recent *recent, int64_t by_s)
+void recent_shift(struct recent *recent, int64_t by_ms)
 {
+    /* A jump of three days is measured a millisecond short: cut off, it would make what was marked
+     * before as new as what is asked for in the next second. */
+    int64_t by_s = (by_ms + (by_ms < 0 ? -500 : 500)) / 1000;
+
     atomic_fetch_add_explicit(&recent->since, (uint64_t)by_s, memory_order_relaxed);
 }

@@ -20,8 +20,8 @@ must_check int recent_new(struct recent **recent_r);
  * then calls recent_at either sees the mark, or the caller does not see it there. */
 void recent_mark(struct recent *recent, const char *repo, const char *image,
                  const struct digest *digest, uint64_t now_s);
-/* The wall clock jumped: what was marked moves with it. Master. */
-void recent_shift(struct recent *recent, int64_t by_s);
+/* The wall clock jumped: what was marked moves with it, by the nearest whole seconds. Master. */
+void recent_shift(struct recent *recent, int64_t by_ms);
 /* Seconds since 1970. */
 uint64_t recent_at(struct recent *recent, const char *repo, const char *image,
                    const struct digest *digest);

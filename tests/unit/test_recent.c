@@ -49,12 +49,27 @@ static void test_marks_move_with_the_clock(void **state)
 
     (void)state;
     recent_mark(recent, "r", "i", &digest, since + 100);
-    recent_shift(recent, HOUR);
+    recent_shift(recent, HOUR * 1000);
     assert_int_equal(recent_at(recent, "r", "i", &digest), since + 100 + HOUR);
-    recent_shift(recent, -2 * HOUR);
+    recent_shift(recent, -2 * HOUR * 1000);
     assert_int_equal(recent_at(recent, "r", "i", &digest), since + 100 - HOUR);
     recent_mark(recent, "r", "i", &digest, since + 200 - HOUR);
     assert_int_equal(recent_at(recent, "r", "i", &digest), since + 200 - HOUR);
+}
+
+/* Two clocks are read to measure it, one after the other. */
+static void test_a_jump_is_of_the_nearest_seconds(void **state)
+{
+    uint64_t since;
+    struct recent *recent = begin(&since);
+
+    (void)state;
+    recent_shift(recent, HOUR * 1000 - 1);
+    assert_int_equal(recent_at(recent, "r", "i", &digest), since + HOUR);
+    recent_shift(recent, -HOUR * 1000 + 1);
+    assert_int_equal(recent_at(recent, "r", "i", &digest), since);
+    recent_shift(recent, HOUR * 1000 + 1);
+    assert_int_equal(recent_at(recent, "r", "i", &digest), since + HOUR);
 }
 
 /* Between the jump and the master's look: marks may be an hour off then. */
@@ -76,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_newest_counts),
         cmocka_unit_test(test_marks_move_with_the_clock),
+        cmocka_unit_test(test_a_jump_is_of_the_nearest_seconds),
         cmocka_unit_test(test_a_wrong_mark_gives_way),
     };
 
