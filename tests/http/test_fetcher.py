@@ -255,10 +255,14 @@ def test_a_manifest_of_20_megabytes(proxy, upstream):
     assert upstream.sent < 20000000
 
 
-def test_a_manifest_with_a_wrong_digest_header(proxy, upstream):
+@pytest.mark.parametrize("told", ["before it", "with it"])
+def test_a_manifest_with_a_wrong_digest_header(proxy, upstream, told):
+    """By the answer to HEAD, whose digest is asked for then; where there is no HEAD, by that which has the manifest."""
     upstream.image("team/app")
     client = proxy(upstream)
     upstream.rule("*", "/manifests/latest", headers={"Docker-Content-Digest": digest(b"other")})
+    if told == "with it":
+        upstream.rule("HEAD", "/manifests/latest", status=405)
     assert client.get("manifests/latest").status_code == 502
     upstream.forget()
     wait_for(lambda: client.get("manifests/latest").status_code == 200, "the next good answer heals it")
