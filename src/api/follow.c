@@ -21,20 +21,16 @@
 /* Whatever a lost doorbell hides comes to light this much later. */
 #define LOOK_MS 1000
 
-enum follow_state {
-    FOLLOW_ASKING,
-    FOLLOW_RUNNING, /* file and place on the board are known */
-    FOLLOW_OVER     /* complete, or failed */
-};
+STATES_DEFINE(follow_states, "a followed download", FOLLOW_STATES);
 
 struct follow {
     struct follows *follows;
     enum follow_state state;
     char *repo, *image, *client;
     struct follow_target target;
-    struct ask ask;
-    bool asked;   /* `ask` is under way */
-    bool telling; /* its shares are being told: it must not go away */
+    struct ask ask; /* under way in FOLLOW_ASKING */
+    /* Whatever its state, it must not go away: */
+    bool telling; /* its shares are being told */
     bool due;     /* tell_due comes after the round */
     int fd;       /* -1: none yet */
     struct fetch_ready place;
@@ -55,6 +51,12 @@ struct follows {
 
 static void follow_ask(struct follow *f);
 
+static void follow_move(struct follow *f, enum follow_state state)
+{
+    states_must(&follow_states, f->state, state);
+    f->state = state;
+}
+
 static void follow_free(struct follow *f)
 {
     LIST_REMOVE(f, entry);
@@ -68,7 +70,7 @@ static void follow_free(struct follow *f)
 
 static void follow_free_unused(struct follow *f)
 {
-    if (TAILQ_EMPTY(&f->shares) && !f->asked && !f->telling && !f->due)
+    if (TAILQ_EMPTY(&f->shares) && f->state != FOLLOW_ASKING && !f->telling && !f->due)
         follow_free(f);
 }
 
@@ -77,7 +79,7 @@ static void follow_over(struct follow *f, int err, const struct fetch_failure *w
 {
     struct follow_share *share, *next;
 
-    f->state = FOLLOW_OVER;
+    follow_move(f, FOLLOW_OVER);
     for (share = TAILQ_FIRST(&f->shares); share; share = next) {
         next = TAILQ_NEXT(share, entry);
         if (share->r) {
@@ -102,7 +104,7 @@ static void follow_grown(struct follow *f, uint64_t have)
         if (share->r)
             http_file_grown(share->r, have);
     if (have == f->place.total)
-        f->state = FOLLOW_OVER;
+        follow_move(f, FOLLOW_OVER);
 }
 
 static void follow_look(struct follow *f)
@@ -112,7 +114,7 @@ static void follow_look(struct follow *f)
     if (f->state != FOLLOW_RUNNING)
         return;
     if (board_look(f->follows->board, f->place.slot, f->place.epoch, &view) != 0) {
-        f->state = FOLLOW_ASKING; /* finished long ago, or the fetcher died */
+        follow_move(f, FOLLOW_ASKING);
         follow_ask(f);
     } else if (view.state == BOARD_FAILED) {
         follow_over(f, ERR_UNAVAILABLE, NULL);
@@ -187,7 +189,7 @@ static void follow_placed(struct follow *f, const struct fetch_ready *place, int
     else
         f->fd = fd;
     f->place = *place;
-    f->state = FOLLOW_RUNNING;
+    follow_move(f, FOLLOW_RUNNING);
     tell_ready(f);
     if (TAILQ_EMPTY(&f->shares))
         follow_free_unused(f);
@@ -215,7 +217,6 @@ static void follow_answered(struct ask *ask, int err, struct msg_reader *reply, 
     struct fetch_failure why = {.reason = "the fetcher did not answer"};
     struct fetch_ready place;
 
-    f->asked = false;
     if (err == 0) {
         err = msg_get_i32(reply);
         if (err == 0)
@@ -232,7 +233,8 @@ static void follow_answered(struct ask *ask, int err, struct msg_reader *reply, 
     if (TAILQ_EMPTY(&f->shares)) {
         if (err == 0)
             close(fd);
-        follow_free(f);
+        follow_move(f, FOLLOW_OVER);
+        follow_free_unused(f);
     } else if (err == 0) {
         follow_placed(f, &place, fd);
     } else if (err == ERR_EXISTS) {
@@ -255,7 +257,6 @@ static void follow_ask(struct follow *f)
     }
     msg_put_str(w, f->client);
     f->ask.done = follow_answered;
-    f->asked = true;
     link_ask_send(f->follows->fetcher, &f->ask);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "base/loop.h"
+#include "base/states.h"
 #include "http/http.h"
 #include "ipc/link.h"
 #include "ipc/msg_fetch.h"
@@ -20,6 +21,18 @@
 
 struct follows;
 struct follow;
+
+/* A download as the worker sees it; follow_move alone moves it. */
+#define FOLLOW_STATES(X)                                                                           \
+    /* the fetcher is asked where the bytes come to lie; also again, when their place on the       \
+     * board was given away (finished long ago, or the fetcher died): follow_ask */                \
+    X(FOLLOW_ASKING, TO(FOLLOW_RUNNING) | TO(FOLLOW_OVER))                                         \
+    /* file and place on the board are known: follow_placed */                                     \
+    X(FOLLOW_RUNNING, TO(FOLLOW_ASKING) | TO(FOLLOW_OVER))                                         \
+    /* all is there, or it failed; nobody joins: follow_grown, follow_over */                      \
+    X(FOLLOW_OVER, 0)
+enum follow_state { FOLLOW_STATES(STATES_ENUM) };
+extern const struct states follow_states;
 
 struct follow_target {
     const char *repo, *image, *client; /* copied; client: see upstream_client() */

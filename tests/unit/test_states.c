@@ -1,0 +1,103 @@
+/*
+ * test_states.c - tables of states: what may follow what, and that a wrong move ends the process.
+ */
+#include "api/follow.h"
+#include "base/states.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+#define DOOR_STATES(X)                                                                             \
+    X(DOOR_OPEN, TO(DOOR_SHUT))                                                                    \
+    X(DOOR_SHUT, TO(DOOR_OPEN) | TO(DOOR_LOCKED))                                                  \
+    X(DOOR_LOCKED, 0)
+enum door_state { DOOR_STATES(STATES_ENUM) };
+STATES_DEFINE(door_states, "a door", DOOR_STATES);
+
+/* The last line that a process which dies of this move writes; "" when it lives. */
+static void move_alone(const struct states *states, unsigned from, unsigned to, char text[512])
+{
+    int pipes[2], status;
+    ssize_t n;
+    pid_t pid;
+
+    assert_int_equal(pipe(pipes), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(pipes[1], 2);
+        signal(SIGABRT, SIG_DFL);
+        states_must(states, from, to);
+        _exit(0);
+    }
+    close(pipes[1]);
+    n = read(pipes[0], text, 511);
+    text[n > 0 ? n : 0] = 0;
+    close(pipes[0]);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(text[0] ? WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT : status == 0);
+}
+
+static void test_a_wrong_move_ends_the_process(void **state)
+{
+    char text[512];
+
+    (void)state;
+    for (unsigned from = 0; from <= 3; from++)
+        for (unsigned to = 0; to <= 3; to++) {
+            bool may = (from == DOOR_OPEN && to == DOOR_SHUT) ||
+                       (from == DOOR_SHUT && (to == DOOR_OPEN || to == DOOR_LOCKED));
+
+            assert_int_equal(states_may(&door_states, from, to), may);
+            move_alone(&door_states, from, to, text);
+            assert_int_equal(text[0] == 0, may);
+        }
+    move_alone(&door_states, DOOR_LOCKED, DOOR_OPEN, text);
+    assert_non_null(strstr(text, "a door: DOOR_LOCKED may not become DOOR_OPEN"));
+}
+
+/* Every state can be reached from the first, and from each the way leads to where it ends: all
+ * states of `ends`, and no others, have nothing behind them. */
+static void check_table(const struct states *states, uint32_t ends)
+{
+    uint32_t reached = TO(0), before = 0;
+
+    while (reached != before) {
+        before = reached;
+        for (unsigned from = 0; from < states->count; from++)
+            if (reached & TO(from))
+                reached |= states->next[from];
+    }
+    assert_int_equal(reached, TO(states->count) - 1);
+    for (unsigned from = 0; from < states->count; from++)
+        assert_int_equal(states->next[from] == 0, (ends & TO(from)) != 0);
+}
+
+static void test_tables_have_no_state_that_nothing_leads_to(void **state)
+{
+    (void)state;
+    check_table(&door_states, TO(DOOR_LOCKED));
+    check_table(&follow_states, TO(FOLLOW_OVER));
+}
+
+static void test_what_is_over_never_runs_again(void **state)
+{
+    (void)state;
+    assert_true(states_may(&follow_states, FOLLOW_RUNNING, FOLLOW_ASKING));
+    assert_false(states_may(&follow_states, FOLLOW_OVER, FOLLOW_ASKING));
+    assert_false(states_may(&follow_states, FOLLOW_ASKING, FOLLOW_ASKING));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_wrong_move_ends_the_process),
+        cmocka_unit_test(test_tables_have_no_state_that_nothing_leads_to),
+        cmocka_unit_test(test_what_is_over_never_runs_again),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
