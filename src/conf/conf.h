@@ -88,7 +88,7 @@ struct conf_repo {
     enum conf_redeploy redeploy;
     bool delete_allowed;
     bool delete_referenced; /* also what a manifest that stays names */
-    uint64_t max_blob;      /* bytes; 0: no limit */
+    uint64_t max_blob;      /* CONF_HOSTED only: bytes; 0: no limit */
     bool index_children_strict;
     struct conf_proxy *proxy; /* CONF_PROXY only, else NULL */
     struct conf_group *group; /* CONF_GROUP only, else NULL */

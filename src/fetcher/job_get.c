@@ -88,16 +88,10 @@ static enum upstream_take on_head(struct remote_request *r, const struct upstrea
 {
     struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
     bool first = !job->begun;
-    uint64_t max = job->proxy->repo->max_blob;
 
     if (!head_fits(job, head)) {
         failed_set(&job->end_why, ERR_PROTOCOL, 0, "the upstream's length or range does not fit");
         job->end_err = ERR_PROTOCOL;
-        return UPSTREAM_ABORT;
-    }
-    if (max && job->total != UINT64_MAX && !job->part_only && job->total > max) {
-        failed_set(&job->end_why, ERR_TOO_BIG, 0, "the blob is larger than max_blob allows");
-        job->end_err = ERR_TOO_BIG;
         return UPSTREAM_ABORT;
     }
     FAIL_POINT(fetcher_head);
@@ -117,7 +111,7 @@ static enum upstream_take on_head(struct remote_request *r, const struct upstrea
 static enum upstream_take on_body(struct remote_request *r, const void *data, size_t len)
 {
     struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
-    uint64_t max = job->proxy->repo->max_blob, got = job->part.size + job->part.out.len;
+    uint64_t got = job->part.size + job->part.out.len;
     size_t drop = job->skip < len ? (size_t)job->skip : len;
 
     if (job->checking_space || job->fill.len + len > FILL_MAX + drop) {
@@ -130,11 +124,6 @@ static enum upstream_take on_body(struct remote_request *r, const void *data, si
     if (job->total != UINT64_MAX && got + job->fill.len + len >= job->total) {
         len = (size_t)(job->total - got - job->fill.len);
         job->enough = true;
-    }
-    if (max && !job->part_only && got + job->fill.len + len > max) {
-        failed_set(&job->end_why, ERR_TOO_BIG, 0, "the blob is larger than max_blob allows");
-        job->end_err = ERR_TOO_BIG;
-        return UPSTREAM_ABORT;
     }
     str_append(&job->fill, data, len);
     job_write(job);
@@ -211,10 +200,9 @@ static void job_ended(struct job *job)
     if (err == 0)
         failed_set(&job->end_why, ERR_CLOSED, 0, "the upstream sent less than it promised");
     err = job->end_why.err;
-    if (err == ERR_TOO_BIG || !job->begun)
+    if (!job->begun)
         /* What does not fit the upstream's word is of no use to the next ask either. */
-        job_fail(job, err, job->end_why.retry_after_s, job->end_why.reason,
-                 err == ERR_TOO_BIG || err == ERR_PROTOCOL);
+        job_fail(job, err, job->end_why.retry_after_s, job->end_why.reason, err == ERR_PROTOCOL);
     else
         job_retry(job);
 }

@@ -96,7 +96,6 @@ static const struct failure {
     {CURLE_GOT_NOTHING, ERR_CLOSED, "it broke the connection off"},
     {CURLE_HTTP2, ERR_CLOSED, "it broke the connection off"},
     {CURLE_HTTP2_STREAM, ERR_CLOSED, "it broke the connection off"},
-    {CURLE_FILESIZE_EXCEEDED, ERR_TOO_BIG, "its answer is too large"},
 };
 
 static struct failure failure_of(const struct upstream_request *r, CURLcode code)

@@ -47,8 +47,8 @@ struct upstream_ask {
     enum upstream_take (*on_body)(void *ctx, const void *data, size_t len);
     /* Exactly once, from the loop, unless cancelled. err 0: complete, head in *head. Else
      * UNAVAILABLE (could not connect, name, TLS), TIMEOUT, CLOSED (cut off), DENIED (address
-     * not allowed), TOO_BIG (head), PROTOCOL; `why` for clients, without names of hosts.
-     * head->status is 0 when none came. */
+     * not allowed), PROTOCOL (also a head that is too long); `why` for clients, without names of
+     * hosts. head->status is 0 when none came. */
     void (*on_done)(void *ctx, int err, const struct upstream_head *head, const char *why);
     void *ctx;
 };

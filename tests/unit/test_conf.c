@@ -426,6 +426,8 @@ static void test_ordinary_mistakes(void **state)
         {GOOD "hosted x { quota = 5G }\n",
          ":3: unknown key quota in section hosted; its place is in "
          "blobstore NAME { } or in proxy NAME { }"},
+        {GOOD "proxy p { remotes = {\"https://x.example\"} max_blob = 1K }\n",
+         ":3: unknown key max_blob in section proxy; its place is in hosted NAME { }"},
         {GOOD "hosted x { data_dir = /x }\n", "; its place is at the top level"},
         {GOOD "auth { htpasswd = /x users = {a} }\n", "; its place is in role NAME { }"},
         {GOOD "data_dri = /x\n", ":3: unknown key data_dri; did you mean data_dir?"},
