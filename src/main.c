@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef DEFAULT_CONF
@@ -47,11 +48,12 @@ static void usage(FILE *out)
 }
 
 /* The parent of a daemonised start waits until everything serves, so that an
- * init script's success means what it says. */
-static int wait_for_start(int fd)
+ * init script's success means what it says, and ends as the daemon does that fails. */
+static int wait_for_start(int fd, pid_t daemon)
 {
     char byte;
     ssize_t got;
+    int status;
 
     do {
         got = read(fd, &byte, 1);
@@ -59,7 +61,10 @@ static int wait_for_start(int fd)
     if (got == 1)
         return EXIT_SUCCESS;
     fprintf(stderr, "entrepotd: did not start; what is wrong stands above\n");
-    return EXIT_FAILURE;
+    while (waitpid(daemon, &status, 0) < 0)
+        if (errno != EINTR)
+            return EXIT_FAILURE;
+    return WIFEXITED(status) && WEXITSTATUS(status) != 0 ? WEXITSTATUS(status) : EXIT_FAILURE;
 }
 
 /* Standard error is let go by the master when it serves: until then the terminal is told
@@ -111,7 +116,7 @@ static int run_detached(struct conf *conf)
     if (pid > 0) {
         close(ready[1]);
         conf_free(&conf);
-        return wait_for_start(ready[0]);
+        return wait_for_start(ready[0], pid);
     }
     close(ready[0]);
     detach();
@@ -209,7 +214,7 @@ int main(int argc, char **argv)
     if (conf_load(file, &conf, &mistakes) != 0) {
         fputs(mistakes.data ? mistakes.data : "entrepotd: cannot load the configuration\n", stderr);
         str_free(&mistakes);
-        return EXIT_FAILURE;
+        return ROLE_EXIT_CONFIG;
     }
     if (test) {
         bool good = test_files(conf) && holdings_test(conf) == 0;
@@ -217,7 +222,7 @@ int main(int argc, char **argv)
         if (good)
             printf("entrepotd: %s is good\n", file);
         conf_free(&conf);
-        return good ? EXIT_SUCCESS : EXIT_FAILURE;
+        return good ? EXIT_SUCCESS : ROLE_EXIT_CONFIG;
     }
     return foreground ? master_run(conf, roles, -1) : run_detached(conf);
 }

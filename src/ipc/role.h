@@ -17,7 +17,8 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* A role that exits with this is not started again (sysexits' EX_CONFIG). */
+/* A role that exits with this is not started again, nor is the daemon, by its unit (sysexits'
+ * EX_CONFIG): somebody has to change something first. */
 #define ROLE_EXIT_CONFIG 78
 
 #define ROLE_SOCKET_CATALOG "catalog.sock"

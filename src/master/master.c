@@ -309,8 +309,11 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
         return master_end(m, EXIT_FAILURE);
     if (ground_check(conf, false) != 0 || resources_holdings(conf, false) != 0)
         return master_end(m, ROLE_EXIT_CONFIG);
-    if (resources_stores(m, conf) != 0 || ground_lock(m, conf, &m->store_fds) != 0 ||
-        master_certificates(m) != 0 || resources_listen(m, conf, &m->connector_fds) != 0)
+    if (resources_stores(m, conf) != 0 || ground_lock(m, conf, &m->store_fds) != 0)
+        return master_end(m, EXIT_FAILURE);
+    if (master_certificates(m) != 0)
+        return master_end(m, m->tickets ? ROLE_EXIT_CONFIG : EXIT_FAILURE);
+    if (resources_listen(m, conf, &m->connector_fds) != 0)
         return master_end(m, EXIT_FAILURE);
     control.loop = m->loop;
     control.listen_fd = m->control_fd;

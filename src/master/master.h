@@ -98,7 +98,8 @@ struct master {
 };
 
 /* Runs the daemon with a checked configuration, which it owns from then on.
- * started_fd gets one byte when everything serves; -1: nobody waits. Returns the exit status. */
+ * started_fd gets one byte when everything serves; -1: nobody waits. Returns the exit status:
+ * ROLE_EXIT_CONFIG for what `entrepotd -t` would refuse, too, EXIT_FAILURE for all else. */
 int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_ROLES],
                int started_fd);
 /* Moves a start, reload or stop on; called after every change of a slot. */

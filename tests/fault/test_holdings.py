@@ -1,5 +1,6 @@
 """What a repository holds does not disappear because its section changes: refused, told, moved or dropped."""
 import json
+import os
 import signal
 import subprocess
 
@@ -70,7 +71,7 @@ def test_a_change_under_content_is_refused(daemon, change):
     assert why in daemon.log_text() and "entrepotctl repo" in daemon.log_text()
     assert of(daemon, "kept").get("manifests/1").content == kept
     test = subprocess.run([ENTREPOTD, "-t", "-c", str(daemon.conf)], capture_output=True, text=True)
-    assert test.returncode == 1 and why in test.stderr
+    assert test.returncode == os.EX_CONFIG and why in test.stderr
     daemon.stop()
     again = subprocess.run([ENTREPOTD, "-f", "-c", str(daemon.conf)], capture_output=True, text=True, timeout=60)
     assert again.returncode == 78 and why in again.stderr

@@ -341,7 +341,7 @@ def test_detached_start_and_pid_file(start):
     second = start(run=False)
     second.conf.write_text(second.conf.read_text().replace("workers    = 2", "workers = 2\nbogus = 1"))
     done = subprocess.run([ENTREPOTD, "-c", str(second.conf)], timeout=30, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and "bogus" in done.stderr
+    assert done.returncode == os.EX_CONFIG and "bogus" in done.stderr
 
 
 def test_configuration_test_lists_all_mistakes(tmp_path):
@@ -362,7 +362,7 @@ proxy docker-hub { remotes = {"ftp://registry-1.docker.io"} }
 auth { htpasswd = "" }
 ''')
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(conf)], stderr=subprocess.PIPE, text=True, timeout=30)
-    assert done.returncode == 1
+    assert done.returncode == os.EX_CONFIG
     for number, text in ((2, "workers"), (4, "bogus"), (6, "12Q"), (7, "UPPER"), (8, "none"), (8, "maybe"),
                          (9, "perhaps"), (10, "wrong_key"), (11, "twice"), (12, "nowhere"), (12, "missing"),
                          (13, "remotes"), (14, "auth")):
@@ -371,9 +371,9 @@ auth { htpasswd = "" }
     for text in ("workers = {\n", "hosted x {", "}", "a b c d", "\x01\x02", "hosted x { = }"):
         conf.write_text(text)
         done = subprocess.run([ENTREPOTD, "-t", "-c", str(conf)], stderr=subprocess.PIPE, text=True, timeout=30)
-        assert done.returncode == 1 and "bad.conf" in done.stderr
+        assert done.returncode == os.EX_CONFIG and "bad.conf" in done.stderr
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(tmp_path / "absent")], stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and "absent" in done.stderr
+    assert done.returncode == os.EX_CONFIG and "absent" in done.stderr
 
 
 def test_shipped_configurations_are_good():

@@ -1,5 +1,7 @@
 """Starts that cannot work: whoever starts the daemon is told why, with what the system says."""
 import os
+import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -42,11 +44,11 @@ def conf(where, port=None, **keys):
     return path
 
 
-def refused(where, how, *expected, **keys):
-    """The start fails, and standard error holds all of `expected`."""
+def refused(where, how, *expected, status=1, **keys):
+    """The start fails with `status`, and standard error holds all of `expected`."""
     done = subprocess.run([ENTREPOTD, *how, "-c", conf(where, **keys)], text=True, timeout=60,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=where)
-    assert done.returncode == 1, (done.returncode, done.stderr)
+    assert done.returncode == status, (done.returncode, done.stderr)
     for text in expected:
         assert text in done.stderr, (text, done.stderr)
     return done.stderr
@@ -127,11 +129,11 @@ def test_pid_file_is_a_directory(where, how):
 
 @root_only
 def test_unknown_account(where, how):
-    refused(where, how, "no account nobody-here", user="nobody-here")
+    refused(where, how, "no account nobody-here", status=os.EX_CONFIG, user="nobody-here")
 
 
 def test_certificate_missing(where, how):
-    refused(where, how, f"{where}/none.pem", "No such file or directory",
+    refused(where, how, f"{where}/none.pem", "No such file or directory", status=os.EX_CONFIG,
             connector=f'tls_certificate = "{where}/none.pem"\n tls_key = "{where}/none.key"')
 
 
@@ -154,6 +156,45 @@ def test_a_good_daemonised_start_is_silent_and_lets_the_terminal_go(where):
     finally:
         os.kill(pid, 15)
         wait_for(lambda: not os.path.exists(f"{where}/run/entrepotd.pid"), "it has ended")
+
+
+def unwanted():
+    """The exit statuses after which systemd does not start the daemon again."""
+    unit = (pathlib.Path(__file__).resolve().parents[2] / "contrib" / "entrepot.service").read_text()
+    return [int(x) for line in unit.splitlines() if line.startswith("RestartPreventExitStatus=") for x in line.split("=")[1].split()]
+
+
+MISTAKES = {
+    "no file": lambda path: os.unlink(path),
+    "an unknown key": lambda path: append(path, "bogus = 1\n"),
+    "a wrong value": lambda path: append(path, "drain_timeout = soon\n"),
+    "a certificate that is not there": lambda path: append(
+        path, f'connector "127.0.0.1:{free_port()}" {{ tls_certificate = "/not/here" tls_key = "/not/here" }}\n'),
+    "a blob store of another database": lambda path: foreign(os.path.dirname(path)),
+}
+
+
+def append(path, text):
+    with open(path, "a") as f:
+        f.write(text)
+
+
+def foreign(where):
+    with Daemon_at(where):
+        pass
+    of_store = next(x for x in pathlib.Path(where).glob("data/**/IDENTITY") if x.parent.name != "catalog")
+    of_store.write_text(re.sub("(?m)^database = .*", "database = " + "f" * 32, of_store.read_text()))
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_no_restart_mends_is_not_started_again(where, mistake):
+    """-t, a start in the foreground and one as a daemon end alike, as the unit file knows it."""
+    path = conf(where)
+    MISTAKES[mistake](path)
+    for how in (["-t"], ["-f"], []):
+        done = subprocess.run([ENTREPOTD, *how, "-c", path], text=True, timeout=60, capture_output=True, cwd=where)
+        assert unwanted() == [os.EX_CONFIG] == [done.returncode], (how, done)
+        assert done.stderr
 
 
 class Daemon_at:

@@ -1,4 +1,5 @@
 """entrepotd -t: what it tells of an operator's ordinary mistakes. More of them: tests/unit/test_conf.c."""
+import os
 import subprocess
 
 import pytest
@@ -35,7 +36,7 @@ def config_test(directory, text):
 ])
 def test_a_mistake_is_told_with_its_line(tmp_path, text, line, told):
     status, said = config_test(tmp_path, text)
-    assert status == 1 and told in said
+    assert status == os.EX_CONFIG and told in said
     assert any(row.startswith(f"{tmp_path}/conf:{line}: " if line else f"{tmp_path}/conf: ") for row in said.splitlines()), said
 
 
@@ -68,6 +69,6 @@ def test_users_and_certificates_are_told_in_one_run(tmp_path):
     (tmp_path / "users").write_text("alice\nbob:{SHA}x\n")
     status, said = config_test(tmp_path, f'hosted r {{ }}\nconnector "127.0.0.1:1" {{ tls_certificate = "{tmp_path}/no.crt"\n'
                                f'tls_key = "{tmp_path}/no.key" }}\nauth {{ htpasswd = "{tmp_path}/users" }}\n')
-    assert status == 1
+    assert status == os.EX_CONFIG
     for told in ("users:1: no colon", "users:2: user bob: not a bcrypt hash", "no.crt: cannot be opened", "no.key: cannot be opened"):
         assert told in said, said

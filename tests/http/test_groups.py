@@ -1,5 +1,6 @@
 """Groups of hosted repositories: one address to pull from and push to. (Groups with proxies: test_proxy_groups.py.)"""
 import json
+import os
 import subprocess
 
 import pytest
@@ -166,7 +167,7 @@ def test_mounts_within_the_group(daemon):
 def test_mistakes_in_groups(start, text, told):
     daemon = start(run=False, text='hosted first {{ }}\nhosted second {{ }}\n' + text + 'connector "127.0.0.1:{port}" {{ }}\n')
     done = subprocess.run([ENTREPOTD, "-t", "-c", str(daemon.conf)], stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and told in done.stderr
+    assert done.returncode == os.EX_CONFIG and told in done.stderr
 
 
 POLICIES = """

@@ -213,7 +213,7 @@ def test_reload_refuses_what_does_not_fit(secure):
     secure.allow_error("reload refused")
     checked = subprocess.run([ENTREPOTD, "-t", "-c", str(secure.conf)], stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True)
-    assert checked.returncode == 1 and "default.key" in checked.stdout
+    assert checked.returncode == os.EX_CONFIG and "default.key" in checked.stdout
     secure.hup()
     wait_for(lambda: "reload refused" in secure.log_text(), "the reload is refused")
     assert Client(secure).ask("/v2/")[0] == 200
