@@ -161,6 +161,7 @@ def provoke(daemon, point, victim):
         damage(daemon, victim, b"victim" * 1000)
         daemon.ctl("scrub")
     elif point in ("catalog_scrub_open", "catalog_scrub_read"):
+        hold(victim)  # else there may be nothing to read: without grace a sweep takes what no manifest names
         daemon.ctl("scrub")
 
 
