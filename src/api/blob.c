@@ -1,5 +1,5 @@
 /*
- * blob.c - GET, HEAD and DELETE of blobs (protocol notes 1.4, 1.10).
+ * blob.c - GET, HEAD and DELETE of blobs (doc/protocol.md, "Blobs", "Deletes").
  *
  * Runs in workers. A pull of what is here asks no other process: the shared
  * index says whether this image has the blob, the file gives its bytes.

@@ -1,6 +1,6 @@
 /*
  * challenge.h - 401 with WWW-Authenticate: exactly one scheme a connector
- * (protocol notes 2.1 and decision 1; RFC 7617, RFC 6750).
+ * (doc/protocol.md, "Challenges"; RFC 7617, RFC 6750).
  */
 #ifndef ENTREPOT_API_CHALLENGE_H
 #define ENTREPOT_API_CHALLENGE_H

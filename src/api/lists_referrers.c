@@ -1,5 +1,6 @@
 /*
- * lists_referrers.c - the referrers of a digest, in a hosted repository (protocol notes 1.9).
+ * lists_referrers.c - the referrers of a digest, in a hosted repository (doc/protocol.md,
+ * "Referrers").
  *
  * Runs in workers; the catalog has the order and filters, the worker makes the JSON. Asked in
  * slices like the names (lists.c).

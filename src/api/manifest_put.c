@@ -1,5 +1,5 @@
 /*
- * manifest_put.c - PUT of manifests (protocol notes 1.6).
+ * manifest_put.c - PUT of manifests (doc/protocol.md, "Pushing manifests").
  *
  * Runs in workers. The bytes are kept verbatim: written durably under their
  * digest first, then the catalog checks references and policy and writes

@@ -1,6 +1,6 @@
 /*
- * manifest_read.c - GET, HEAD and DELETE of manifests and tags (protocol notes
- * 1.7, 1.10).
+ * manifest_read.c - GET, HEAD and DELETE of manifests and tags (doc/protocol.md,
+ * "Pulling manifests", "Deletes").
  *
  * Runs in workers. Bytes and media type are what was pushed; Accept chooses
  * nothing. The bytes are hashed when they are read, a large manifest's file before it

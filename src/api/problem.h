@@ -1,6 +1,6 @@
 /*
  * problem.h - error answers: the one table of OCI error codes.
- * distribution-spec 1.1 "Error Codes", protocol notes 1.2 and 1.10.
+ * distribution-spec 1.1 "Error Codes"; doc/protocol.md, "Every answer", "Error codes".
  */
 #ifndef ENTREPOT_API_PROBLEM_H
 #define ENTREPOT_API_PROBLEM_H

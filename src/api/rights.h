@@ -17,7 +17,7 @@ bool api_may(struct api_call *call, const struct conf_repo *repo, const char *im
 /* May it read every image there is, whatever else? */
 bool api_may_read_all(struct api_call *call);
 
-/* What the request needs on the image of its route (protocol notes 2.1). */
+/* What the request needs on the image of its route (doc/protocol.md, "Rights"). */
 unsigned rights_required(const struct api_call *call);
 /* The image's name as the client writes it; NULL when the route has none. Arena. */
 const char *rights_client_name(const struct api_call *call);

@@ -166,8 +166,9 @@ static const struct conf_repo *proxy_within(const struct conf_repo *repo, const 
     return found;
 }
 
-/* Mirrors are told whose names they are asked for (protocol notes 1.11). It chooses among what
- * is configured here and nothing else; a mirror of one registry must not answer for another. */
+/* Mirrors are told whose names they are asked for (doc/protocol.md, "Mirrors and ns"). It chooses
+ * among what is configured here and nothing else; a mirror of one registry must not answer for
+ * another. */
 static bool take_namespace(const struct conf *conf, struct http_request *r, struct route *route,
                            enum problem *problem_r, const char **text_r)
 {

@@ -1,6 +1,6 @@
 /*
  * route.h - which repository, image and thing a request is about.
- * Protocol notes 1.1 (names), decision 6 (routing).
+ * doc/protocol.md, "Names", "Which repository".
  */
 #ifndef ENTREPOT_API_ROUTE_H
 #define ENTREPOT_API_ROUTE_H

@@ -1,6 +1,6 @@
 /*
  * token.c - the token endpoint: credentials in, a short-lived token out
- * (distribution's token authentication and its OAuth2 form; protocol notes 2.1).
+ * (distribution's token authentication and its OAuth2 form; doc/protocol.md, "Tokens").
  *
  * Runs in workers. What is asked for but not allowed is left out of the token,
  * not refused: the client finds out where it uses it. AUTH checks the password

@@ -1,5 +1,5 @@
 /*
- * upload.c - the endpoints of upload sessions (protocol notes 1.5).
+ * upload.c - the endpoints of upload sessions (doc/protocol.md, "Upload sessions").
  *
  * Runs in workers. A session is nothing but its file: any worker can go on with
  * it, no memory is held between requests, and a crash leaves the bytes that

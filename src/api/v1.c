@@ -1,6 +1,6 @@
 /*
- * v1.c - what is left of Docker's V1 registry API: ping, login, search (protocol
- * notes, part 4).
+ * v1.c - what is left of Docker's V1 registry API: ping, login, search
+ * (doc/protocol.md, "The V1 API").
  *
  * Runs in workers. Engines still ask _ping before a search, and old ones log in
  * at users. Images are never served this way: V1 names content by random ids.

@@ -1,6 +1,6 @@
 /*
- * v1_search.c - GET /v1/search: images whose names hold a term (protocol notes,
- * part 4).
+ * v1_search.c - GET /v1/search: images whose names hold a term (doc/protocol.md,
+ * "The V1 API").
  *
  * Runs in workers. Goes through the repositories the connector serves, one after
  * the other, each by a function for its kind; every name found comes by

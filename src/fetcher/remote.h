@@ -1,6 +1,6 @@
 /*
  * remote.h - one logical request to a proxy's remotes: which remote, credentials,
- * redirects, health, limits. Protocol notes 3.1 and 3.2.
+ * redirects, health, limits. doc/protocol.md, "Asking a remote", "Remotes by name".
  */
 #ifndef ENTREPOT_FETCHER_REMOTE_H
 #define ENTREPOT_FETCHER_REMOTE_H

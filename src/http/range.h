@@ -23,7 +23,7 @@ enum range_result {
 };
 
 /* `header`: value of Range or NULL. Ranges beyond the end are dropped as long as
- * one remains. Protocol notes 1.4. */
+ * one remains. doc/protocol.md, "Blobs". */
 enum range_result range_parse(const char *header, uint64_t size, struct range ranges[RANGE_MAX],
                               size_t *count_r);
 /* Does a list of entity tags (quoted, weak, bare or `*`) name `etag` (without quotes)? */

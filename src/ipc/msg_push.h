@@ -9,7 +9,7 @@
 #include "ipc/msg.h"
 #include "oci/manifest.h"
 
-/* Tags one manifest PUT may carry (protocol notes 1.6, point 8). */
+/* Tags one manifest PUT may carry (doc/protocol.md, "Pushing manifests"). */
 #define PUSH_TAGS_MAX 32
 /* Artifact types a referrers question may name. */
 #define PUSH_TYPES_MAX 16

@@ -1,6 +1,7 @@
 /*
  * manifest.h - what a manifest says: OCI image manifest and index (image-spec
- * 1.1), Docker schema 2 and manifest list. Protocol notes 1.6 and 1.9.
+ * 1.1), Docker schema 2 and manifest list. doc/protocol.md, "Pushing manifests",
+ * "Referrers".
  */
 #ifndef ENTREPOT_OCI_MANIFEST_H
 #define ENTREPOT_OCI_MANIFEST_H

@@ -1,6 +1,6 @@
 /*
  * name.h - the grammars of OCI distribution-spec 1.1 ("Pulling manifests") and
- * protocol notes 1.1. Names that pass contain nothing a path, a log line or a
+ * doc/protocol.md, "Names". Names that pass contain nothing a path, a log line or a
  * header could misread.
  */
 #ifndef ENTREPOT_OCI_NAME_H

@@ -1,6 +1,6 @@
 /*
  * scope.h - a scope as clients ask for it: TYPE[(CLASS)]:NAME:ACTION,...
- * (distribution's token scope documentation; protocol notes 2.1).
+ * (distribution's token scope documentation; doc/protocol.md, "Tokens").
  */
 #ifndef ENTREPOT_OCI_SCOPE_H
 #define ENTREPOT_OCI_SCOPE_H

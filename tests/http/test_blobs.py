@@ -1,4 +1,4 @@
-"""Protocol notes 1.4: GET, HEAD and ranges of blobs."""
+"""GET, HEAD and ranges of blobs (doc/protocol.md, "Blobs")."""
 import email
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""What a manifest that stays needs is not deleted (protocol notes 1.10): clean-up scripts break no image."""
+"""What a manifest that stays needs is not deleted (doc/protocol.md, "Deletes"): clean-up scripts break no image."""
 import itertools
 import json
 

@@ -1,4 +1,4 @@
-"""Protocol notes 1.10: deletes; and what a repository's policy forbids."""
+"""Deletes (doc/protocol.md, "Deletes"); and what a repository's policy forbids."""
 import os
 
 import pytest

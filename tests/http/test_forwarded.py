@@ -1,4 +1,4 @@
-"""Behind a proxy: X-Forwarded-* of trusted ones, and what of a Host header is believed (protocol notes, part 5)."""
+"""Behind a proxy: X-Forwarded-* of trusted ones, and what of a Host header is believed (doc/protocol.md, "What attackers try")."""
 import http.client
 
 import pytest

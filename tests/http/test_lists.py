@@ -1,4 +1,4 @@
-"""Protocol notes 1.8 and 1.9: tags, catalog, referrers."""
+"""Tags, catalog, referrers (doc/protocol.md, "Lists", "Referrers")."""
 import json
 import random
 

@@ -1,4 +1,4 @@
-"""Protocol notes 1.6 and 1.7: manifests and tags."""
+"""Manifests and tags (doc/protocol.md, "Pushing manifests", "Pulling manifests")."""
 import json
 
 import pytest

@@ -1,4 +1,4 @@
-"""Protocol notes 1.5 and 1.12: upload sessions."""
+"""Upload sessions (doc/protocol.md, "Upload sessions", "What conformance tests look at")."""
 import os
 import threading
 

@@ -1,4 +1,4 @@
-"""What is left of Docker's V1 API: ping, users, search (protocol notes, part 4)."""
+"""What is left of Docker's V1 API: ping, users, search (doc/protocol.md, "The V1 API")."""
 import concurrent.futures
 
 import pytest
