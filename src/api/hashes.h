@@ -3,7 +3,9 @@
  *
  * The bytes of a session come in several requests, often over the same
  * connection. What one worker has hashed so far is kept here for its next
- * request; a session that goes on in another worker is read again at the end.
+ * request. Where more bytes come through another worker, the file is read again at the end; where
+ * only the end does, the hash that lies beside the session's file will do
+ * (store_upload_sum_load()).
  */
 #ifndef ENTREPOT_API_HASHES_H
 #define ENTREPOT_API_HASHES_H

@@ -12,10 +12,11 @@
     X(master_reload)   /* a new configuration is good and not yet in force */                      \
     X(master_replaced) /* it is in force, its processes start */                                   \
     /* worker */                                                                                   \
-    X(worker_upload_created)                                                                       \
+    X(worker_upload_created) /* a session's file is there; nobody was told */                      \
     X(worker_upload_write)   /* error: instead of writing */                                       \
     X(worker_upload_written) /* a piece of the body is in the file */                              \
     X(worker_upload_rewind)  /* what is known of the hash counts no more, the bytes are there */   \
+    /* the four of worker_place_: in the fetcher too, which places files like an upload */         \
     X(worker_place_sync)     /* error: instead of fdatasync */                                     \
     X(worker_place_synced)   /* the bytes are durable under a name of no meaning */                \
     X(worker_place_renamed)  /* the file has its name, the directory is not synced */              \
@@ -23,7 +24,7 @@
     X(worker_commit_asked)   /* the catalog was asked to link it */                                \
     X(worker_commit_done)    /* the catalog has; the client does not know */                       \
     X(worker_manifest_asked) /* the catalog was asked */                                           \
-    X(worker_manifest_done)                                                                        \
+    X(worker_manifest_done)  /* it has it; the client does not know */                             \
     X(worker_list_more)   /* a slice of a list is here, the catalog was not asked for the next */  \
     X(worker_blob_marked) /* somebody's question for a blob is marked, nobody looked for it */     \
     X(worker_blob_open)   /* error: instead of opening a blob */                                   \
@@ -47,14 +48,14 @@
     X(catalog_turn_write)      /* error: instead of writing */                                     \
     X(catalog_turn_written)    /* durable; not visible, nobody was told */                         \
     X(catalog_turn_shown)      /* visible; nobody was told */                                      \
-    X(catalog_turn_answered)                                                                       \
-    X(catalog_index_filled) /* a new index is complete and nobody has it */                        \
-    X(catalog_index_kept)   /* the master has it */                                                \
-    X(catalog_index_handed) /* everybody has it, the old one counts still */                       \
-    X(catalog_gc_judged)    /* a link is garbage, and visible */                                   \
-    X(catalog_gc_killed)    /* it is invisible; last look whether somebody asked for it */         \
-    X(catalog_gc_written)   /* records are gone, files are there */                                \
-    X(catalog_gc_aside)     /* a file is in the trash */                                           \
+    X(catalog_turn_answered)   /* everybody was told */                                            \
+    X(catalog_index_filled)    /* a new index is complete and nobody has it */                     \
+    X(catalog_index_kept)      /* the master has it */                                             \
+    X(catalog_index_handed)    /* everybody has it, the old one counts still */                    \
+    X(catalog_gc_judged)       /* a link is garbage, and visible */                                \
+    X(catalog_gc_killed)       /* it is invisible; last look whether somebody asked for it */      \
+    X(catalog_gc_written)      /* records are gone, files are there */                             \
+    X(catalog_gc_aside)        /* a file is in the trash */                                        \
     X(catalog_drop_written) /* a slice of a repository that is dropped is gone, files are there */ \
     X(catalog_gc_emptied)   /* the trash was looked through */                                     \
     X(catalog_identity_recorded) /* the database has its identity, its file has not */             \

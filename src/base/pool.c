@@ -1,7 +1,7 @@
 /*
  * pool.c - a few threads for what blocks.
  *
- * Worker and catalog. The queue and the list of finished jobs are guarded by one
+ * Workers, catalog, AUTH, fetcher. The queue and the list of finished jobs are guarded by one
  * mutex; an eventfd wakes the loop. A thread touches nothing but the job it runs.
  */
 #include "base/pool.h"

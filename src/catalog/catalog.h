@@ -1,6 +1,9 @@
 /*
- * catalog.h - what the files of the catalog's room share. The process is one
- * thread and a pool of one for synced writes.
+ * catalog.h - what the files of the catalog's room share.
+ *
+ * One thread runs the loop and touches the database's overlay and the index. A pool of three
+ * threads writes batches, looks through directories and reads blobs; one more writes the journals
+ * (journal.h).
  */
 #ifndef ENTREPOT_CATALOG_CATALOG_H
 #define ENTREPOT_CATALOG_CATALOG_H

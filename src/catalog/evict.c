@@ -181,9 +181,9 @@ static void scan_slice(struct evict *e)
         e->scanned = true; /* the turn fails, and the pass with it */
 }
 
-/* What must go from a blob store: below a twentieth more than the disk's floor, up to a
- * tenth more; above 19 twentieths of the store's quota, down to nine tenths; and room for what was
- * refused. */
+/* Bytes that must go from a blob store. Disk: when less than keep_free and 5 % of it is free, as
+ * many as bring that to keep_free and 10 %. Quota: when 95 % is used, or what was refused lately
+ * did not fit, as many as leave 90 % with it in. The larger of the two. */
 static uint64_t store_excess(const struct evict *e, size_t place)
 {
     const struct conf_store *store = &e->c->conf->stores[place];

@@ -360,7 +360,8 @@ static size_t on_write(char *data, size_t size, size_t count, void *ctx)
     return r->paused ? CURL_WRITEFUNC_PAUSE : len;
 }
 
-/* Requests that have no body told their head nowhere: the end does. */
+/* Outside curl's callbacks: removes requests that were cancelled in one, and begins those that
+ * were asked for in one. */
 static void upstream_after(void *ctx)
 {
     struct upstream *u = ctx;

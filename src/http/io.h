@@ -20,7 +20,7 @@ struct io {
     struct tls_session *tls; /* NULL: plain */
 };
 
-/* Speaks TLS on a fresh socket from now on. NO_MEMORY. */
+/* Speaks TLS on a fresh socket from now on. UNAVAILABLE: OpenSSL has no memory. */
 must_check int io_start_tls(struct io *io, struct tls *tls);
 /* Frees what TLS holds and says goodbye unless the connection is `broken`; the
  * descriptor stays open. */

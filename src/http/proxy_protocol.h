@@ -1,6 +1,6 @@
 /*
  * proxy_protocol.h - the PROXY protocol, versions 1 and 2: the head by which a
- * TCP proxy tells where a connection comes from (HAProxy, doc/proxy-protocol.txt).
+ * TCP proxy tells where a connection comes from (HAProxy's proxy-protocol.txt).
  *
  * Strict and bounded. Pure functions of bytes: tested alone, fuzzed.
  */

@@ -1,7 +1,7 @@
 /*
  * link.c - the asking side of the role sockets.
  *
- * Runs in workers. The socket's name is bound by the master and outlives the
+ * Runs in workers and the fetcher. The socket's name is bound by the master and outlives the
  * role, so connecting to a dead role succeeds and its successor finds the
  * question waiting. What was sent to a role that then died is sent again after
  * EOF, marked `repeated`. The link owns its socket and, while a question is

@@ -1,5 +1,5 @@
 /*
- * link.h - the asking side: a worker's line to a role. Connects by name, again
+ * link.h - the asking side: a worker's, or the fetcher's, line to a role. Connects by name, again
  * after EOF, and repeats what was not answered; so questions must be idempotent.
  */
 #ifndef ENTREPOT_IPC_LINK_H
@@ -14,7 +14,7 @@
 struct ask {
     /* Called exactly once. err: 0 with a reader and perhaps a descriptor (the
      * callee's to close, -1: none); TIMEOUT past the deadline; BUSY when the link's queue is
-     * full (called from the loop, never from inside link_ask). */
+     * full (called from the loop, never from inside link_ask_send()). */
     void (*done)(struct ask *ask, int err, struct msg_reader *reply, int fd);
     bool repeated; /* it was sent more than once: the first may have been carried out */
     /* link.c's own */
@@ -31,7 +31,8 @@ struct link_setup {
     int dir_fd;       /* of the role sockets; kept by the caller */
     const char *name; /* "catalog.sock" */
     size_t queue_max; /* questions under way */
-    /* Connected (again): may call link_tell_first to send a greeting ahead of repeats. */
+    /* The line is up, or up again. A greeting that must arrive before the questions that are
+     * repeated is sent from here, with link_ask_send_first(). */
     void (*on_connect)(struct link *link, void *ctx);
     /* Unasked messages. fd is the callee's. */
     void (*on_message)(struct link *link, struct msg_reader *message, int fd, void *ctx);

@@ -9,7 +9,7 @@
 
 /* Reasons an upstream gives, cut to this. */
 #define FETCH_REASON_MAX 512
-/* Warning of RFC 7234 section 5.5 and others. */
+/* Names that one list of a remote may have. */
 #define FETCH_NAMES_MAX 1000000
 /* Who asks, for the fetcher's bounds by client: "user NAME" or an address; "": nobody in
  * particular. */

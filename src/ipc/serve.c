@@ -1,7 +1,7 @@
 /*
  * serve.c - the answering side of the role sockets.
  *
- * Runs in the catalog (and the other roles, as they come). Owns the peers and
+ * Runs in the catalog, AUTH, the fetcher and, for entrepotctl, the master. Owns the peers and
  * what is queued towards them. A peer that talks nonsense or does not take its
  * answers is dropped: honest ones reconnect and repeat. A crash here leaves the
  * peers with EOF.

@@ -2,7 +2,7 @@
  * db_log.h - is LevelDB's log whole? Looked at before LevelDB reads it.
  *
  * The log is a row of records in blocks of 32 KiB, each fragment with a CRC-32C (LevelDB's
- * doc/log_format.md). A power cut leaves the last write unfinished: that was never acknowledged and
+ * log_format.md). A power cut leaves the last write unfinished: that was never acknowledged and
  * is cut off. A byte that changed before that is damage, and what stands behind it was
  * acknowledged: LevelDB skips it without a word, or takes a changed length for the end of the file.
  */

@@ -1,5 +1,5 @@
 /*
- * manifest.c - reading manifests. Pure; runs in workers.
+ * manifest.c - reading manifests. Pure; workers, fetcher, entrepotctl.
  *
  * One document must not be readable as two kinds of thing: the keys that decide
  * may stand there once, image and index exclude each other, and the type in the

@@ -10,9 +10,10 @@
  *   partial/<alg>-<hex>-<16 hex of repository> a download's bytes so far
  *   IDENTITY, journal                          identity.h, journal.h
  *
- * The last digits of <id> say who began it (shm/sessions.h). <owner> is a hash of repository, user
- * and image, so a session cannot be found through another name or by another user. "repo" below:
- * "REPO" or "REPO\nUSER".
+ * The last digits of <id> say who began it (shm/sessions.h). <owner> is the first half of the
+ * SHA-256 of repository, user and image, so a session cannot be found through another name or by
+ * another user. The argument `repo` of layout_upload() is therefore "REPO\nUSER" where somebody has
+ * logged in, and "REPO" for the anonymous.
  */
 #ifndef ENTREPOT_STORE_LAYOUT_H
 #define ENTREPOT_STORE_LAYOUT_H

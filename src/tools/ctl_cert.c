@@ -26,7 +26,8 @@
 #define FILE_BYTES_MAX (64u << 10)
 #define CA_FILE        "ca.crt"
 #define CA_KEY_FILE    "ca.key"
-#define MADE_FILE      ".made-by-entrepotctl" /* names of files, one a line; debian/postrm reads it */
+/* Names of files, one a line, for the package's postrm. */
+#define MADE_FILE ".made-by-entrepotctl"
 
 struct cert_run {
     const char *dir; /* absolute */

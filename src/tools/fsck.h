@@ -1,10 +1,11 @@
 /*
  * fsck.h - entrepotctl fsck: what is kept, checked; beside a running daemon it only looks.
  *
- * Files first (fsck_files.c: every blob's record against its bytes, and files
- * without a record), then records against each other (fsck_records.c,
- * fsck_images.c). Repairs collect in one batch, written at the end, and only
- * then are files moved: a crash of fsck itself leaves what was there or all of it.
+ * Files first (fsck_files.c: every blob's record against its bytes), then records against each
+ * other (fsck_records.c, fsck_images.c, fsck_garbage.c), the journals against them
+ * (fsck_journal.c), and files without a record last. Repairs collect in one batch, written at the
+ * end, and only then are files moved. A crash of fsck itself leaves what was there, or all repairs
+ * of records and damaged files and orphans in their old places, which the next run finds.
  */
 #ifndef ENTREPOT_TOOLS_FSCK_H
 #define ENTREPOT_TOOLS_FSCK_H

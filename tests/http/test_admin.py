@@ -6,7 +6,7 @@ import signal
 import pytest
 import requests
 
-from harness.daemon import BODY, free_port, wait_for
+from harness.daemon import BODY, TOP, free_port, wait_for
 from harness.registry import Registry, digest
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
@@ -131,6 +131,25 @@ def test_metrics_count(daemon):
     assert sum(v for (_, labels), v in families["entrepot_http_requests_total"][1].items() if '"4xx"' in labels) >= 1
     assert families["entrepot_http_request_duration_seconds"][0] == "histogram"
     assert daemon.admin.value("catalog_up") == 1 and daemon.admin.value("index_generation") >= 1
+
+
+def documented():
+    """The families in the table of doc/architecture.md; `_x` goes on where the name before it has its first `_`."""
+    table, begin = set(), ""
+    for row in (TOP / "doc/architecture.md").read_text().split("| metric |")[1].split("\n\n")[0].splitlines()[2:]:
+        for name in re.findall(r"`(\w+)`", row.split("|")[1]):
+            begin = begin if name.startswith("_") else name.split("_")[0]
+            table.add("entrepot_" + (begin if name.startswith("_") else "") + name)
+    return table
+
+
+def test_the_families_are_those_that_are_documented(start):
+    port = free_port()
+    d = start(text=BODY + 'proxy up {{ remotes = {{"http://127.0.0.1:9"}} }}\n' + f'admin "127.0.0.1:{port}" {{{{ }}}}\n')
+    metered = {"entrepot_proxy_ratelimit_limit", "entrepot_proxy_ratelimit_remaining"}
+    d.everybody()
+    families = Admin(port).metrics()
+    assert set(families) | metered == documented()
 
 
 def test_metrics_tell_damage_and_garbage(daemon):
