@@ -120,6 +120,8 @@ enum problem problem_from_err(int err)
     switch (err) {
     case ERR_NO_SPACE:
         return PROBLEM_NO_SPACE;
+    case ERR_INCOMPLETE:
+        return PROBLEM_INCOMPLETE;
     case ERR_QUOTA:
     case ERR_DENIED:
         return PROBLEM_DENIED;

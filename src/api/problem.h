@@ -40,6 +40,9 @@
       "at once (n=), or try again later")                                                          \
     X(BAD_REQUEST, "UNSUPPORTED", 400, "malformed request")                                        \
     X(UNAVAILABLE, "UNAVAILABLE", 503, "temporarily unavailable, try again")                       \
+    X(INCOMPLETE, "UNAVAILABLE", 503,                                                              \
+      "the registry's database is damaged or lacks changes: until whoever runs it has made it "    \
+      "anew (entrepotctl rebuild), nothing is served but what is left of it")                      \
     X(NO_SPACE, "UNAVAILABLE", 507, "no space left for this content")                              \
     X(TOO_MANY_REQUESTS, "TOOMANYREQUESTS", 429, "the remote registry's rate limit is used up")    \
     X(BAD_UPSTREAM, "UNAVAILABLE", 502, "the remote registry's answer cannot be used")             \

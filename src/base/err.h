@@ -32,7 +32,8 @@
     X(CLOSED, "connection closed")                                                                 \
     X(PROTOCOL, "message violates the protocol")                                                   \
     X(UNSUPPORTED, "not supported")                                                                \
-    X(UNAVAILABLE, "temporarily unavailable")
+    X(UNAVAILABLE, "temporarily unavailable")                                                      \
+    X(INCOMPLETE, "the database is damaged or lacks changes: see entrepotctl rebuild")
 
 enum err_ordinal {
 #define X(name, text) ERR_ORDINAL_##name,

@@ -18,6 +18,7 @@
 #include "catalog/gc.h"
 #include "catalog/held.h"
 #include "catalog/journal.h"
+#include "catalog/lacks.h"
 #include "catalog/opening.h"
 #include "catalog/ops.h"
 #include "catalog/orphans.h"
@@ -34,15 +35,18 @@
 #define SURVEY_MS       10000
 #define SURVEY_FIRST_MS 200
 
+enum way {
+    AT_ONCE, /* costs next to nothing */
+    LIST,    /* a slice of a list: readers.h */
+    CHANGE,  /* goes through a turn */
+    SCAN,    /* that too, and walks the database */
+    TOLD     /* costs next to nothing, and tells of a database that lacks something, too */
+};
+
 struct question {
     enum msg_type type;
     turn_op op;
-    enum {
-        AT_ONCE, /* costs next to nothing */
-        LIST,    /* a slice of a list: readers.h */
-        CHANGE,  /* goes through a turn */
-        SCAN     /* that too, and walks the database */
-    } way;
+    enum way way;
 };
 
 static const struct question questions[] = {
@@ -59,7 +63,7 @@ static const struct question questions[] = {
     {MSG_IMAGE_LIST, op_image_list, LIST},
     {MSG_IMAGE_SEARCH, op_image_search, LIST},
     {MSG_REFERRER_LIST, op_referrer_list, LIST},
-    {MSG_REPO_STATS, op_repo_stats, AT_ONCE},
+    {MSG_REPO_STATS, op_repo_stats, TOLD},
     {MSG_GC_ORPHANS, orphans_op, AT_ONCE},
     {MSG_GC_RUN, gc_op_run, AT_ONCE},
     {MSG_EVICT, evict_op, AT_ONCE},
@@ -68,7 +72,7 @@ static const struct question questions[] = {
     {MSG_SCRUB_RUN, scrub_op_run, AT_ONCE},
     {MSG_SCRUB_STATUS, scrub_op_status, AT_ONCE},
     {MSG_BLOB_DAMAGED, scrub_op_damaged, AT_ONCE},
-    {MSG_CATALOG_STATS, op_catalog_stats, AT_ONCE},
+    {MSG_CATALOG_STATS, op_catalog_stats, TOLD},
 };
 
 int catalog_repo(const struct catalog *c, const char *name, size_t *place_r)
@@ -113,12 +117,19 @@ static void catalog_read(struct catalog *c, struct serve_return to, struct msg_r
     serve_reply(c->serve, to, &answer, -1);
 }
 
+/* What whoever asks hears while it is closed. */
+static int without_database(const struct catalog *c, enum way way)
+{
+    return way == CHANGE || way == SCAN || c->refusal == ERR_INCOMPLETE ? c->refusal
+                                                                        : ERR_UNAVAILABLE;
+}
+
 static void catalog_list(struct serve_return to, struct msg_reader *m, void *ctx)
 {
     struct catalog *c = ctx;
 
     if (!c->db) {
-        catalog_say(c, to, ERR_UNAVAILABLE, -1);
+        catalog_say(c, to, without_database(c, LIST), -1);
         return;
     }
     c->slice = (struct slice){0};
@@ -149,9 +160,9 @@ static int catalog_message(struct serve *serve, struct serve_return to, struct m
     }
     if (!q)
         return ERR_PROTOCOL;
-    if (!c->db)
-        err = q->way == CHANGE || q->way == SCAN ? c->refusal : ERR_UNAVAILABLE;
-    else if (q->way == AT_ONCE)
+    if (!c->db && !(q->way == TOLD && lacks_any(c)))
+        err = without_database(c, q->way);
+    else if (q->way == AT_ONCE || q->way == TOLD)
         catalog_read(c, to, m, q->op);
     else if (q->way == LIST)
         err = readers_add(c->readers, to, m);

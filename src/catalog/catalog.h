@@ -35,6 +35,12 @@ struct catalog_count {
     int64_t images, tags, manifests, blobs, bytes;
 };
 
+/* By a blob store's journal: what the database lacks (lacks.h). */
+struct catalog_lacks {
+    bool lacks, told;
+    uint64_t number; /* the last one that the database has */
+};
+
 struct catalog {
     const struct role_start *start;
     const struct conf *conf;
@@ -53,11 +59,13 @@ struct catalog {
     bool opening_other;                  /* told: what is there now is not that one */
     struct index_writer index;           /* header NULL: there is none yet */
     uint64_t index_generation;
+    bool index_outdated; /* made from a database that turned out to lack changes */
     struct store stores[INDEX_STORES_MAX]; /* by place in conf->stores */
     uint64_t store_created_s[INDEX_STORES_MAX];
     char store_ids[INDEX_STORES_MAX][IDENTITY_ID_LEN + 1];
     char store_keys[INDEX_STORES_MAX][IDENTITY_NAME_MAX + 1]; /* conf_store.key */
     int bind_told[INDEX_STORES_MAX];                          /* bind.c: what was told last */
+    struct catalog_lacks lacks[INDEX_STORES_MAX];
     int64_t store_bytes[INDEX_STORES_MAX];
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/journal_one.h"
+#include "catalog/lacks.h"
 #include "meta/witness.h"
 
 #include <fcntl.h>
@@ -150,28 +151,6 @@ static void appended(struct journal *j)
     }
 }
 
-static void tell_lost(struct journal *j, uint64_t database, uint64_t journal)
-{
-    if (!j->lost)
-        log_error("the database lacks changes that a blob store's journal has: it is an older "
-                  "copy, or is damaged; stop entrepotd and run entrepotctl rebuild to have them "
-                  "back",
-                  "store=%s database=%llu journal=%llu", journal_name(j),
-                  (unsigned long long)database, (unsigned long long)journal);
-    j->lost = true;
-}
-
-/* A line that was not written to its end gets one. */
-static void end_line(struct journal *j)
-{
-    struct str rest = j->wait;
-
-    j->wait = (struct str){0};
-    str_putc(&j->wait, '\n');
-    str_append(&j->wait, rest.data, rest.len);
-    str_free(&rest);
-}
-
 /* The whole file was read. */
 static void checked(struct journal *j)
 {
@@ -180,13 +159,13 @@ static void checked(struct journal *j)
     const char *reason = f->bad > 0 || f->torn ? "damaged" : "behind";
 
     j->lines = f->lines;
-    if (here && journal_ahead(f, j->in_database))
-        tell_lost(j, j->in_database, f->last);
-    else
-        j->lost = false;
-    if (here && (j->lost || (journal_whole(f) && !f->torn && f->last == j->checked))) {
-        if (f->torn)
-            end_line(j);
+    if (here && journal_ahead(f, j->checked)) {
+        j->work.there = false; /* nothing is added to it */
+        wait_reset(j);
+        lacks_found(j->all->c, j->place, j->checked, f->last);
+        return;
+    }
+    if (here && journal_whole(f) && !f->torn && f->last == j->checked) {
         journal_state(j, JOURNAL_KEPT);
         return;
     }
@@ -273,34 +252,17 @@ void journals_free(struct journals **js_p)
     free(js);
 }
 
-/* A database that fell back must not give its numbers to other changes. */
-static void look_ahead(struct journal *j)
-{
-    const struct catalog *c = j->all->c;
-    struct journal_line line = {.kind = JOURNAL_LOST, .count = j->number};
-    struct journal_file f;
-
-    if (journal_glance(c->stores[j->place].dir_fd, JOURNAL_FILE, &f) != 0 ||
-        strcmp(f.database, c->meta.identity.id) != 0 ||
-        strcmp(f.store, c->store_ids[j->place]) != 0 || f.last <= j->number)
-        return;
-    line.number = j->number = j->turned = f.last + 1;
-    journal_put(&j->wait, &line);
-    j->wait_count++;
-}
-
 static void begin(struct journal *j)
 {
     struct catalog *c = j->all->c;
 
     if (witness_number(c->db, c->conf->stores[j->place].key, &j->number) != 0)
         j->number = 0; /* what cannot be read is not relied on */
-    j->turned = j->in_database = j->number;
+    j->turned = j->number;
     if (c->stores[j->place].dir_fd < 0)
         return;
     if (!j->work.there && !j->running)
         wait_reset(j);
-    look_ahead(j);
     journal_state(j, JOURNAL_CHECKING);
     next(j);
 }
@@ -372,8 +334,6 @@ void journals_turn_done(struct journals *js, int err)
 
         if (err == 0 && j->turn.len > 0)
             keep(j, j->turned - j->number);
-        if (err == 0 && j->turned != j->number)
-            j->in_database = j->turned;
         if (err == 0)
             j->number = j->turned;
         else
@@ -391,14 +351,9 @@ enum journal_health journals_health(const struct journals *js, size_t store)
     return js->list[store].state;
 }
 
-bool journals_lost(const struct journals *js, size_t store)
-{
-    return js->list[store].lost;
-}
-
 bool journals_doubtful(const struct journals *js, size_t store)
 {
     const struct journal *j = &js->list[store];
 
-    return j->lost || j->state == JOURNAL_OFF || j->state == JOURNAL_CHECKING;
+    return j->state == JOURNAL_OFF || j->state == JOURNAL_CHECKING;
 }

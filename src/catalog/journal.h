@@ -37,9 +37,8 @@ void journals_turn(struct journals *js);
 void journals_turn_done(struct journals *js, int err);
 
 enum journal_health journals_health(const struct journals *js, size_t store);
-/* The database is missing changes that the journal has. */
-bool journals_lost(const struct journals *js, size_t store);
-/* It is, or that is not known yet: then nothing goes for want of a record. */
+/* It is not known yet whether the database has all that the journal has: then nothing goes for
+ * want of a record. */
 bool journals_doubtful(const struct journals *js, size_t store);
 
 #endif

@@ -111,5 +111,5 @@ bool journal_long_winded(const struct journal *j)
     for (size_t i = 0; i < c->conf->repo_count; i++)
         if (c->conf->repos[i].store && catalog_store_of(c, i) == j->place)
             there += (uint64_t)(c->counts[i].manifests + c->counts[i].tags);
-    return !j->lost && j->lines > 2 * there + LINES_SPARE;
+    return j->lines > 2 * there + LINES_SPARE;
 }

@@ -12,19 +12,17 @@ struct journal {
     size_t place; /* in conf->stores */
     enum journal_health state;
     struct journal_work work;
-    bool running;         /* the thread has `work` */
-    bool ignore;          /* what it says counts no more: the database was closed meanwhile */
-    uint64_t number;      /* of the last committed line */
-    uint64_t in_database; /* the same, as the database has it: less when it fell back */
-    uint64_t turned;      /* of the last one of the running turn */
-    struct str turn;      /* its lines */
-    struct str wait;      /* committed, to be appended */
+    bool running;    /* the thread has `work` */
+    bool ignore;     /* what it says counts no more: the database was closed meanwhile */
+    uint64_t number; /* of the last committed line */
+    uint64_t turned; /* of the last one of the running turn */
+    struct str turn; /* its lines */
+    struct str wait; /* committed, to be appended */
     uint64_t wait_count, tail_count; /* lines */
     uint64_t checked;   /* JOURNAL_CHECKING: the last number that the file should have */
     struct str tail;    /* JOURNAL_MAKING: what was committed since that began */
     uint64_t lines;     /* in the file, about */
     bool unsynced, due; /* due: a second is over */
-    bool lost;          /* the database lacks what the journal has: it is never made anew */
     bool told;          /* that it cannot be written */
     struct db_walk *walk;
     char letter;        /* that is walked over; 0: the first line is not written yet */

@@ -16,8 +16,10 @@
 #include "catalog/gc.h"
 #include "catalog/held.h"
 #include "catalog/journal.h"
+#include "catalog/lacks.h"
 #include "catalog/orphans.h"
 #include "catalog/scrub.h"
+#include "catalog/turn.h"
 #include "ipc/role.h"
 #include "meta/checkpoint.h"
 
@@ -153,6 +155,8 @@ static int open_and_publish(struct catalog *c, const char *path, enum index_map_
         bind_names(c);
     else if (err == 0)
         err = bind_stores(c);
+    if (err == 0 && !view)
+        err = lacks_look(c);
     if (err == 0)
         err = publish_rebuild(c, state);
     if (err != 0)
@@ -227,9 +231,12 @@ static void begin_work(struct catalog *c)
 
 static void database_try(struct catalog *c)
 {
-    bool first = c->opening_first, damaged;
-    int err = open_and_publish(c, c->db_path, INDEX_COMPLETE);
+    bool first = c->opening_first, lacking, damaged;
+    int err;
 
+    if (c->refusal == ERR_INCOMPLETE && !c->index_outdated && lacks_still(c))
+        return; /* to open it each time would change its files */
+    err = open_and_publish(c, c->db_path, INDEX_COMPLETE);
     c->opening_first = false;
     if (err == 0) {
         if (!first)
@@ -240,15 +247,37 @@ static void database_try(struct catalog *c)
         begin_work(c);
         return;
     }
-    c->refusal = find_cause(c);
-    damaged = c->refusal == ERR_IO && (err == ERR_DAMAGED || err == ERR_IO);
-    if (first && !c->index.header &&
-        (damaged || c->refusal == ERR_NO_SPACE || c->refusal == ERR_READ_ONLY ||
-         c->refusal == ERR_NO_ACCESS))
+    lacking = err == ERR_INCOMPLETE;
+    c->refusal = lacking ? ERR_IO : find_cause(c);
+    damaged = lacking || (c->refusal == ERR_IO && (err == ERR_DAMAGED || err == ERR_IO));
+    if (lacking && c->index.header) /* of a catalog that had more, but for what came since */
+        index_writer_state(&c->index, INDEX_PARTIAL);
+    if (c->index_outdated || (first && !c->index.header &&
+                              (damaged || c->refusal == ERR_NO_SPACE ||
+                               c->refusal == ERR_READ_ONLY || c->refusal == ERR_NO_ACCESS)))
         publish_view(c, damaged);
+    c->index_outdated = false;
     /* Whoever pushes hears "no room" of a full disk; all else is an operator's to mend. */
     if (c->refusal != ERR_NO_SPACE)
-        c->refusal = ERR_UNAVAILABLE;
+        c->refusal = damaged ? ERR_INCOMPLETE : ERR_UNAVAILABLE;
+}
+
+/* Beside the open database. One that turns out to lack something by the journal of a store that was
+ * away is closed. */
+static void more_stores(struct catalog *c)
+{
+    int err = bind_stores(c);
+
+    if (err == 0)
+        err = lacks_look(c);
+    if (err == ERR_INCOMPLETE) {
+        c->index_outdated = true;
+        turn_close_database(c->turn);
+        return;
+    }
+    if (err != 0)
+        log_warn("cannot bind a blob store: tried again", NULL);
+    journals_begin(c->journals);
 }
 
 static void opening_try(struct catalog *c)
@@ -257,12 +286,10 @@ static void opening_try(struct catalog *c)
 
     if (!c->db)
         database_try(c);
-    else if (more && bind_stores(c) != 0)
-        log_warn("cannot bind a blob store: tried again", NULL);
+    else if (more)
+        more_stores(c);
     if (c->working && more)
         scrub_marks(c->scrub);
-    if (c->db && more)
-        journals_begin(c->journals);
     if (!c->db || !stores_all(c))
         loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
 }

@@ -68,7 +68,7 @@ static void stats_put(const struct catalog *c, struct msg_writer *answer)
                                 .upload_bytes = c->survey_bytes[i],
                                 .damaged = c->damaged_count[i],
                                 .journal = journals_health(c->journals, i) == JOURNAL_KEPT,
-                                .lost = journals_lost(c->journals, i),
+                                .lost = c->lacks[i].lacks,
                                 .open = c->stores[i].dir_fd >= 0};
 
         stats_store_put(answer, &s);

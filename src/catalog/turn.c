@@ -64,6 +64,7 @@ struct turn {
     struct db_batch *batch; /* being written */
     int write_err;
     bool busy, scheduled;
+    bool close; /* the database, when the running batch is written */
     bool held;  /* the list of repositories that hold something is written, too */
     bool empty; /* and nothing else */
 };
@@ -327,6 +328,25 @@ static void turn_work(struct pool_job *job)
         turn->write_err = db_write(turn->catalog->db, turn->batch);
 }
 
+static void database_close(struct turn *turn, int refusal)
+{
+    struct catalog *c = turn->catalog;
+
+    turn->close = false;
+    journals_suspend(c->journals);
+    db_close(&c->db);
+    opening_again(c, refusal);
+    turn_schedule(turn); /* who waits is told */
+}
+
+void turn_close_database(struct turn *turn)
+{
+    if (turn->busy)
+        turn->close = true;
+    else if (turn->catalog->db)
+        database_close(turn, ERR_INCOMPLETE);
+}
+
 static void turn_written(struct pool_job *job)
 {
     struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
@@ -340,11 +360,8 @@ static void turn_written(struct pool_job *job)
     if (err != 0) {
         turn_index_take_back(turn);
         turn_answer(turn, ERR_NO_SPACE);
-        journals_suspend(c->journals);
         /* LevelDB refuses every write after a failed one until it is opened anew. */
-        db_close(&c->db);
-        opening_again(c, ERR_NO_SPACE);
-        turn_schedule(turn); /* who waits behind it is told, too */
+        database_close(turn, ERR_NO_SPACE);
         return;
     }
     FAIL_POINT(catalog_turn_written);
@@ -354,7 +371,10 @@ static void turn_written(struct pool_job *job)
     turn_answer(turn, 0);
     FAIL_POINT(catalog_turn_answered);
     held_written(c->held, err);
-    turn_schedule(turn);
+    if (turn->close)
+        database_close(turn, ERR_INCOMPLETE);
+    else
+        turn_schedule(turn);
 }
 
 static void item_run(struct turn *turn, struct turn_item *item)

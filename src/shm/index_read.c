@@ -138,8 +138,9 @@ int index_find(const struct index_map *map, enum index_kind kind, const char *re
     case INDEX_COMPLETE:
         return result;
     case INDEX_BUILDING:
-    case INDEX_PARTIAL:
         return result == ERR_NOT_FOUND ? ERR_BUSY : result;
+    case INDEX_PARTIAL:
+        return result == ERR_NOT_FOUND ? ERR_INCOMPLETE : result;
     default:
         return ERR_BUSY;
     }

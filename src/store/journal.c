@@ -179,6 +179,7 @@ static void begin(struct reading *r, const struct journal_line *l)
     struct journal_file *f = r->file;
 
     if (f->lines != 1 || l->count != JOURNAL_VERSION) {
+        f->other = f->other || f->lines == 1;
         f->bad++; /* only the first line is one */
         return;
     }
@@ -296,6 +297,13 @@ int journal_glance(int dir_fd, const char *name, struct journal_file *f)
     text[got] = 0;
     last_of(f, text);
     return 0;
+}
+
+bool journal_ours(const struct journal_file *f, const char *database, const char *store)
+{
+    if (!*f->database)
+        return !f->other;
+    return strcmp(f->database, database) == 0 && (!store || strcmp(f->store, store) == 0);
 }
 
 bool journal_ahead(const struct journal_file *f, uint64_t number)

@@ -19,7 +19,7 @@
  * - t REPO IMAGE TAG: it is gone;
  * - E COUNT UNTIL: the end of what was written whole: lines since the first, and the number from
  *   which on they are the state of one moment;
- * - L NUMBER: the database had lost what is after that number.
+ * - L NUMBER: the database had lost what is after that number, and an earlier version went on.
  * A line without its end was not written to its end. Whatever is no such line
  * counts as damage.
  */
@@ -74,6 +74,7 @@ struct journal_file {
     uint64_t first, last;                                           /* numbers */
     uint64_t settled; /* from this number on the lines before it are the state of one moment */
     uint64_t lines, bad, bytes;
+    bool other;       /* the first line is whole, and another version's */
     bool torn;        /* the last line has no end */
     bool gap;         /* numbers are missing */
     bool complete;    /* what was written whole is all there */
@@ -88,6 +89,9 @@ must_check int journal_read(int dir_fd, const char *name,
                             struct journal_file *file_r);
 /* The same from the first line and the last ones alone: whose it is, and the last number. */
 must_check int journal_glance(int dir_fd, const char *name, struct journal_file *file_r);
+/* Is it the journal of that store and database (`store` NULL: of whichever store)? One whose first
+ * line is damaged is: it lies in the store. */
+bool journal_ours(const struct journal_file *file, const char *database, const char *store);
 /* Does a database that has written `number` last lack changes that the file has? */
 bool journal_ahead(const struct journal_file *file, uint64_t number);
 /* Nothing is missing up to `last`. */

@@ -90,10 +90,13 @@ static void metrics(struct admin_call *call)
     link_ask_send(catalog, &call->ask);
 }
 
-/* Of a MSG_CATALOG_STATS: can each blob store be opened? */
-static bool stores_open(struct msg_reader *r)
+/* Of a MSG_CATALOG_STATS: can each blob store be opened? *lost_r: a database that lacks something
+ * is closed. */
+static bool stores_open(struct msg_reader *r, bool *lost_r)
 {
     bool all = true;
+
+    *lost_r = false;
 
     for (uint32_t left = msg_get_u32(r); left > 0 && !r->bad; left--)
         stats_repo_get(r, &(struct stats_repo){0});
@@ -102,6 +105,7 @@ static bool stores_open(struct msg_reader *r)
 
         stats_store_get(r, &store);
         all = all && store.open;
+        *lost_r = *lost_r || store.lost;
     }
     return all && !r->bad;
 }
@@ -131,12 +135,13 @@ static void health_answer(struct admin_call *call, bool catalog, bool stores)
 static void health_told(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
-    bool catalog;
+    bool catalog, stores, lost = false;
 
     if (fd >= 0)
         close(fd);
     catalog = err == 0 && msg_get_i32(reply) == 0;
-    health_answer(call, catalog, catalog && stores_open(reply));
+    stores = catalog && stores_open(reply, &lost);
+    health_answer(call, catalog && !lost, stores);
 }
 
 static void health(struct admin_call *call, enum health_kind kind)

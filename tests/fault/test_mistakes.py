@@ -346,7 +346,7 @@ def a_store_moves_with_all_it_has(h):
     h.write()
 
 
-@row("start", serves=(200, 404))
+@row("start", serves=(200, 503))
 def yesterday_s_database_comes_back_from_a_backup(h):
     h.move("data/catalog")
     shutil.copytree(h.dir / "yesterday", h.dir / "data/catalog")
