@@ -222,6 +222,24 @@ def test_the_list_is_made_from_the_database(daemon, how):
     refused_reload(daemon)
 
 
+def test_what_a_group_took_the_name_of_is_kept(daemon):
+    """As what has no section, where no list was there to refuse it."""
+    kept = of(daemon, "kept").push_image("1")
+    daemon.stop()
+    (daemon.data_dir / "catalog" / "REPOSITORIES").unlink()
+    configure(daemon, CHANGES["group"][0])
+    daemon.start()
+    wait_for(lambda: "a repository holds images and has no section" in daemon.log_text(), "it is told")
+    assert of(daemon, "kept").get("manifests/1").status_code == 404
+    daemon.ctl("gc")
+    daemon.stop()
+    configure(daemon, text())
+    daemon.start()
+    assert of(daemon, "kept").get("manifests/1").content == kept
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
+
+
 def test_a_group_cannot_be_dropped(start):
     daemon = start(text=text(more="group all {{ members = {{kept, other}}\n push_to = kept }}"))
     done = daemon.ctl("repo", "drop", "all", "--yes", check=False)

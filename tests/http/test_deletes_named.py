@@ -152,6 +152,10 @@ def test_lax_children_are_free_and_layers_held(start):
     assert delete(registry, children[0]).status_code == 202, "pushing the index asks for none"
     held(delete(registry, LAYERS[0], "blobs"), children[1])
     assert registry.get("manifests/multi").content == index
+    registry.push_blob(b"a build's cache")
+    cache = index_of(b"a build's cache", child="application/vnd.oci.image.layer.v1.tar")
+    assert registry.put_manifest(cache, media_type=OCI_INDEX).status_code == 201
+    assert delete(registry, b"a build's cache", "blobs").status_code == 202
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(("index", "child", "blob")))[1:], ids="-".join)

@@ -91,12 +91,14 @@ def test_catalog_of_one_repository(start):
 
 
 def test_catalog_of_all_repositories(start):
-    daemon = start(text='hosted a {{ }}\nhosted a-b {{ }}\nhosted off {{ online = false }}\n'
-                        'connector "127.0.0.1:{port}" {{ }}\n')
+    daemon = start(text='hosted a {{ }}\nhosted a-b {{ }}\nhosted off {{ }}\nconnector "127.0.0.1:{port}" {{ }}\n')
     registry = Registry(daemon.url)
     names = ["a/z", "a/x", "a-b/y", "a-b/a"]
-    for name in names:
+    for name in [*names, "off/x"]:
         registry.at(name).push_blob(b"x")
+    assert "off/x" in registry.request("GET", "/v2/_catalog").json()["repositories"]
+    daemon.conf.write_text(daemon.conf.read_text().replace("hosted off {", "hosted off { online = false"))
+    daemon.reload()
     assert registry.request("GET", "/v2/_catalog").json() == {"repositories": sorted(names)}
     assert sum((p["repositories"] for p in follow(registry, "/v2/_catalog?n=1")), []) == sorted(names)
 
