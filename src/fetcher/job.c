@@ -151,7 +151,7 @@ static void job_free(struct job *job)
     struct job_image *image;
     struct job_peer *peer;
 
-    MUST(TAILQ_EMPTY(&job->waiters) && !job->part.busy);
+    MUST(TAILQ_EMPTY(&job->waiters) && job->part.step == PART_IDLE);
     job_untable(job);
     share_give(&job->share);
     remote_cancel(&job->request);

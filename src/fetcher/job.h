@@ -63,7 +63,7 @@ struct job {
     uint64_t skip;     /* bytes to drop: the upstream began earlier than asked */
     uint64_t progress; /* part.size when this attempt began */
     unsigned attempts, resumes;
-    bool paused, running, ended, begun, enough, check_only, checking_space;
+    bool paused, running, ended, begun, enough, check_only;
     int end_err;
     struct failed end_why;
     struct loop_timer retry, linger;

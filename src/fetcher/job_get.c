@@ -26,7 +26,7 @@ static void job_ended(struct job *job);
 
 static void job_write(struct job *job)
 {
-    if (!job->part.busy && job->fill.len > 0)
+    if (job->part.step == PART_IDLE && job->fill.len > 0)
         part_write(&job->part, &job->fill);
 }
 
@@ -102,7 +102,6 @@ static enum upstream_take on_head(struct remote_request *r, const struct upstrea
         job_publish(job, BOARD_STREAM);
         return UPSTREAM_TAKEN;
     }
-    job->checking_space = true;
     part_reserve(&job->part, job->total);
     job->paused = true;
     return UPSTREAM_PAUSE;
@@ -114,7 +113,7 @@ static enum upstream_take on_body(struct remote_request *r, const void *data, si
     uint64_t got = job->part.size + job->part.out.len;
     size_t drop = job->skip < len ? (size_t)job->skip : len;
 
-    if (job->checking_space || job->fill.len + len > FILL_MAX + drop) {
+    if (job->part.step == PART_RESERVE || job->fill.len + len > FILL_MAX + drop) {
         job->paused = true;
         return UPSTREAM_PAUSE;
     }
@@ -179,7 +178,7 @@ static void job_ended(struct job *job)
 {
     int err = job->end_err;
 
-    if (!job->ended || job->part.busy)
+    if (!job->ended || job->part.step != PART_IDLE)
         return;
     if (job->fill.len > 0) {
         job_write(job);
@@ -207,11 +206,11 @@ static void job_ended(struct job *job)
         job_retry(job);
 }
 
-static void part_step(struct part *part, int err)
+static void part_done(struct part *part, enum part_step step, int err)
 {
     struct job *job = (struct job *)((char *)part - offsetof(struct job, part));
 
-    if (job->state >= BOARD_VERIFY) {
+    if (step == PART_PLACE) {
         job_placed(job, err);
         return;
     }
@@ -223,13 +222,12 @@ static void part_step(struct part *part, int err)
                  true);
         return;
     }
-    if (!job->request.on_done) { /* the file is open */
+    if (step == PART_OPEN) {
         FAIL_POINT(fetcher_opened);
         job_attempt(job);
         return;
     }
-    if (job->checking_space) {
-        job->checking_space = false;
+    if (step == PART_RESERVE) {
         job_publish(job, BOARD_STREAM);
         job_ready(job);
     } else {
@@ -284,7 +282,7 @@ static void job_attempt(struct job *job)
 
 void job_get(struct job *job)
 {
-    job->part.done = part_step;
+    job->part.done = part_done;
     job->retry.fire = retry_fire;
     part_open(&job->part);
 }

@@ -23,21 +23,29 @@
 #define OPEN_TRIES   50
 #define OPEN_WAIT_US 100000
 
+STATES_DEFINE(part_steps, "a download's file", PART_STEPS);
+
+static void part_move(struct part *part, enum part_step step)
+{
+    states_must(&part_steps, part->step, step);
+    part->step = step;
+}
+
 static void part_finished(struct pool_job *job)
 {
     struct part *part = (struct part *)((char *)job - offsetof(struct part, job));
+    enum part_step step = part->step;
 
-    part->busy = false;
+    part_move(part, PART_IDLE);
     part->size += part->wrote;
     part->wrote = 0;
     str_reset(&part->out);
-    part->done(part, part->err);
+    part->done(part, step, part->err);
 }
 
-static void part_submit(struct part *part, void (*work)(struct pool_job *job))
+static void part_submit(struct part *part, enum part_step step, void (*work)(struct pool_job *job))
 {
-    MUST(!part->busy);
-    part->busy = true;
+    part_move(part, step);
     part->err = 0;
     part->job.work = work;
     part->job.done = part_finished;
@@ -99,8 +107,7 @@ static void open_work(struct pool_job *job)
 void part_open(struct part *part)
 {
     part->fd = part->read_fd = -1;
-    MUST(!part->busy);
-    part_submit(part, open_work);
+    part_submit(part, PART_OPEN, open_work);
 }
 
 static void reserve_work(struct pool_job *job)
@@ -114,7 +121,7 @@ void part_reserve(struct part *part, uint64_t total)
 {
     part->want = total;
     part->bounded = true;
-    part_submit(part, reserve_work);
+    part_submit(part, PART_RESERVE, reserve_work);
 }
 
 static void write_work(struct pool_job *job)
@@ -149,11 +156,11 @@ void part_write(struct part *part, struct str *bytes)
 {
     struct str empty = part->out;
 
-    MUST(!part->busy);
+    MUST(part->step == PART_IDLE); /* or the bytes that are being written would change */
     part->out = *bytes;
     *bytes = empty;
     str_reset(bytes);
-    part_submit(part, write_work);
+    part_submit(part, PART_WRITE, write_work);
 }
 
 static void place_work(struct pool_job *job)
@@ -165,7 +172,7 @@ static void place_work(struct pool_job *job)
 
 void part_place(struct part *part)
 {
-    part_submit(part, place_work);
+    part_submit(part, PART_PLACE, place_work);
 }
 
 bool part_good(const struct part *part)
@@ -178,7 +185,7 @@ bool part_good(const struct part *part)
 
 void part_close(struct part *part, bool unlink)
 {
-    MUST(!part->busy);
+    MUST(part->step == PART_IDLE);
     if (unlink && part->digest.alg && part->fd >= 0)
         store_partial_unlink(part->store, part->repo, &part->digest);
     if (part->fd >= 0)

@@ -7,10 +7,21 @@
 
 #include "base/digest.h"
 #include "base/pool.h"
+#include "base/states.h"
 #include "base/str.h"
 #include "store/store_fs.h"
 
 #include <stdbool.h>
+
+/* What runs on the pool; the functions of the same names begin it, part_finished ends it. */
+#define PART_STEPS(X)                                                                              \
+    X(PART_IDLE, TO(PART_OPEN) | TO(PART_RESERVE) | TO(PART_WRITE) | TO(PART_PLACE))               \
+    X(PART_OPEN, TO(PART_IDLE))    /* opened; what an earlier download left in it is hashed */     \
+    X(PART_RESERVE, TO(PART_IDLE)) /* its space on the disk is taken */                            \
+    X(PART_WRITE, TO(PART_IDLE))                                                                   \
+    X(PART_PLACE, TO(PART_IDLE)) /* made durable under its digest */
+enum part_step { PART_STEPS(STATES_ENUM) };
+extern const struct states part_steps;
 
 struct part {
     /* set before part_open */
@@ -19,13 +30,13 @@ struct part {
     const char *repo;
     struct digest digest; /* alg 0: a file without a name, which is not hashed */
     uint64_t keep_free;
-    /* After each step, from the loop. */
-    void (*done)(struct part *part, int err);
+    /* After each step, from the loop; the part is idle again. */
+    void (*done)(struct part *part, enum part_step step, int err);
 
     /* to be read between steps */
     uint64_t size; /* bytes in the file */
     int read_fd;   /* for readers; -1 before part_open */
-    bool busy;     /* a step runs */
+    enum part_step step;
 
     int fd;
     struct digest_ctx *hash;
@@ -43,7 +54,7 @@ void part_write(struct part *part, struct str *bytes);
 void part_place(struct part *part);
 /* Does the hash of all that was written equal the digest? */
 bool part_good(const struct part *part);
-/* Not while busy. `unlink`: it is of no use to anybody. */
+/* Only while idle. `unlink`: it is of no use to anybody. */
 void part_close(struct part *part, bool unlink);
 
 #endif

@@ -3,6 +3,7 @@
  */
 #include "api/follow.h"
 #include "base/states.h"
+#include "fetcher/part.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -81,6 +82,15 @@ static void test_tables_have_no_state_that_nothing_leads_to(void **state)
     (void)state;
     check_table(&door_states, TO(DOOR_LOCKED));
     check_table(&follow_states, TO(FOLLOW_OVER));
+    check_table(&part_steps, 0);
+}
+
+static void test_one_step_of_a_file_at_a_time(void **state)
+{
+    (void)state;
+    for (unsigned step = 1; step < part_steps.count; step++)
+        for (unsigned next = 0; next < part_steps.count; next++)
+            assert_int_equal(states_may(&part_steps, step, next), next == PART_IDLE);
 }
 
 static void test_what_is_over_never_runs_again(void **state)
@@ -96,6 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_wrong_move_ends_the_process),
         cmocka_unit_test(test_tables_have_no_state_that_nothing_leads_to),
+        cmocka_unit_test(test_one_step_of_a_file_at_a_time),
         cmocka_unit_test(test_what_is_over_never_runs_again),
     };
 
