@@ -38,19 +38,6 @@ static void miss_key(const struct proxy *p, const char *image, const struct dige
     str_printf(key, "blob %s %s %s", p->repo->name, image, digest_text(d, text));
 }
 
-void job_publish(struct job *job, enum board_state state)
-{
-    uint64_t have = job->part.size;
-    struct job_peer *peer;
-
-    job->state = state;
-    if (!job->part_only && !job->verified && job->total != UINT64_MAX && have >= job->total)
-        have = job->total > 0 ? job->total - 1 : 0;
-    board_publish(job->f->board, job->slot, state, job->total, have);
-    TAILQ_FOREACH(peer, &job->peers, entry)
-        fetch_ring(job->f, peer->id);
-}
-
 static bool job_has_image(const struct job *job, const char *image)
 {
     const struct job_image *one;
@@ -139,11 +126,11 @@ void job_ready(struct job *job)
     }
 }
 
+/* Nobody joins it any more; once. Ranges never stood there. */
 static void job_untable(struct job *job)
 {
-    if (job->tabled)
+    if (!job->part_only)
         HASH_DEL(job->f->jobs->table, job);
-    job->tabled = false;
 }
 
 static void job_free(struct job *job)
@@ -151,8 +138,8 @@ static void job_free(struct job *job)
     struct job_image *image;
     struct job_peer *peer;
 
+    MUST(job_over(job) || job->phase == JOB_LINK);
     MUST(TAILQ_EMPTY(&job->waiters) && job->part.step == PART_IDLE);
-    job_untable(job);
     share_give(&job->share);
     remote_cancel(&job->request);
     loop_timer_cancel(job->f->loop, &job->retry);
@@ -201,20 +188,18 @@ static void wants_tell(struct job *job, int err, const char *reason)
     }
 }
 
-void job_finish(struct job *job, enum board_state state, bool unlink)
+void job_finish(struct job *job, enum job_phase how, bool unlink)
 {
-    MUST(!job->over);
-    job->over = true;
+    job_move(job, how);
     job_untable(job);
     remote_cancel(&job->request);
     loop_timer_cancel(job->f->loop, &job->retry);
-    job_publish(job, state);
     share_give(&job->share);
     if (job->part.fd >= 0)
         part_close(&job->part, unlink || job->part.size == 0);
     str_free(&job->fill);
-    wants_tell(job, state == BOARD_DONE ? 0 : ERR_UNAVAILABLE, "");
-    if (state == BOARD_DONE)
+    wants_tell(job, how == JOB_DONE ? 0 : ERR_UNAVAILABLE, "");
+    if (how == JOB_DONE)
         job->f->jobs->done++;
     else
         job->f->jobs->failed++;
@@ -246,7 +231,7 @@ void job_fail(struct job *job, int err, uint32_t retry_after_s, const char *reas
     }
     str_free(&key);
     wants_tell(job, err, reason);
-    job_finish(job, BOARD_FAILED, unlink);
+    job_finish(job, JOB_FAILED, unlink);
 }
 
 /* Whoever waits for it under this image looks into the index; others ask again. */
@@ -301,6 +286,7 @@ static void job_link(struct job *job)
     struct push_target t = {.repo = job->proxy->repo->name, .digest = job->digest};
     struct msg_writer *w;
 
+    job_move(job, JOB_LINK);
     job->asked = TAILQ_FIRST(&job->images);
     t.image = job->asked->name;
     job->ask.done = link_done;
@@ -318,7 +304,7 @@ static int slot_take(struct fetch *f, size_t *slot_r, uint64_t *epoch_r)
     if (!FAIL_POINT(fetcher_slot) && board_take(f->board, slot_r, epoch_r) == 0)
         return 0;
     TAILQ_FOREACH(job, &f->jobs->list, all)
-        if (job->over)
+        if (job_over(job))
             break;
     if (!job)
         return ERR_BUSY;
@@ -360,7 +346,6 @@ static struct job *job_new(struct proxy *p, const struct digest *digest, const c
         *why_r = &full;
         return NULL;
     }
-    job->state = BOARD_QUEUED;
     job_add_image(job, image);
     TAILQ_INSERT_TAIL(&f->jobs->list, job, all);
     return job;
@@ -390,7 +375,6 @@ static void job_begin(struct fetch *f, struct proxy *p, struct serve_return to,
     job->part.digest = t->digest;
     job->proven = proven;
     HASH_ADD_STR(f->jobs->table, key, job);
-    job->tabled = true;
     job_wait(job, to, t->image);
     job_link(job);
 }

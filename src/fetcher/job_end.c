@@ -25,7 +25,7 @@ void job_verify(struct job *job)
     if (job->part_only) {
         if (!job->ready)
             job_ready(job);
-        job_finish(job, BOARD_DONE, false);
+        job_finish(job, JOB_DONE, false);
         return;
     }
     FAIL_POINT(fetcher_received);
@@ -37,7 +37,7 @@ void job_verify(struct job *job)
     }
     FAIL_POINT(fetcher_verified);
     job->verified = true;
-    job_publish(job, BOARD_VERIFY);
+    job_move(job, JOB_PLACE);
     if (!job->ready)
         job_ready(job);
     part_place(&job->part);
@@ -82,7 +82,7 @@ static void job_commit(struct job *job)
     struct msg_writer *w;
 
     if (!job->asked) {
-        job_finish(job, BOARD_DONE, false);
+        job_finish(job, JOB_DONE, false);
         return;
     }
     t.image = job->asked->name;
@@ -100,7 +100,7 @@ void job_placed(struct job *job, int err)
         return;
     }
     FAIL_POINT(fetcher_placed);
-    job_publish(job, BOARD_COMMIT);
+    job_move(job, JOB_COMMIT);
     job->asked = TAILQ_FIRST(&job->images);
     job_commit(job);
 }

@@ -22,7 +22,6 @@
 #define RETRY_MAX_MS 5000
 
 static void job_attempt(struct job *job);
-static void job_ended(struct job *job);
 
 static void job_write(struct job *job)
 {
@@ -30,12 +29,11 @@ static void job_write(struct job *job)
         part_write(&job->part, &job->fill);
 }
 
-static void job_resume(struct job *job)
+/* Everything that was asked for has come, written or not. */
+static bool job_has_all(const struct job *job)
 {
-    if (!job->paused)
-        return;
-    job->paused = false;
-    remote_resume(&job->request);
+    return job->total != UINT64_MAX &&
+           job->part.size + job->part.out.len + job->fill.len >= job->total;
 }
 
 /* "bytes 5-9/10" -> where it begins and how long the blob is (UINT64_MAX: "*"). */
@@ -87,7 +85,6 @@ static bool head_fits(struct job *job, const struct upstream_head *head)
 static enum upstream_take on_head(struct remote_request *r, const struct upstream_head *head)
 {
     struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
-    bool first = !job->begun;
 
     if (!head_fits(job, head)) {
         failed_set(&job->end_why, ERR_PROTOCOL, 0, "the upstream's length or range does not fit");
@@ -95,15 +92,14 @@ static enum upstream_take on_head(struct remote_request *r, const struct upstrea
         return UPSTREAM_ABORT;
     }
     FAIL_POINT(fetcher_head);
-    job->begun = true;
     if (head->etag && head->etag[0] == '"' && strlen(head->etag) < sizeof(job->etag) - 1)
         snprintf(job->etag, sizeof(job->etag), "%s", head->etag);
-    if (!first || job->total == UINT64_MAX) {
-        job_publish(job, BOARD_STREAM);
+    if (job->phase == JOB_RESUME || job->total == UINT64_MAX) {
+        job_move(job, JOB_STREAM);
         return UPSTREAM_TAKEN;
     }
+    job_move(job, JOB_SPACE);
     part_reserve(&job->part, job->total);
-    job->paused = true;
     return UPSTREAM_PAUSE;
 }
 
@@ -113,36 +109,17 @@ static enum upstream_take on_body(struct remote_request *r, const void *data, si
     uint64_t got = job->part.size + job->part.out.len;
     size_t drop = job->skip < len ? (size_t)job->skip : len;
 
-    if (job->part.step == PART_RESERVE || job->fill.len + len > FILL_MAX + drop) {
-        job->paused = true;
+    if (job->phase == JOB_SPACE || job->fill.len + len > FILL_MAX + drop)
         return UPSTREAM_PAUSE;
-    }
     job->skip -= drop;
     data = (const char *)data + drop;
     len -= drop;
-    if (job->total != UINT64_MAX && got + job->fill.len + len >= job->total) {
+    if (job->total != UINT64_MAX && got + job->fill.len + len >= job->total)
         len = (size_t)(job->total - got - job->fill.len);
-        job->enough = true;
-    }
     str_append(&job->fill, data, len);
     job_write(job);
     /* A range of an upstream that sends everything. */
-    return job->enough && job->part_only ? UPSTREAM_ABORT : UPSTREAM_TAKEN;
-}
-
-static void on_done(struct remote_request *r, int err, const struct upstream_head *head,
-                    const struct fetch_failure *why)
-{
-    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
-
-    (void)head;
-    job->running = false;
-    job->ended = true;
-    if (job->end_err == 0) {
-        job->end_err = job->enough && job->part_only ? 0 : err;
-        failed_set(&job->end_why, job->end_err, why->retry_after_s, why->reason);
-    }
-    job_ended(job);
+    return job->part_only && job_has_all(job) ? UPSTREAM_ABORT : UPSTREAM_TAKEN;
 }
 
 static void retry_fire(struct loop_timer *timer)
@@ -169,41 +146,63 @@ static void job_retry(struct job *job)
     job->resumes++;
     job->proxy->resumes++;
     job->request.first = (job->request.used + 1) % job->proxy->conf->remote_count;
-    job_publish(job, BOARD_STALLED);
+    job_move(job, JOB_WAIT);
     loop_timer_set(job->f->loop, &job->retry, delay);
 }
 
-/* The attempt is over; once what came is in the file, the job goes on. */
-static void job_ended(struct job *job)
+/* The attempt did not bring all. */
+static void job_cut(struct job *job)
+{
+    const struct failed *why = &job->end_why;
+
+    if (job->phase == JOB_CHECK || job->phase == JOB_CONNECT)
+        /* What does not fit the upstream's word is of no use to the next ask either. */
+        job_fail(job, why->err, why->retry_after_s, why->reason, why->err == ERR_PROTOCOL);
+    else
+        job_retry(job);
+}
+
+/* Once what came is in the file, the job goes on. */
+static void job_drain(struct job *job)
 {
     int err = job->end_err;
 
-    if (!job->ended || job->part.step != PART_IDLE)
+    if (job->part.step != PART_IDLE)
         return;
     if (job->fill.len > 0) {
         job_write(job);
         return;
     }
-    job->ended = false;
-    if (err == 0 && job->check_only) {
-        job->total = job->part.size;
-        job_verify(job);
-        return;
-    }
     if (err == 0 && job->total == UINT64_MAX)
         job->total = job->part.size; /* only its end told */
-    if (job->part.size == job->total && (err == 0 || job->enough || !job->part_only)) {
+    if (job->part.size == job->total && (err == 0 || !job->part_only)) {
         job_verify(job);
         return;
     }
     if (err == 0)
         failed_set(&job->end_why, ERR_CLOSED, 0, "the upstream sent less than it promised");
-    err = job->end_why.err;
-    if (!job->begun)
-        /* What does not fit the upstream's word is of no use to the next ask either. */
-        job_fail(job, err, job->end_why.retry_after_s, job->end_why.reason, err == ERR_PROTOCOL);
-    else
-        job_retry(job);
+    job_cut(job);
+}
+
+static void on_done(struct remote_request *r, int err, const struct upstream_head *head,
+                    const struct fetch_failure *why)
+{
+    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
+
+    (void)head;
+    if (job->end_err == 0) {
+        job->end_err = job->part_only && job_has_all(job) ? 0 : err;
+        failed_set(&job->end_why, job->end_err, why->retry_after_s, why->reason);
+    }
+    if (job->phase == JOB_SPACE || job->phase == JOB_STREAM) {
+        job_move(job, JOB_DRAIN);
+        job_drain(job);
+    } else if (job->phase == JOB_CHECK && job->end_err == 0) {
+        job->total = job->part.size;
+        job_verify(job);
+    } else {
+        job_cut(job);
+    }
 }
 
 static void part_done(struct part *part, enum part_step step, int err)
@@ -228,16 +227,17 @@ static void part_done(struct part *part, enum part_step step, int err)
         return;
     }
     if (step == PART_RESERVE) {
-        job_publish(job, BOARD_STREAM);
+        if (job->phase == JOB_SPACE)
+            job_move(job, JOB_STREAM);
         job_ready(job);
     } else {
         FAIL_POINT(fetcher_written);
-        job_publish(job, job->running ? BOARD_STREAM : job->state);
-        /* A range is the client's as it comes; its length was known before. */
+        job_publish(job);
     }
     job_write(job);
-    job_resume(job);
-    job_ended(job);
+    remote_resume(&job->request);
+    if (job->phase == JOB_DRAIN)
+        job_drain(job);
 }
 
 static void job_attempt(struct job *job)
@@ -245,15 +245,15 @@ static void job_attempt(struct job *job)
     struct remote_request *r = &job->request;
     uint64_t at = job->part.size + (job->part_only ? job->first : 0);
     char text[DIGEST_TEXT_MAX];
+    bool first = job->phase == JOB_OPEN;
     size_t n = 0;
 
     snprintf(job->path, sizeof(job->path), "blobs/%s", digest_text(&job->digest, text));
     r->image = TAILQ_FIRST(&job->images)->name;
     r->path = job->path;
     memset(r->extra, 0, sizeof(r->extra));
-    job->check_only = !job->part_only && !job->begun && job->part.size > 0 && part_good(&job->part);
-    r->head = job->check_only;
-    if (!job->check_only && (at > 0 || job->part_only)) {
+    r->head = first && !job->part_only && job->part.size > 0 && part_good(&job->part);
+    if (!r->head && (at > 0 || job->part_only)) {
         if (job->part_only)
             snprintf(job->range, sizeof(job->range), "Range: bytes=%" PRIu64 "-%" PRIu64, at,
                      job->last);
@@ -266,22 +266,20 @@ static void job_attempt(struct job *job)
             r->extra[n++] = job->if_range;
         }
     }
-    r->on_head = job->check_only ? NULL : on_head;
+    r->on_head = r->head ? NULL : on_head;
     r->on_body = on_body;
     r->resumes = true;
     r->on_done = on_done;
     job->progress = job->part.size;
     job->skip = 0;
-    job->ended = job->enough = job->paused = false;
     job->end_err = 0;
-    job->running = true;
-    if (job->state == BOARD_QUEUED)
-        job_publish(job, BOARD_CONNECT);
+    job_move(job, r->head ? JOB_CHECK : first ? JOB_CONNECT : JOB_RESUME);
     remote_start(r);
 }
 
 void job_get(struct job *job)
 {
+    job_move(job, JOB_OPEN);
     job->part.done = part_done;
     job->retry.fire = retry_fire;
     part_open(&job->part);

@@ -44,6 +44,7 @@ struct remote_request {
 void remote_start(struct remote_request *r);
 /* No callback comes any more; harmless when it is over. */
 void remote_cancel(struct remote_request *r);
+/* After PAUSE; harmless without. */
 void remote_resume(struct remote_request *r);
 
 /* The name the remote knows: library/NAME on Docker Hub. Appends. */

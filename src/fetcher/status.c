@@ -15,14 +15,14 @@ void status_fetches(struct fetch *f, struct serve_return to)
     uint32_t count = 0;
 
     TAILQ_FOREACH(job, &f->jobs->list, all)
-        count += !job->over;
+        count += !job_over(job);
     serve_reply_begin(&w, to);
     msg_put_i32(&w, 0);
     msg_put_u32(&w, count);
     TAILQ_FOREACH(job, &f->jobs->list, all) {
         struct fetch_running r = {.repo = job->proxy->repo->name,
                                   .digest = job->digest,
-                                  .state = board_state_name(job->state),
+                                  .state = board_state_name(job_shown(job)),
                                   .total = job->total,
                                   .have = job->part.size,
                                   .age_ms = now - job->started_ms,
@@ -30,7 +30,7 @@ void status_fetches(struct fetch *f, struct serve_return to)
         const struct job_waiter *waiter;
         const struct job_peer *peer;
 
-        if (job->over)
+        if (job_over(job))
             continue;
         r.image = TAILQ_FIRST(&job->images)->name;
         TAILQ_FOREACH(waiter, &job->waiters, entry)

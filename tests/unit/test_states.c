@@ -3,7 +3,7 @@
  */
 #include "api/follow.h"
 #include "base/states.h"
-#include "fetcher/part.h"
+#include "fetcher/job.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -83,6 +83,7 @@ static void test_tables_have_no_state_that_nothing_leads_to(void **state)
     check_table(&door_states, TO(DOOR_LOCKED));
     check_table(&follow_states, TO(FOLLOW_OVER));
     check_table(&part_steps, 0);
+    check_table(&job_phases, TO(JOB_DONE) | TO(JOB_FAILED));
 }
 
 static void test_one_step_of_a_file_at_a_time(void **state)
@@ -91,6 +92,20 @@ static void test_one_step_of_a_file_at_a_time(void **state)
     for (unsigned step = 1; step < part_steps.count; step++)
         for (unsigned next = 0; next < part_steps.count; next++)
             assert_int_equal(states_may(&part_steps, step, next), next == PART_IDLE);
+}
+
+/* Nobody is given a blob as whole and kept whose digest was not compared: a whole one is done only
+ * by way of the commit, and there is no way to that but through JOB_PLACE. */
+static void test_a_download_is_verified_before_it_is_linked(void **state)
+{
+    (void)state;
+    for (unsigned from = 0; from < job_phases.count; from++) {
+        assert_int_equal(states_may(&job_phases, from, JOB_COMMIT), from == JOB_PLACE);
+        assert_int_equal(states_may(&job_phases, from, JOB_PLACE),
+                         from == JOB_DRAIN || from == JOB_CHECK);
+        assert_int_equal(states_may(&job_phases, from, JOB_DONE),
+                         from == JOB_COMMIT || from == JOB_DRAIN); /* of a range */
+    }
 }
 
 static void test_what_is_over_never_runs_again(void **state)
@@ -107,6 +122,7 @@ int main(void)
         cmocka_unit_test(test_a_wrong_move_ends_the_process),
         cmocka_unit_test(test_tables_have_no_state_that_nothing_leads_to),
         cmocka_unit_test(test_one_step_of_a_file_at_a_time),
+        cmocka_unit_test(test_a_download_is_verified_before_it_is_linked),
         cmocka_unit_test(test_what_is_over_never_runs_again),
     };
 
