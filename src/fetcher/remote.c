@@ -27,6 +27,8 @@ const char remote_accept_manifests[] =
     "application/vnd.docker.distribution.manifest.list.v2+json, "
     "application/vnd.docker.distribution.manifest.v2+json, */*";
 
+STATES_DEFINE(remote_states, "a request to remotes", REMOTE_STATES);
+
 static void remote_try(struct remote_request *r);
 static void remote_send(struct remote_request *r);
 
@@ -47,11 +49,16 @@ static struct loop *loop_of(const struct remote_request *r)
     return r->proxy->f->loop;
 }
 
-static void remote_clear(struct remote_request *r)
+static void remote_move(struct remote_request *r, enum remote_state state)
 {
-    if (r->waiting)
-        bearer_leave(&r->wait);
-    r->waiting = false;
+    states_must(&remote_states, r->state, state);
+    r->state = state;
+}
+
+static void remote_over(struct remote_request *r)
+{
+    remote_move(r, REMOTE_IDLE);
+    bearer_leave(&r->wait);
     loop_timer_cancel(loop_of(r), &r->later);
     if (r->wire)
         upstream_cancel(r->wire);
@@ -75,8 +82,7 @@ static void remote_finish(struct remote_request *r, int err, const struct upstre
 
     if (err != 0 && err != ERR_NOT_FOUND)
         r->proxy->errors++;
-    remote_clear(r);
-    r->begun = false;
+    remote_over(r);
     r->on_done(r, err, head ? head : &none, &why);
 }
 
@@ -166,7 +172,7 @@ static enum upstream_take wire_head(void *ctx, const struct upstream_head *head)
 
     if (!final_status(head->status))
         return UPSTREAM_TAKEN;
-    r->begun = true;
+    remote_move(r, REMOTE_ANSWER);
     return r->on_head ? r->on_head(r, head) : UPSTREAM_TAKEN;
 }
 
@@ -175,7 +181,7 @@ static enum upstream_take wire_body(void *ctx, const void *data, size_t len)
     struct remote_request *r = ctx;
 
     r->proxy->bytes += len;
-    if (!r->begun)
+    if (r->state != REMOTE_ANSWER)
         return UPSTREAM_TAKEN; /* of an error page: nobody reads it */
     return r->on_body ? r->on_body(r, data, len) : UPSTREAM_TAKEN;
 }
@@ -202,7 +208,7 @@ static void remote_redirect(struct remote_request *r, const struct upstream_head
     }
     if (!url_same_origin(&from, &to)) {
         r->foreign = true; /* and so it stays: a way back is not the remote's own word */
-        r->asked_token = false;
+        r->challenged = false;
         free(r->token);
         r->token = NULL;
     }
@@ -217,7 +223,6 @@ static void token_done(struct bearer_wait *wait, int err, const char *token, uin
     struct remote_request *r =
         (struct remote_request *)((char *)wait - offsetof(struct remote_request, wait));
 
-    r->waiting = false;
     if (err == 0) {
         free(r->token);
         r->token = mem_strdup(token);
@@ -239,7 +244,7 @@ static void remote_token(struct remote_request *r, const struct challenge *c)
         return;
     }
     r->wait.done = token_done;
-    r->waiting = true;
+    remote_move(r, REMOTE_TOKEN);
     bearer_get(r->proxy, r->url.data, c, !r->foreign && !r->one_hop_only, &r->wait);
 }
 
@@ -253,11 +258,11 @@ static void remote_unauthorized(struct remote_request *r, const struct upstream_
         free(r->token);
         r->token = NULL;
     }
-    if (r->asked_token) {
+    if (r->challenged) {
         remote_finish(r, ERR_DENIED, head, 0, "the upstream does not accept the credentials");
         return;
     }
-    r->asked_token = true;
+    r->challenged = true;
     arena = mem_arena_new();
     if (challenge_choose(arena, head->challenges, head->challenge_count, &c) != 0) {
         remote_finish(r, ERR_DENIED, head, 0, "the upstream wants credentials of an unknown kind");
@@ -321,13 +326,9 @@ static void wire_done(void *ctx, int err, const struct upstream_head *head, cons
         health_good(r);
         rate_take(r->proxy, head);
     }
-    if (r->resumes && !r->begun && err != 0 && final_status(head->status))
-        wire_head(r, head);
-    if (err == 0 && final_status(head->status)) {
-        if (!r->begun && r->on_head)
-            r->on_head(r, head);
-        remote_finish(r, 0, head, 0, "");
-    } else if (r->begun) {
+    if (r->state == REMOTE_SENT && (err == 0 || r->resumes))
+        wire_head(r, head); /* no body came, so nobody told it */
+    if (r->state == REMOTE_ANSWER) {
         remote_finish(r, err, head, 0, why); /* how to go on is the asker's business */
     } else if (err == 0 && is_redirect(head->status)) {
         remote_redirect(r, head);
@@ -369,6 +370,7 @@ static void remote_send(struct remote_request *r)
         r->basic = ask.username != NULL;
     }
     p->requests++;
+    remote_move(r, REMOTE_SENT);
     r->wire = upstream_start(p->upstream, &ask);
 }
 
@@ -427,7 +429,7 @@ static void remote_try(struct remote_request *r)
         return;
     }
     r->redirects = 0;
-    r->foreign = r->asked_token = r->inner = false;
+    r->foreign = r->challenged = r->inner = false;
     free(r->token);
     r->token = NULL;
     remote_url(r);
@@ -449,8 +451,8 @@ static void remote_later(struct loop_timer *timer)
 
 void remote_start(struct remote_request *r)
 {
+    remote_move(r, REMOTE_STARTED);
     r->tried = 0;
-    r->begun = false;
     r->last = (struct failed){0};
     r->later.fire = remote_later;
     loop_timer_set(loop_of(r), &r->later, 0);
@@ -458,8 +460,8 @@ void remote_start(struct remote_request *r)
 
 void remote_cancel(struct remote_request *r)
 {
-    if (r->proxy)
-        remote_clear(r);
+    if (r->state != REMOTE_IDLE)
+        remote_over(r);
 }
 
 void remote_resume(struct remote_request *r)

@@ -5,10 +5,27 @@
 #ifndef ENTREPOT_FETCHER_REMOTE_H
 #define ENTREPOT_FETCHER_REMOTE_H
 
+#include "base/states.h"
 #include "fetcher/bearer.h"
 
 #define REMOTE_REDIRECTS_MAX 5
 #define REMOTE_EXTRA_MAX     3
+
+/* What a request is doing; remote_move alone moves it. */
+#define REMOTE_STATES(X)                                                                           \
+    /* not begun, or over: remote_finish (before on_done), remote_cancel */                        \
+    X(REMOTE_IDLE, TO(REMOTE_STARTED))                                                             \
+    /* the loop's next round begins it: remote_start */                                            \
+    X(REMOTE_STARTED, TO(REMOTE_TOKEN) | TO(REMOTE_SENT) | TO(REMOTE_IDLE))                        \
+    /* a token that it needs is being asked for: remote_token */                                   \
+    X(REMOTE_TOKEN, TO(REMOTE_TOKEN) | TO(REMOTE_SENT) | TO(REMOTE_IDLE))                          \
+    /* a remote, or where it redirects to, was asked. What comes may lead to the next hop, to      \
+     * credentials, to the next remote: remote_send */                                             \
+    X(REMOTE_SENT, TO(REMOTE_SENT) | TO(REMOTE_TOKEN) | TO(REMOTE_ANSWER) | TO(REMOTE_IDLE))       \
+    /* the asker was told the head of its answer; no other remote is asked: wire_head */           \
+    X(REMOTE_ANSWER, TO(REMOTE_IDLE))
+enum remote_state { REMOTE_STATES(STATES_ENUM) };
+extern const struct states remote_states;
 
 /* Embedded in its owner, which fills the upper part (the rest zero) and keeps it until on_done. */
 struct remote_request {
@@ -29,14 +46,18 @@ struct remote_request {
                     const struct fetch_failure *why);
 
     /* remote.c's own; `used` may be read: the remote that answered */
+    enum remote_state state;
     size_t used, tried;
-    struct upstream_request *wire;
-    struct bearer_wait wait;
+    struct upstream_request *wire; /* REMOTE_SENT, REMOTE_ANSWER */
+    struct bearer_wait wait;       /* REMOTE_TOKEN */
     struct str url, authorization, first_url;
     char *token;
     unsigned redirects;
-    bool asked_token, foreign, begun, waiting, basic;
-    bool inner; /* the remote answered from a private address: what it names may be at one */
+    /* Of the remote that is being asked, and where it led to: */
+    bool challenged; /* a 401 was answered with what it wants: the next one is final */
+    bool basic;      /* the password goes along with this exchange */
+    bool foreign;    /* another host, which gets no credential */
+    bool inner;      /* the remote answered from a private address: what it names may be at one */
     struct failed last; /* of the remotes that could not answer */
     struct loop_timer later;
 };

@@ -84,6 +84,7 @@ static void test_tables_have_no_state_that_nothing_leads_to(void **state)
     check_table(&follow_states, TO(FOLLOW_OVER));
     check_table(&part_steps, 0);
     check_table(&job_phases, TO(JOB_DONE) | TO(JOB_FAILED));
+    check_table(&remote_states, 0);
 }
 
 static void test_one_step_of_a_file_at_a_time(void **state)
@@ -114,6 +115,8 @@ static void test_what_is_over_never_runs_again(void **state)
     assert_true(states_may(&follow_states, FOLLOW_RUNNING, FOLLOW_ASKING));
     assert_false(states_may(&follow_states, FOLLOW_OVER, FOLLOW_ASKING));
     assert_false(states_may(&follow_states, FOLLOW_ASKING, FOLLOW_ASKING));
+    /* What the asker was told to begin with is not taken from another remote. */
+    assert_int_equal(remote_states.next[REMOTE_ANSWER], TO(REMOTE_IDLE));
 }
 
 int main(void)
