@@ -26,6 +26,14 @@
 #define SHARES    4
 #define SHARE_MIN 64
 
+STATES_DEFINE(upload_phases, "a request of an upload", UPLOAD_PHASES);
+
+void upload_move(struct upload *u, enum upload_phase phase)
+{
+    states_must(&upload_phases, u->phase, phase);
+    u->phase = phase;
+}
+
 static void upload_finish_call(struct api_call *call)
 {
     struct upload *u = call->op;
@@ -72,6 +80,7 @@ void upload_release(struct api_call *call)
 {
     struct upload *u = call->op;
 
+    upload_move(u, UPLOAD_LET_GO);
     if (u->pipe)
         pipe_leave(&u->pipe, NULL, NULL);
     if (call->fd >= 0)
@@ -172,8 +181,7 @@ static void post_whole(struct api_call *call, const char *digest)
         return;
     u = call->op;
     u->wanted = wanted;
-    u->finishing = true;
-    u->fresh = true;
+    u->part = UPLOAD_WHOLE;
     u->hash = digest_ctx_new(DIGEST_SHA256);
     upload_receive(call);
 }
@@ -434,7 +442,7 @@ static void session_put(struct api_call *call)
         upload_release(call);
         api_digest(call, NULL, &u->wanted);
     } else if (chunk_fits(call)) {
-        u->finishing = true;
+        u->part = UPLOAD_LAST;
         upload_count_from(call, session_take);
     }
 }

@@ -6,9 +6,38 @@
 #define ENTREPOT_API_UPLOAD_H
 
 #include "api/api.h"
+#include "base/states.h"
 #include "store/layout.h"
 
+/* What a request of an upload session is doing; upload_move alone moves it. Between requests a
+ * session is its file, and in no state. */
+#define UPLOAD_PHASES(X)                                                                           \
+    /* its file is open and locked; or there is none yet, or none any more: upload_new */          \
+    X(UPLOAD_FOUND, TO(UPLOAD_REWIND) | TO(UPLOAD_BODY) | TO(UPLOAD_LET_GO))                       \
+    /* a thread cuts off what an earlier try left: upload_count_from */                            \
+    X(UPLOAD_REWIND, TO(UPLOAD_BODY) | TO(UPLOAD_LET_GO))                                          \
+    /* bytes come; the pipe has the file: upload_receive */                                        \
+    X(UPLOAD_BODY, TO(UPLOAD_WRITE) | TO(UPLOAD_PLACE) | TO(UPLOAD_LET_GO))                        \
+    /* all came; the last of it is being written: body_end */                                      \
+    X(UPLOAD_WRITE, TO(UPLOAD_PLACE) | TO(UPLOAD_LET_GO))                                          \
+    /* a thread compares the digest and makes the file a blob: upload_publish */                   \
+    X(UPLOAD_PLACE, TO(UPLOAD_LET_GO))                                                             \
+    /* the file is no more this request's: it is answered, or the catalog is asked for the link,   \
+     * and the answer comes then: upload_release */                                                \
+    X(UPLOAD_LET_GO, 0)
+enum upload_phase { UPLOAD_PHASES(STATES_ENUM) };
+extern const struct states upload_phases;
+
+/* What a request brings of its session. */
+enum upload_part {
+    UPLOAD_CHUNK, /* others may follow */
+    UPLOAD_LAST,  /* all the rest, and the digest: comes again as a whole when it fails */
+    UPLOAD_WHOLE  /* POST ?digest=: all of it. Nobody knows the session's id */
+};
+
 struct upload {
+    enum upload_phase phase;
+    enum upload_part part;
     char id[LAYOUT_ID_LEN + 1];
     const char *owner; /* the repository, and the user who began the session: "REPO\nUSER" */
     uint64_t start;    /* bytes that were there before this request */
@@ -18,14 +47,12 @@ struct upload {
     uint64_t checked; /* size at which space was last looked at */
     struct digest_ctx *hash; /* SHA-256 of all so far, until `pipe` has it; NULL: unknown */
     struct pipe *pipe;       /* has the file and the hash while the body comes; or NULL */
-    bool finishing;          /* the request names the digest */
-    bool fresh;              /* made by this very request: nobody knows its id */
-    struct digest wanted;
-    bool over;                                /* the body has come to its end */
-    int job_err;                              /* of the pool */
+    struct digest wanted;    /* not of a chunk */
+    int job_err;             /* of the pool */
     void (*placed_at)(struct api_call *call); /* what follows when the file is cut to `start` */
 };
 
+void upload_move(struct upload *u, enum upload_phase phase);
 /* call->op is the struct upload, call->fd its locked file, which goes over to the pipe. Takes the
  * body (what there is of it), then answers 202, or verifies, publishes and answers 201. */
 void upload_receive(struct api_call *call);

@@ -138,9 +138,9 @@ static void body_write_failed(struct api_call *call, int err)
 
     log_error("cannot write an upload", "store=%s err=%s req=%s", call->route.repo->store->name,
               log_quote(err_text(err)), call->r->id);
-    if (u->fresh || !pipe_clean(u->pipe))
+    if (u->part == UPLOAD_WHOLE || !pipe_clean(u->pipe))
         session_drop(call);
-    else if (u->finishing)
+    else if (u->part == UPLOAD_LAST)
         pipe_undo(&u->pipe);
     upload_release(call);
     problem_answer(call->r, problem_from_err(err), NULL);
@@ -195,7 +195,7 @@ static int finish(struct api_call *call)
         return err;
     if (!digest_equal(&found, &u->wanted))
         return ERR_MISMATCH;
-    if (!u->fresh && layout_upload(u->id, u->owner, call->route.image, session))
+    if (u->part != UPLOAD_WHOLE && layout_upload(u->id, u->owner, call->route.image, session))
         placed_note(call->api->placed, session, &u->wanted);
     return store_upload_finish(api_store(call), pipe_fd(u->pipe), u->owner, call->route.image,
                                u->id, &u->wanted);
@@ -239,7 +239,7 @@ static void job_done(struct pool_job *job)
 
     if (u->job_err == 0)
         upload_gone(call);
-    else if (u->job_err == ERR_MISMATCH || u->fresh || !pipe_clean(u->pipe))
+    else if (u->job_err == ERR_MISMATCH || u->part == UPLOAD_WHOLE || !pipe_clean(u->pipe))
         session_drop(call);
     upload_release(call);
     if (u->job_err == ERR_MISMATCH) {
@@ -258,6 +258,7 @@ static void job_done(struct pool_job *job)
 
 static void upload_publish(struct api_call *call)
 {
+    upload_move(call->op, UPLOAD_PLACE);
     call->job.work = job_work;
     call->job.done = job_done;
     pool_submit(call->api->pool, &call->job);
@@ -282,7 +283,7 @@ static void body_written(struct api_call *call)
 
     if (u->expected_end != UINT64_MAX && u->size != u->expected_end) {
         body_short(call);
-    } else if (u->finishing) {
+    } else if (u->part != UPLOAD_CHUNK) {
         upload_publish(call);
     } else {
         session_leave(call);
@@ -297,10 +298,27 @@ static void pipe_ready(void *ctx, int err)
 
     if (err != 0)
         body_write_failed(call, err);
-    else if (u->over)
+    else if (u->phase == UPLOAD_WRITE)
         body_written(call);
     else
         http_body_resume(call->r);
+}
+
+/* What came stays and GET tells how much. Only a PUT, which brings all the rest, comes again as a
+ * whole, and must find the session as it was. */
+static void body_broken(struct api_call *call)
+{
+    struct upload *u = call->op;
+
+    if (u->phase != UPLOAD_BODY)
+        return; /* it was refused before */
+    if (u->part == UPLOAD_WHOLE)
+        session_drop(call);
+    else if (u->part == UPLOAD_LAST)
+        pipe_undo(&u->pipe);
+    else
+        session_leave(call);
+    upload_release(call);
 }
 
 static void body_end(struct http_request *r, int err)
@@ -309,21 +327,13 @@ static void body_end(struct http_request *r, int err)
     struct upload *u = call->op;
 
     if (err != 0) {
-        /* Broken off: what came stays and GET tells how much. Only a PUT, which brings all the
-         * rest, comes again as a whole, and must find the session as it was. */
-        if (u->fresh)
-            session_drop(call);
-        else if (u->pipe && u->finishing)
-            pipe_undo(&u->pipe);
-        else if (u->pipe)
-            session_leave(call);
-        return;
-    }
-    u->over = true;
-    if (u->finishing && pipe_idle(u->pipe) && u->expected_end == UINT64_MAX)
+        body_broken(call);
+    } else if (u->part != UPLOAD_CHUNK && pipe_idle(u->pipe) && u->expected_end == UINT64_MAX) {
         upload_publish(call); /* with what is not written yet */
-    else
+    } else {
+        upload_move(u, UPLOAD_WRITE);
         pipe_end(u->pipe);
+    }
 }
 
 void upload_receive(struct api_call *call)
@@ -336,8 +346,9 @@ void upload_receive(struct api_call *call)
                                .ready = pipe_ready,
                                .ctx = call};
 
-    if (u->finishing && !call->r->chunked && call->r->length <= PIPE_PUT_MAX)
+    if (u->part != UPLOAD_CHUNK && !call->r->chunked && call->r->length <= PIPE_PUT_MAX)
         setup.whole = call->r->length; /* a small blob is one job */
+    upload_move(u, UPLOAD_BODY);
     call->fd = -1;
     u->hash = NULL;
     u->pipe = pipe_new(&setup);

@@ -71,6 +71,7 @@ void upload_count_from(struct api_call *call, void (*next)(struct api_call *call
     }
     u->start = u->size = offset;
     u->placed_at = next;
+    upload_move(u, UPLOAD_REWIND);
     call->job.work = rewind_work;
     call->job.done = rewind_done;
     pool_submit(call->api->pool, &call->job);

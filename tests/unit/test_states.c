@@ -2,6 +2,7 @@
  * test_states.c - tables of states: what may follow what, and that a wrong move ends the process.
  */
 #include "api/follow.h"
+#include "api/upload.h"
 #include "base/states.h"
 #include "fetcher/job.h"
 
@@ -85,6 +86,7 @@ static void test_tables_have_no_state_that_nothing_leads_to(void **state)
     check_table(&part_steps, 0);
     check_table(&job_phases, TO(JOB_DONE) | TO(JOB_FAILED));
     check_table(&remote_states, 0);
+    check_table(&upload_phases, TO(UPLOAD_LET_GO));
 }
 
 static void test_one_step_of_a_file_at_a_time(void **state)
@@ -109,6 +111,16 @@ static void test_a_download_is_verified_before_it_is_linked(void **state)
     }
 }
 
+/* Nothing writes to a file that was let go of, or that is being made a blob. */
+static void test_an_upload_writes_only_what_is_its_own(void **state)
+{
+    (void)state;
+    for (unsigned from = 0; from < upload_phases.count; from++)
+        assert_int_equal(states_may(&upload_phases, from, UPLOAD_BODY),
+                         from == UPLOAD_FOUND || from == UPLOAD_REWIND);
+    assert_int_equal(upload_phases.next[UPLOAD_PLACE], TO(UPLOAD_LET_GO));
+}
+
 static void test_what_is_over_never_runs_again(void **state)
 {
     (void)state;
@@ -126,6 +138,7 @@ int main(void)
         cmocka_unit_test(test_tables_have_no_state_that_nothing_leads_to),
         cmocka_unit_test(test_one_step_of_a_file_at_a_time),
         cmocka_unit_test(test_a_download_is_verified_before_it_is_linked),
+        cmocka_unit_test(test_an_upload_writes_only_what_is_its_own),
         cmocka_unit_test(test_what_is_over_never_runs_again),
     };
 
