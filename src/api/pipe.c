@@ -43,15 +43,20 @@ struct pipe {
     struct piece filling, flying;
     uint64_t written, writeback;
     int err;
+    enum pipe_state state;
     bool busy;    /* a thread has `flying` */
-    bool waiting; /* `ready` is to be called */
-    bool ended;   /* and only when all is written */
-    bool unclean;
-    bool leaving;
-    bool undoing; /* leaving, and the file goes back to setup.size */
+    bool unclean; /* a piece could neither be written nor be cut off again */
     void (*left)(void *ctx, uint64_t size, struct digest_ctx **hash);
     void *left_ctx;
 };
+
+STATES_DEFINE(pipe_states, "a pipe", PIPE_STATES);
+
+static void pipe_move(struct pipe *p, enum pipe_state state)
+{
+    states_must(&pipe_states, p->state, state);
+    p->state = state;
+}
 
 struct pipes *pipes_new(struct pool *pool)
 {
@@ -170,7 +175,7 @@ static void undo_done(struct pool_job *job)
 /* No thread works for it any more. */
 static void pipe_gone(struct pipe *p)
 {
-    if (!p->undoing || (p->written == p->setup.size && !p->unclean)) {
+    if (p->state != PIPE_UNDOING || (p->written == p->setup.size && !p->unclean)) {
         pipe_free(p);
         return;
     }
@@ -187,14 +192,15 @@ static void pipe_done(struct pool_job *job)
     piece_release(p->setup.pipes, &p->flying);
     if (p->err == 0 && p->filling.len > 0)
         pipe_next(p);
-    if (p->leaving) {
+    if (p->state == PIPE_LEAVING || p->state == PIPE_UNDOING) {
         if (!p->busy)
             pipe_gone(p);
         return;
     }
-    if (p->err == 0 && (!p->waiting || (p->ended && p->busy)))
+    if (p->err == 0 && (p->state == PIPE_OPEN || (p->state == PIPE_ENDING && p->busy)))
         return;
-    p->waiting = false;
+    if (p->state != PIPE_OPEN)
+        pipe_move(p, p->state == PIPE_FULL ? PIPE_OPEN : PIPE_ENDED);
     p->setup.ready(p->setup.ctx, p->err);
 }
 
@@ -230,6 +236,7 @@ bool pipe_put(struct pipe *p, const void *data, size_t len)
     size_t room;
     void *at = pipe_room(p, &room);
 
+    MUST(p->state == PIPE_OPEN);
     MUST(len <= room && (p->busy || p->err == 0));
     if (at != data)
         memcpy(at, data, len);
@@ -240,18 +247,20 @@ bool pipe_put(struct pipe *p, const void *data, size_t len)
         pipe_next(p);
         return true;
     }
-    p->waiting = piece->cap - piece->len < PIPE_PUT_MAX;
-    return !p->waiting;
+    if (piece->cap - piece->len >= PIPE_PUT_MAX)
+        return true;
+    pipe_move(p, PIPE_FULL);
+    return false;
 }
 
 void pipe_end(struct pipe *p)
 {
-    p->ended = p->waiting = true;
+    pipe_move(p, PIPE_ENDING);
     if (!p->busy && p->filling.len > 0)
         pipe_next(p);
     if (p->busy)
         return;
-    p->waiting = false;
+    pipe_move(p, PIPE_ENDED);
     p->setup.ready(p->setup.ctx, 0);
 }
 
@@ -299,7 +308,7 @@ void pipe_leave(struct pipe **p_p, void (*left)(void *ctx, uint64_t size, struct
     *p_p = NULL;
     p->left = left;
     p->left_ctx = ctx;
-    p->leaving = true;
+    pipe_move(p, PIPE_LEAVING);
     if (!p->busy && p->filling.len > 0 && p->err == 0 && left)
         pipe_next(p);
     if (!p->busy)
@@ -311,7 +320,7 @@ void pipe_undo(struct pipe **p_p)
     struct pipe *p = *p_p;
 
     *p_p = NULL;
-    p->leaving = p->undoing = true;
+    pipe_move(p, PIPE_UNDOING);
     piece_release(p->setup.pipes, &p->filling);
     if (!p->busy)
         pipe_gone(p);

@@ -12,6 +12,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "base/pool.h"
+#include "base/states.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -22,6 +23,24 @@
 
 struct pipes;
 struct pipe;
+
+/* What its owner has said; a thread may be writing a piece in any of them. pipe_move alone moves
+ * it. */
+#define PIPE_STATES(X)                                                                             \
+    /* takes bytes: pipe_new; pipe_done, when there is room again */                               \
+    X(PIPE_OPEN, TO(PIPE_FULL) | TO(PIPE_ENDING) | TO(PIPE_LEAVING) | TO(PIPE_UNDOING))            \
+    /* said no; `ready` is called when there is room: pipe_put */                                  \
+    X(PIPE_FULL, TO(PIPE_OPEN) | TO(PIPE_ENDING) | TO(PIPE_LEAVING) | TO(PIPE_UNDOING))            \
+    /* nothing more comes; `ready` is called when all is written: pipe_end */                      \
+    X(PIPE_ENDING, TO(PIPE_ENDED) | TO(PIPE_LEAVING) | TO(PIPE_UNDOING))                           \
+    /* it was */                                                                                   \
+    X(PIPE_ENDED, TO(PIPE_LEAVING) | TO(PIPE_UNDOING))                                             \
+    /* its owner is gone; freed when no thread works for it: pipe_leave */                         \
+    X(PIPE_LEAVING, 0)                                                                             \
+    /* the same, and the file goes back to setup.size before: pipe_undo */                         \
+    X(PIPE_UNDOING, 0)
+enum pipe_state { PIPE_STATES(STATES_ENUM) };
+extern const struct states pipe_states;
 
 /* A worker's: the limit and buffers that are used again. */
 struct pipes *pipes_new(struct pool *pool);

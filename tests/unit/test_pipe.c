@@ -4,7 +4,9 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define BODY_BYTES (5u << 20)
@@ -148,6 +150,26 @@ static void nothing_is_ready_at_once(void **state)
     pipe_leave(&p, NULL, NULL);
 }
 
+static void nothing_comes_after_the_end(void **state)
+{
+    struct pipe *p = open_pipe(O_RDWR, 0);
+    int status;
+    pid_t pid;
+
+    (void)state;
+    pipe_end(p);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(2);
+        pipe_put(p, body, 10);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    pipe_leave(&p, NULL, NULL);
+}
+
 static void a_small_body_waits_for_its_job(void **state)
 {
     struct pipe *p = open_pipe(O_RDWR, 1000);
@@ -223,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(bytes_arrive_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(nothing_is_ready_at_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(nothing_comes_after_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(a_small_body_waits_for_its_job, setup, teardown),
         cmocka_unit_test_setup_teardown(who_leaves_early_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_write_is_told_once, setup, teardown),

@@ -2,6 +2,7 @@
  * test_states.c - tables of states: what may follow what, and that a wrong move ends the process.
  */
 #include "api/follow.h"
+#include "api/pipe.h"
 #include "api/upload.h"
 #include "base/states.h"
 #include "fetcher/job.h"
@@ -87,6 +88,7 @@ static void test_tables_have_no_state_that_nothing_leads_to(void **state)
     check_table(&job_phases, TO(JOB_DONE) | TO(JOB_FAILED));
     check_table(&remote_states, 0);
     check_table(&upload_phases, TO(UPLOAD_LET_GO));
+    check_table(&pipe_states, TO(PIPE_LEAVING) | TO(PIPE_UNDOING));
 }
 
 static void test_one_step_of_a_file_at_a_time(void **state)
