@@ -3,6 +3,7 @@
  */
 #include "fetcher/bucket.h"
 
+#include "base/container.h"
 #include "base/mem.h"
 
 /* What a quarter of a second without traffic saves up, and one piece of any size. */
@@ -29,7 +30,7 @@ static void bucket_fill(struct bucket *b)
 
 static void bucket_fire(struct loop_timer *timer)
 {
-    struct bucket *b = (struct bucket *)((char *)timer - offsetof(struct bucket, timer));
+    struct bucket *b = CONTAINER_OF(timer, struct bucket, timer);
     struct bucket_wait *wait;
     size_t count = 0;
 

@@ -3,9 +3,11 @@
  */
 #include "fetcher/collect.h"
 
+#include "base/container.h"
+
 static enum upstream_take collect_head(struct remote_request *r, const struct upstream_head *head)
 {
-    struct collect *c = (struct collect *)((char *)r - offsetof(struct collect, request));
+    struct collect *c = CONTAINER_OF(r, struct collect, request);
 
     if (r->head || head->length == UINT64_MAX || head->length <= c->max)
         return UPSTREAM_TAKEN;
@@ -15,7 +17,7 @@ static enum upstream_take collect_head(struct remote_request *r, const struct up
 
 static enum upstream_take collect_body(struct remote_request *r, const void *data, size_t len)
 {
-    struct collect *c = (struct collect *)((char *)r - offsetof(struct collect, request));
+    struct collect *c = CONTAINER_OF(r, struct collect, request);
 
     if (c->body.len + len > c->max) {
         c->too_big = true;
@@ -38,7 +40,7 @@ static void collect_done(struct remote_request *r, int err, const struct upstrea
                          const struct fetch_failure *why)
 {
     static const struct fetch_failure big = {.reason = "the upstream's answer is too large"};
-    struct collect *c = (struct collect *)((char *)r - offsetof(struct collect, request));
+    struct collect *c = CONTAINER_OF(r, struct collect, request);
 
     if (c->too_big)
         c->done(c, ERR_TOO_BIG, head, &big);

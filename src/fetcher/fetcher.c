@@ -8,6 +8,7 @@
  */
 #include "fetcher/fetcher.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -326,7 +327,7 @@ static void index_take(struct fetch *f, int fd)
 
 static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct fetch *f = (struct fetch *)((char *)ask - offsetof(struct fetch, hello));
+    struct fetch *f = CONTAINER_OF(ask, struct fetch, hello);
 
     if (err == 0 && msg_get_i32(reply) == 0 && fd >= 0)
         index_take(f, fd);
@@ -364,7 +365,7 @@ static void fetcher_stop(bool drain, void *ctx)
 
 static void sweep_work(struct pool_job *job)
 {
-    struct sweep *s = (struct sweep *)((char *)job - offsetof(struct sweep, job));
+    struct sweep *s = CONTAINER_OF(job, struct sweep, job);
 
     for (size_t i = 0; i < s->f->start->conf->store_count; i++)
         store_partials_sweep(&s->f->stores[i], SWEEP_OLDER_MS);
@@ -372,14 +373,14 @@ static void sweep_work(struct pool_job *job)
 
 static void sweep_done(struct pool_job *job)
 {
-    struct sweep *s = (struct sweep *)((char *)job - offsetof(struct sweep, job));
+    struct sweep *s = CONTAINER_OF(job, struct sweep, job);
 
     loop_timer_set(s->f->loop, &s->timer, SWEEP_EVERY_MS);
 }
 
 static void sweep_fire(struct loop_timer *timer)
 {
-    struct sweep *s = (struct sweep *)((char *)timer - offsetof(struct sweep, timer));
+    struct sweep *s = CONTAINER_OF(timer, struct sweep, timer);
 
     s->job.work = sweep_work;
     s->job.done = sweep_done;
@@ -405,7 +406,7 @@ static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
 
 static void fetcher_stores(struct loop_timer *timer)
 {
-    struct fetch *f = (struct fetch *)((char *)timer - offsetof(struct fetch, stores_timer));
+    struct fetch *f = CONTAINER_OF(timer, struct fetch, stores_timer);
     const struct conf *conf = f->start->conf;
     bool all = true;
 

@@ -5,6 +5,7 @@
  */
 #include "fetcher/head.h"
 
+#include "base/container.h"
 #include "base/mem.h"
 #include "fetcher/job.h"
 #include "fetcher/misses.h"
@@ -52,7 +53,7 @@ static void head_done(struct remote_request *r, int err, const struct upstream_h
                       const struct fetch_failure *why)
 {
     static const struct fetch_failure no_length = {.reason = "the upstream does not tell its size"};
-    struct head *h = (struct head *)((char *)r - offsetof(struct head, request));
+    struct head *h = CONTAINER_OF(r, struct head, request);
     struct head_waiter *w;
     struct failed failed;
 

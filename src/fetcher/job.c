@@ -8,6 +8,7 @@
  */
 #include "fetcher/job.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -161,12 +162,12 @@ static void job_free(struct job *job)
 
 static void linger_fire(struct loop_timer *timer)
 {
-    job_free((struct job *)((char *)timer - offsetof(struct job, linger)));
+    job_free(CONTAINER_OF(timer, struct job, linger));
 }
 
 static void want_fire(struct loop_timer *timer)
 {
-    struct job_want *want = (struct job_want *)((char *)timer - offsetof(struct job_want, later));
+    struct job_want *want = CONTAINER_OF(timer, struct job_want, later);
 
     want->done(want, want->failed.err, want->failed.reason);
 }
@@ -263,7 +264,7 @@ static void job_there(struct job *job, uint64_t size)
 
 static void link_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct job *job = (struct job *)((char *)ask - offsetof(struct job, ask));
+    struct job *job = CONTAINER_OF(ask, struct job, ask);
     uint64_t size = 0;
 
     (void)fd;

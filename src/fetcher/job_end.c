@@ -7,6 +7,7 @@
  */
 #include "fetcher/job.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/must.h"
@@ -45,12 +46,12 @@ void job_verify(struct job *job)
 
 static void commit_retry(struct loop_timer *timer)
 {
-    job_commit((struct job *)((char *)timer - offsetof(struct job, retry)));
+    job_commit(CONTAINER_OF(timer, struct job, retry));
 }
 
 static void commit_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct job *job = (struct job *)((char *)ask - offsetof(struct job, ask));
+    struct job *job = CONTAINER_OF(ask, struct job, ask);
     char text[DIGEST_TEXT_MAX];
 
     (void)fd;

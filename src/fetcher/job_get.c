@@ -8,6 +8,7 @@
  */
 #include "fetcher/job.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/must.h"
@@ -84,7 +85,7 @@ static bool head_fits(struct job *job, const struct upstream_head *head)
 
 static enum upstream_take on_head(struct remote_request *r, const struct upstream_head *head)
 {
-    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
+    struct job *job = CONTAINER_OF(r, struct job, request);
 
     if (!head_fits(job, head)) {
         failed_set(&job->end_why, ERR_PROTOCOL, 0, "the upstream's length or range does not fit");
@@ -105,7 +106,7 @@ static enum upstream_take on_head(struct remote_request *r, const struct upstrea
 
 static enum upstream_take on_body(struct remote_request *r, const void *data, size_t len)
 {
-    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
+    struct job *job = CONTAINER_OF(r, struct job, request);
     uint64_t got = job->part.size + job->part.out.len;
     size_t drop = job->skip < len ? (size_t)job->skip : len;
 
@@ -124,7 +125,7 @@ static enum upstream_take on_body(struct remote_request *r, const void *data, si
 
 static void retry_fire(struct loop_timer *timer)
 {
-    job_attempt((struct job *)((char *)timer - offsetof(struct job, retry)));
+    job_attempt(CONTAINER_OF(timer, struct job, retry));
 }
 
 static void job_retry(struct job *job)
@@ -187,7 +188,7 @@ static void job_drain(struct job *job)
 static void on_done(struct remote_request *r, int err, const struct upstream_head *head,
                     const struct fetch_failure *why)
 {
-    struct job *job = (struct job *)((char *)r - offsetof(struct job, request));
+    struct job *job = CONTAINER_OF(r, struct job, request);
 
     (void)head;
     if (job->end_err == 0) {
@@ -207,7 +208,7 @@ static void on_done(struct remote_request *r, int err, const struct upstream_hea
 
 static void part_done(struct part *part, enum part_step step, int err)
 {
-    struct job *job = (struct job *)((char *)part - offsetof(struct job, part));
+    struct job *job = CONTAINER_OF(part, struct job, part);
 
     if (step == PART_PLACE) {
         job_placed(job, err);

@@ -7,6 +7,7 @@
  */
 #include "fetcher/keep.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -29,7 +30,7 @@ static void keep_end(struct keep *k, int err, const char *reason)
 
 static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct keep *k = (struct keep *)((char *)ask - offsetof(struct keep, ask));
+    struct keep *k = CONTAINER_OF(ask, struct keep, ask);
 
     (void)fd;
     if (err == 0)
@@ -45,7 +46,7 @@ static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 
 static void write_done(struct pool_job *job)
 {
-    struct keep *k = (struct keep *)((char *)job - offsetof(struct keep, job));
+    struct keep *k = CONTAINER_OF(job, struct keep, job);
 
     if (k->err != 0) {
         keep_end(k, k->err,
@@ -62,7 +63,7 @@ static void write_done(struct pool_job *job)
 
 static void write_work(struct pool_job *job)
 {
-    struct keep *k = (struct keep *)((char *)job - offsetof(struct keep, job));
+    struct keep *k = CONTAINER_OF(job, struct keep, job);
 
     k->err = store_blob_write(k->proxy->store, &k->digest, k->body->data, k->body->len);
 }

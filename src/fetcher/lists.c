@@ -7,6 +7,7 @@
  */
 #include "fetcher/lists.h"
 
+#include "base/container.h"
 #include "base/mem.h"
 #include "fetcher/collect.h"
 #include "fetcher/list_parse.h"
@@ -161,7 +162,7 @@ static void list_done(struct collect *c, int err, const struct upstream_head *he
                       const struct fetch_failure *why)
 {
     static const struct fetch_failure bad = {.reason = "the upstream's list cannot be read"};
-    struct list *l = (struct list *)((char *)c - offsetof(struct list, get));
+    struct list *l = CONTAINER_OF(c, struct list, get);
     char *query;
 
     if (l->kind == FETCH_LIST_REFERRERS &&

@@ -7,6 +7,7 @@
  */
 #include "fetcher/part.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -33,7 +34,7 @@ static void part_move(struct part *part, enum part_step step)
 
 static void part_finished(struct pool_job *job)
 {
-    struct part *part = (struct part *)((char *)job - offsetof(struct part, job));
+    struct part *part = CONTAINER_OF(job, struct part, job);
     enum part_step step = part->step;
 
     part_move(part, PART_IDLE);
@@ -83,7 +84,7 @@ static int reopen(struct part *part)
 
 static void open_work(struct pool_job *job)
 {
-    struct part *part = (struct part *)((char *)job - offsetof(struct part, job));
+    struct part *part = CONTAINER_OF(job, struct part, job);
     uint64_t size = 0;
 
     if (part->digest.alg == 0) {
@@ -112,7 +113,7 @@ void part_open(struct part *part)
 
 static void reserve_work(struct pool_job *job)
 {
-    struct part *part = (struct part *)((char *)job - offsetof(struct part, job));
+    struct part *part = CONTAINER_OF(job, struct part, job);
 
     part->err = store_partial_reserve(part->store, part->fd, part->want, part->keep_free);
 }
@@ -126,7 +127,7 @@ void part_reserve(struct part *part, uint64_t total)
 
 static void write_work(struct pool_job *job)
 {
-    struct part *part = (struct part *)((char *)job - offsetof(struct part, job));
+    struct part *part = CONTAINER_OF(job, struct part, job);
     const char *data = part->out.data;
     size_t left = part->out.len;
     uint64_t at = part->size; /* the loop reads it meanwhile */
@@ -165,7 +166,7 @@ void part_write(struct part *part, struct str *bytes)
 
 static void place_work(struct pool_job *job)
 {
-    struct part *part = (struct part *)((char *)job - offsetof(struct part, job));
+    struct part *part = CONTAINER_OF(job, struct part, job);
 
     part->err = store_partial_place(part->store, part->fd, part->repo, &part->digest);
 }

@@ -8,6 +8,7 @@
  */
 #include "fetcher/remote.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "fetcher/hint.h"
@@ -220,8 +221,7 @@ static void remote_redirect(struct remote_request *r, const struct upstream_head
 static void token_done(struct bearer_wait *wait, int err, const char *token, uint32_t retry_after_s,
                        const char *why)
 {
-    struct remote_request *r =
-        (struct remote_request *)((char *)wait - offsetof(struct remote_request, wait));
+    struct remote_request *r = CONTAINER_OF(wait, struct remote_request, wait);
 
     if (err == 0) {
         free(r->token);
@@ -439,8 +439,7 @@ static void remote_try(struct remote_request *r)
 /* From the loop, so that an answer never comes from inside remote_start. */
 static void remote_later(struct loop_timer *timer)
 {
-    struct remote_request *r =
-        (struct remote_request *)((char *)timer - offsetof(struct remote_request, later));
+    struct remote_request *r = CONTAINER_OF(timer, struct remote_request, later);
     uint32_t busy = remote_busy_s(r->proxy);
 
     if (busy && !r->one_hop_only)

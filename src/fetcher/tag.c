@@ -9,6 +9,7 @@
  */
 #include "fetcher/tag.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "fetcher/keep.h"
@@ -116,7 +117,7 @@ static void tag_failed(struct tag *t, int err, const struct fetch_failure *why)
 
 static void gone_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct tag *t = (struct tag *)((char *)ask - offsetof(struct tag, ask));
+    struct tag *t = CONTAINER_OF(ask, struct tag, ask);
     struct fetch_failure why = {.reason = "the upstream does not have it"};
 
     (void)fd;
@@ -130,7 +131,7 @@ static void gone_done(struct ask *ask, int err, struct msg_reader *reply, int fd
 
 static void touch_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct tag *t = (struct tag *)((char *)ask - offsetof(struct tag, ask));
+    struct tag *t = CONTAINER_OF(ask, struct tag, ask);
 
     (void)fd;
     if (err == 0)
@@ -171,7 +172,7 @@ static void tag_missing(struct tag *t, const struct fetch_failure *why)
 static void keep_done(struct keep *keep, int err, const struct fetch_manifest *m,
                       const char *reason)
 {
-    struct tag *t = (struct tag *)((char *)keep - offsetof(struct tag, keep));
+    struct tag *t = CONTAINER_OF(keep, struct tag, keep);
     struct fetch_failure why = {.reason = reason};
 
     if (err == 0)
@@ -183,7 +184,7 @@ static void keep_done(struct keep *keep, int err, const struct fetch_manifest *m
 static void get_done(struct collect *c, int err, const struct upstream_head *head,
                      const struct fetch_failure *why)
 {
-    struct tag *t = (struct tag *)((char *)c - offsetof(struct tag, get));
+    struct tag *t = CONTAINER_OF(c, struct tag, get);
 
     static const struct fetch_failure lost = {
         .reason = "the upstream does not have the manifest that its tag names"};
@@ -247,7 +248,7 @@ static void tag_get_manifest(struct tag *t)
 static void head_done(struct collect *c, int err, const struct upstream_head *head,
                       const struct fetch_failure *why)
 {
-    struct tag *t = (struct tag *)((char *)c - offsetof(struct tag, get));
+    struct tag *t = CONTAINER_OF(c, struct tag, get);
 
     if (err == ERR_NOT_FOUND) {
         tag_missing(t, why);
@@ -331,7 +332,7 @@ static bool tag_admitted(struct tag *t)
 
 static void tag_begin(struct loop_timer *timer)
 {
-    struct tag *t = (struct tag *)((char *)timer - offsetof(struct tag, later));
+    struct tag *t = CONTAINER_OF(timer, struct tag, later);
     struct index_entry entry;
 
     if (fetch_index_find(t->f, t->by_digest ? INDEX_MANIFEST : INDEX_TAG, t->repo, t->image, t->ref,
@@ -394,8 +395,7 @@ struct tag_question {
 static void question_done(struct tag_wait *wait, int err, const struct fetch_manifest *m,
                           const struct fetch_failure *why)
 {
-    struct tag_question *q =
-        (struct tag_question *)((char *)wait - offsetof(struct tag_question, wait));
+    struct tag_question *q = CONTAINER_OF(wait, struct tag_question, wait);
     struct msg_writer w = {0};
 
     if (err != 0) {

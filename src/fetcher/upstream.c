@@ -8,6 +8,7 @@
  */
 #include "fetcher/upstream.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -168,7 +169,7 @@ static void upstream_act(struct upstream *u, curl_socket_t fd, int what)
 
 static void watch_ready(struct loop_fd *fd, uint32_t events)
 {
-    struct watch *w = (struct watch *)((char *)fd - offsetof(struct watch, fd));
+    struct watch *w = CONTAINER_OF(fd, struct watch, fd);
     int what = 0;
 
     if (events & (EPOLLIN | EPOLLHUP))
@@ -225,7 +226,7 @@ static int on_timer(CURLM *multi, long ms, void *ctx)
 
 static void timer_fire(struct loop_timer *timer)
 {
-    struct upstream *u = (struct upstream *)((char *)timer - offsetof(struct upstream, timer));
+    struct upstream *u = CONTAINER_OF(timer, struct upstream, timer);
 
     upstream_act(u, CURL_SOCKET_TIMEOUT, 0);
 }
@@ -260,8 +261,7 @@ static int on_connection(void *ctx, char *peer, char *local, int peer_port, int 
 
 static void stall_fire(struct loop_timer *timer)
 {
-    struct upstream_request *r =
-        (struct upstream_request *)((char *)timer - offsetof(struct upstream_request, stall));
+    struct upstream_request *r = CONTAINER_OF(timer, struct upstream_request, stall);
 
     if (r->paused || r->turn.bucket) {
         loop_timer_set(r->u->loop, timer, r->ask.proxy->stall_timeout_ms);
@@ -314,8 +314,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
 /* The proxy may receive again. */
 static void bucket_go(struct bucket_wait *wait)
 {
-    struct upstream_request *r =
-        (struct upstream_request *)((char *)wait - offsetof(struct upstream_request, turn));
+    struct upstream_request *r = CONTAINER_OF(wait, struct upstream_request, turn);
 
     request_alive(r);
     curl_easy_pause(r->easy, CURLPAUSE_CONT);

@@ -7,6 +7,7 @@
  */
 #include "fetcher/warm.h"
 
+#include "base/container.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -64,7 +65,7 @@ static void warm_go_on(struct warm *w);
 
 static void warm_forget(struct loop_timer *timer)
 {
-    struct warm *w = (struct warm *)((char *)timer - offsetof(struct warm, forget));
+    struct warm *w = CONTAINER_OF(timer, struct warm, forget);
 
     TAILQ_REMOVE(&w->f->warms->list, w, entry);
     w->f->warms->count--;
@@ -166,7 +167,7 @@ static void warm_children(struct warm *w, struct mem_arena *arena)
 
 static void read_done(struct pool_job *job)
 {
-    struct warm *w = (struct warm *)((char *)job - offsetof(struct warm, job));
+    struct warm *w = CONTAINER_OF(job, struct warm, job);
     struct mem_arena *arena = mem_arena_new();
     struct manifest m;
     const char *reason;
@@ -190,7 +191,7 @@ static void read_done(struct pool_job *job)
 
 static void read_work(struct pool_job *job)
 {
-    struct warm *w = (struct warm *)((char *)job - offsetof(struct warm, job));
+    struct warm *w = CONTAINER_OF(job, struct warm, job);
     int fd;
 
     w->err = store_blob_open(w->proxy->store, &w->manifest.digest, w->manifest.size, &fd);
@@ -203,7 +204,7 @@ static void read_work(struct pool_job *job)
 static void manifest_done(struct tag_wait *wait, int err, const struct fetch_manifest *m,
                           const struct fetch_failure *why)
 {
-    struct warm *w = (struct warm *)((char *)wait - offsetof(struct warm, wait));
+    struct warm *w = CONTAINER_OF(wait, struct warm, wait);
 
     if (err != 0 || m->size > w->f->start->conf->max_manifest) {
         warm_note(w, err != 0 && why ? why->reason : "a manifest is too large");
@@ -223,7 +224,7 @@ static void manifest_done(struct tag_wait *wait, int err, const struct fetch_man
 
 static void blob_done(struct job_want *want, int err, const char *reason)
 {
-    struct warm_item *item = (struct warm_item *)((char *)want - offsetof(struct warm_item, want));
+    struct warm_item *item = CONTAINER_OF(want, struct warm_item, want);
     struct warm *w = item->warm;
 
     if (err != 0) {

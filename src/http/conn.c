@@ -9,6 +9,7 @@
  */
 #include "http/conn.h"
 
+#include "base/container.h"
 #include "http/io.h"
 
 #include <endian.h>
@@ -479,7 +480,7 @@ void conn_drain(struct http_conn *c)
 
 static void conn_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct http_conn *c = (struct http_conn *)((char *)watch - offsetof(struct http_conn, watch));
+    struct http_conn *c = CONTAINER_OF(watch, struct http_conn, watch);
 
     if ((events & (EPOLLHUP | EPOLLERR)) && watch->events == 0) {
         /* Nothing may be read now, so the end would be reported for ever. The

@@ -5,6 +5,7 @@
  * either direction must keep a rate over a window. A crash here costs the
  * worker's connections.
  */
+#include "base/container.h"
 #include "http/conn.h"
 #include "http/io.h"
 
@@ -79,7 +80,7 @@ static void timed_out(struct http_conn *c)
 
 void conn_timer(struct loop_timer *timer)
 {
-    struct http_conn *c = (struct http_conn *)((char *)timer - offsetof(struct http_conn, timer));
+    struct http_conn *c = CONTAINER_OF(timer, struct http_conn, timer);
     uint64_t now = loop_now_ms(c->server->setup.loop);
 
     if (c->deadline_ms == UINT64_MAX)

@@ -4,6 +4,7 @@
  * Runs in workers, which share each listening socket: EPOLLEXCLUSIVE wakes one
  * of them, and a connection that nobody took yet is lost with none of them.
  */
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -56,8 +57,7 @@ static void accept_resume(struct http_server *server)
 
 static void accept_timer(struct loop_timer *timer)
 {
-    accept_resume(
-        (struct http_server *)((char *)timer - offsetof(struct http_server, accept_timer)));
+    accept_resume(CONTAINER_OF(timer, struct http_server, accept_timer));
 }
 
 static void accept_failed(struct http_server *server)
@@ -80,8 +80,7 @@ static void accept_failed(struct http_server *server)
 
 static void listener_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct http_listener *listener =
-        (struct http_listener *)((char *)watch - offsetof(struct http_listener, watch));
+    struct http_listener *listener = CONTAINER_OF(watch, struct http_listener, watch);
     struct http_server *server = listener->server;
 
     (void)events;

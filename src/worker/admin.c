@@ -9,6 +9,7 @@
 #include "worker/admin.h"
 
 #include "api/problem.h"
+#include "base/container.h"
 #include "ipc/msg_stats.h"
 #include "worker/metrics.h"
 
@@ -46,7 +47,7 @@ static void metrics_send(struct admin_call *call)
 
 static void proxies_answer(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
+    struct admin_call *call = CONTAINER_OF(ask, struct admin_call, ask);
 
     if (fd >= 0)
         close(fd);
@@ -69,7 +70,7 @@ static void metrics_of_fetcher(struct admin_call *call)
 
 static void metrics_answer(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
+    struct admin_call *call = CONTAINER_OF(ask, struct admin_call, ask);
 
     if (fd >= 0)
         close(fd);
@@ -134,7 +135,7 @@ static void health_answer(struct admin_call *call, bool catalog, bool stores)
 
 static void health_told(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct admin_call *call = (struct admin_call *)((char *)ask - offsetof(struct admin_call, ask));
+    struct admin_call *call = CONTAINER_OF(ask, struct admin_call, ask);
     bool catalog, stores, lost = false;
 
     if (fd >= 0)

@@ -16,6 +16,7 @@
 #include "api/hot.h"
 #include "api/login.h"
 #include "api/pipe.h"
+#include "base/container.h"
 #include "base/descriptors.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -100,7 +101,7 @@ static void parked_release(struct worker *w, bool all)
 
 static void index_timer(struct loop_timer *timer)
 {
-    struct worker *w = (struct worker *)((char *)timer - offsetof(struct worker, index_timer));
+    struct worker *w = CONTAINER_OF(timer, struct worker, index_timer);
 
     parked_release(w, false);
     if (!STAILQ_EMPTY(&w->parked))
@@ -131,7 +132,7 @@ static void index_take(struct worker *w, int fd)
 
 static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct worker *w = (struct worker *)((char *)ask - offsetof(struct worker, hello));
+    struct worker *w = CONTAINER_OF(ask, struct worker, hello);
 
     if (err == 0 && msg_get_i32(reply) == 0 && fd >= 0) {
         index_take(w, fd);
@@ -215,7 +216,7 @@ static void worker_drained(void *ctx)
 
 static void drain_timer(struct loop_timer *timer)
 {
-    struct worker *w = (struct worker *)((char *)timer - offsetof(struct worker, drain_timer));
+    struct worker *w = CONTAINER_OF(timer, struct worker, drain_timer);
 
     log_warn("connections did not end in time: closing them", "connections=%zu",
              http_server_connections(w->server));
@@ -327,7 +328,7 @@ static void worker_open_fetcher(struct worker *w)
 
 static void worker_stores(struct loop_timer *timer)
 {
-    struct worker *w = (struct worker *)((char *)timer - offsetof(struct worker, stores_timer));
+    struct worker *w = CONTAINER_OF(timer, struct worker, stores_timer);
     const struct conf *conf = w->start->conf;
     bool all = true;
 
