@@ -44,7 +44,8 @@ static void usage(FILE *out)
                  "  -t       test the configuration and exit\n"
                  "  -V       print the version and exit\n"
                  "  -h       print this and exit\n"
-                 "signals: HUP reload, USR1 reopen logs, QUIT finish and stop, TERM stop\n");
+                 "signals: HUP reload, USR1 reopen logs, QUIT finish and stop, TERM stop,\n"
+                 "         RTMIN+22 log everything, RTMIN+23 what log_level says\n");
 }
 
 /* The parent of a daemonised start waits until everything serves, so that an

@@ -13,6 +13,7 @@
 
 #include <stdbool.h>
 
+/* In the order of the words of `log_level` in conf/conf_schema.h. */
 enum log_level {
     LOG_LEVEL_ERROR,
     LOG_LEVEL_WARN,

@@ -8,6 +8,7 @@
 #define ENTREPOT_CONF_CONF_H
 
 #include "base/err.h"
+#include "base/log.h"
 #include "base/net.h"
 #include "base/net_prefix.h"
 #include "base/str.h"
@@ -164,6 +165,7 @@ struct conf {
     unsigned workers;         /* resolved: at least 1 */
     char *data_dir, *run_dir; /* absolute */
     char *log;                /* "stderr" or an absolute path */
+    enum log_level log_level; /* lines above it are not logged; default info */
     char *access_log;         /* "off", "stderr" or an absolute path */
 
     /* limits towards clients */

@@ -179,6 +179,7 @@ static void build_processes(struct conf_build *b)
     conf->run_dir = directory(b, CONF_KEY_TOP_run_dir);
     conf->docker_v1_api = conf_bool(s, CONF_KEY_TOP_docker_v1_api, b->m);
     conf->log = log_path(b, CONF_KEY_TOP_log);
+    conf->log_level = (enum log_level)conf_choice(s, CONF_KEY_TOP_log_level, b->m);
     conf->access_log = log_path(b, CONF_KEY_TOP_access_log);
 }
 

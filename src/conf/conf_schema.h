@@ -50,6 +50,7 @@ enum conf_kind {
     X(TOP, data_dir, PATH, "/var/lib/entrepot", false, NULL)                                       \
     X(TOP, run_dir, PATH, "/run/entrepot", false, NULL)                                            \
     X(TOP, log, TEXT, "stderr", true, NULL)                                                        \
+    X(TOP, log_level, CHOICE, "info", true, "error warn notice info debug")                        \
     X(TOP, access_log, TEXT, "off", true, NULL)                                                    \
     X(TOP, docker_v1_api, BOOL, "false", true, NULL)                                               \
     X(TOP, head_timeout, TIME, "30s", true, NULL)                                                  \

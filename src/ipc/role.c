@@ -83,10 +83,23 @@ static void role_drop_privileges(const struct role_start *start)
         MUST(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0);
 }
 
+bool role_log_signal(int signal, const struct conf *conf)
+{
+    if (signal == ROLE_SIGNAL_DEBUG)
+        log_threshold(LOG_LEVEL_DEBUG);
+    else if (signal == ROLE_SIGNAL_LEVEL)
+        log_threshold(conf->log_level);
+    else
+        return false;
+    return true;
+}
+
 static void role_signal(int signal, void *ctx)
 {
     struct role *role = ctx;
 
+    if (role_log_signal(signal, role->setup.start->conf))
+        return;
     if (signal == SIGUSR1) {
         if (log_reopen() != 0)
             log_error("cannot reopen the log; writing to the old file", NULL);
@@ -143,6 +156,8 @@ struct role *role_begin(const struct role_setup *setup)
     sigaddset(&signals, SIGQUIT);
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGUSR1);
+    sigaddset(&signals, ROLE_SIGNAL_DEBUG);
+    sigaddset(&signals, ROLE_SIGNAL_LEVEL);
     MUST(loop_signals(setup->loop, &signals, role_signal, role) == 0);
 
     role->control.fd = setup->start->control_fd;

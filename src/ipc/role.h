@@ -17,6 +17,11 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+/* To the master, which passes them on: everything is logged; what `log_level` says counts again.
+ * Real-time signals, for no terminal makes one, and the two that systemd's own daemons have. */
+#define ROLE_SIGNAL_DEBUG (SIGRTMIN + 22)
+#define ROLE_SIGNAL_LEVEL (SIGRTMIN + 23)
+
 /* A role that exits with this is not started again, nor is the daemon, by its unit (sysexits'
  * EX_CONFIG): somebody has to change something first. */
 #define ROLE_EXIT_CONFIG 78
@@ -75,6 +80,8 @@ struct role_setup {
     void *ctx;
 };
 
+/* Does what one of the two signals above asks for; false: it is another one. */
+bool role_log_signal(int signal, const struct conf *conf);
 /* The very first call: names the process, closes every inherited descriptor the
  * role has no use for and gives up root and the way back to it. Ends the process
  * when a privilege cannot be dropped. */

@@ -146,6 +146,8 @@ static void peer_receive(struct serve_peer *peer)
         if (err == 0) {
             struct serve_return to = {.peer = peer->id, .id = reader.id};
 
+            log_debug("asked", "type=%s id=%llu by=%d", msg_name(reader.type),
+                      (unsigned long long)reader.id, (int)peer->pid);
             if (msg_privileged(reader.type) && peer->uid != serve->setup.operator_uid)
                 peer_refuse(peer, to, reader.type);
             else

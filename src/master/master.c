@@ -192,6 +192,13 @@ static void master_signal(int signal, void *ctx)
 {
     struct master *m = ctx;
 
+    if (role_log_signal(signal, m->conf)) {
+        log_notice(signal == ROLE_SIGNAL_DEBUG ? "logging everything"
+                                               : "logging what log_level says",
+                   NULL);
+        slots_signal_all(m, MASTER_ROLES, signal);
+        return;
+    }
     switch (signal) {
     case SIGCHLD:
         slots_reap(m);
@@ -222,6 +229,8 @@ static int master_watch_signals(struct master *m)
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof(caught) / sizeof(caught[0]); i++)
         sigaddset(&set, caught[i]);
+    sigaddset(&set, ROLE_SIGNAL_DEBUG);
+    sigaddset(&set, ROLE_SIGNAL_LEVEL);
     return loop_signals(m->loop, &set, master_signal, m);
 }
 
@@ -293,6 +302,7 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
 
     master_init(m, conf, roles, started_fd);
     log_identity("master", 0);
+    log_threshold(conf->log_level);
     m->loop = loop_new();
     /* Whoever starts us hears what is wrong, and so does the log, as soon as it is open. */
     log_echo(true);

@@ -132,6 +132,7 @@ void reload_begin(struct master *m)
     if (log_open(conf->log) != 0)
         log_error("cannot open the new log; writing to the old one", "log=%s errno=%s",
                   log_quote(conf->log), log_quote(strerror(errno)));
+    log_threshold(conf->log_level);
     conf_rights_differences(m->conf, conf, &rights);
     log_rights(&rights);
     reload_close_listeners(m, conf, fds);

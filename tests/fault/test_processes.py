@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from harness import raw
-from harness.daemon import ENTREPOTD, Daemon, alive, free_port, wait_for
+from harness.daemon import BODY, ENTREPOTD, HEAD, Daemon, alive, free_port, wait_for
 from harness.registry import Registry, digest, error
 from harness.tools import need
 
@@ -268,6 +268,34 @@ def test_logs_are_reopened(start):
     for pid in daemon.pids("auth"):
         os.kill(pid, signal.SIGKILL)
     wait_for(lambda: "process ended" in (daemon.dir / "log").read_text(), "the master writes to the new log")
+
+
+def test_how_much_is_logged(start):
+    """By signal, for all processes and those born later, and by a reload."""
+    daemon = start()
+
+    def asks_told():
+        before = len(daemon.log_text())
+        daemon.ctl("repos")
+        return 'role=catalog' in daemon.log_text()[before:] and 'msg="asked" type=REPO_STATS' in daemon.log_text()[before:]
+
+    assert not asks_told()
+    daemon.process.send_signal(signal.SIGRTMIN + 22)
+    wait_for(asks_told, "the catalog logs everything")
+    old = daemon.kill_role("catalog")
+    daemon.respawned("catalog", old)
+    assert asks_told(), "its successor, too"
+    daemon.process.send_signal(signal.SIGRTMIN + 23)
+    wait_for(lambda: not asks_told(), "the catalog logs what log_level says")
+    for level, generation in (("debug", 2), ("warn", 3)):
+        daemon.write_conf(HEAD + f"log_level = {level}\n" + BODY)
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: any(r["role"] == "catalog" and r["generation"] == generation for r in daemon.roles()), "a reload")  # noqa: B023
+        assert asks_told() == (level == "debug")
+    daemon.everybody()
+    before = len(daemon.log_text())
+    daemon.stop()
+    assert "level=notice" not in daemon.log_text()[before:], "the master's, too"
 
 
 def test_second_daemon_on_the_same_data_is_refused(start):

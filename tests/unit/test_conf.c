@@ -40,6 +40,7 @@ static void test_defaults(void **state)
     assert_string_equal(c->data_dir + strlen(cwd), "/relative");
     assert_string_equal(c->run_dir, "/run/entrepot");
     assert_string_equal(c->log, "stderr");
+    assert_int_equal(c->log_level, LOG_LEVEL_INFO);
     assert_string_equal(c->access_log, "off");
     assert_true(c->workers >= 1);
     assert_int_equal(c->head_timeout_ms, 30000);
@@ -192,6 +193,7 @@ static void test_mistakes(void **state)
               "tls_key = /y } }\n",
          ":4: tls_certificate: connector \"127.0.0.1:2\" speaks plain HTTP"},
         {GOOD "docker_v1_api = 1\n", ":3: docker_v1_api: 1 is neither true nor false"},
+        {GOOD "log_level = loud\n", ":3: log_level: "},
         {GOOD "hosted x { untagged_after = 1d }\n", ":3: untagged_after: clean-ups"},
         {GOOD "hosted x { untagged_after = x }\n", ":3: untagged_after: x is not a time"},
         {GOOD "connector \"127.0.0.1:2\" { tls_certificate = /x }\n",
