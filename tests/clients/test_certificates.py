@@ -50,7 +50,7 @@ def test_skopeo(secure, layout, trust, tmp_path):
     run(*copy, "--src-cert-dir", trust, name, f"dir:{tmp_path}/back")
 
 
-def test_containerd(secure, layout, trust, containerd):  # noqa: F811
+def test_containerd(secure, layout, trust, containerd):
     """With the hosts.toml that entrepotctl cert prints."""
     need("skopeo")
     at = f"localhost:{secure.port}"

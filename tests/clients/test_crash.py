@@ -1,11 +1,9 @@
 """Real clients while processes die."""
 import os
-import random
 import signal
 import threading
 
 from harness.daemon import wait_for
-from harness.images import tar_layer
 
 
 def test_image_survives_the_death_of_every_process(engine, debian, start):

@@ -33,6 +33,6 @@ def test_docker_search_where_it_is_switched_off(engine, entrepot):
     assert engine.docker("search", f"{entrepot.registry}/nginx", check=False).returncode != 0
 
 
-def test_podman_search(podman, searched):  # noqa: F811
+def test_podman_search(podman, searched):
     out = podman("search", "--tls-verify=false", "--format", "{{.Name}}", f"{searched.registry}/nginx").stdout.split()
     assert out == [f"{searched.registry}/{x}" for x in ("library/nginx", "team/nginx-unit")]

@@ -29,7 +29,7 @@ def test_skopeo(entrepot, pushed, tmp_path):
     assert layers(entrepot, "together/skopeo") == layers(entrepot, "together/docker")
 
 
-def test_podman(entrepot, pushed, podman):  # noqa: F811
+def test_podman(entrepot, pushed, podman):
     podman("pull", "--tls-verify=false", pushed, timeout=300)
     target = f"{entrepot.registry}/together/podman:12"
     podman("tag", pushed, target)
@@ -41,7 +41,7 @@ def test_podman(entrepot, pushed, podman):  # noqa: F811
     assert out.strip().splitlines()[-1].startswith("12.")
 
 
-def test_containerd(entrepot, pushed, containerd):  # noqa: F811
+def test_containerd(entrepot, pushed, containerd):
     target = f"{entrepot.registry}/together/containerd:12"
     containerd.ctr("images", "pull", "--plain-http", pushed, timeout=300)
     containerd.ctr("images", "tag", pushed, target)
@@ -52,7 +52,7 @@ def test_containerd(entrepot, pushed, containerd):  # noqa: F811
     assert containerd.ctr("run", "--rm", target, own_name("deb"), "/bin/cat", "/etc/debian_version").stdout.startswith("12.")
 
 
-def test_artifact_and_its_referrer(entrepot, layout, containerd):  # noqa: F811
+def test_artifact_and_its_referrer(entrepot, layout, containerd):
     """skopeo brings image and artifact; containerd fetches both and pushes the artifact to another image."""
     need("skopeo")
     at = f"{entrepot.registry}/together/artifact"
@@ -67,7 +67,7 @@ def test_artifact_and_its_referrer(entrepot, layout, containerd):  # noqa: F811
     assert entries[0]["artifactType"] == "application/vnd.example.sbom.v1"
 
 
-def test_podman_pushes_an_index(entrepot, layout, podman):  # noqa: F811
+def test_podman_pushes_an_index(entrepot, layout, podman):
     name = f"{entrepot.registry}/together/index:1"
     podman("pull", f"oci:{layout.dir}:one")
     image = podman("images", "-q").stdout.split()[0]

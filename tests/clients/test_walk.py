@@ -11,5 +11,5 @@ def test_the_walk(workshop):
     directory = workshop / "walk"
     (directory / "etc-docker").mkdir(parents=True)
     run_tests_apart(pathlib.Path(__file__).parent / "walk" / "walk.py", directory, addresses=("10.99.0.1",),
-                hosts={"10.99.0.1": ("idocker.io", "hub.idocker.io")}, binds={"/etc/docker": directory / "etc-docker"},
-                timeout=900, env={"WALK_DIR": str(directory)})
+                    hosts={"10.99.0.1": ("idocker.io", "hub.idocker.io")}, binds={"/etc/docker": directory / "etc-docker"},
+                    timeout=900, env={"WALK_DIR": str(directory)})

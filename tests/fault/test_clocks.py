@@ -135,7 +135,7 @@ def test_what_stays_a_jump_long_is_the_truth(daemon_of, clock, before, after):
     wait_for(lambda: upload_files(daemon) == [], "the upload ends", 60)
 
 
-def test_a_proxy_does_not_believe_a_tag_of_the_future(clock, proxy, upstream):  # noqa: F811
+def test_a_proxy_does_not_believe_a_tag_of_the_future(clock, proxy, upstream):
     first = upstream.image("team/app", layers=[b"first"])
     clock.set(DAYS)
     client = clock.around(lambda: proxy(upstream, ttl="1h"))

@@ -13,7 +13,7 @@ import subprocess
 import pytest
 import requests
 
-from harness.daemon import ENTREPOTD, HEAD, Daemon, free_port, wait_for
+from harness.daemon import ENTREPOTD, HEAD, Daemon, wait_for
 from harness.registry import Registry, digest
 from harness.upstream import Upstream
 

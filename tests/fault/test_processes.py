@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from harness import raw
-from harness.daemon import BODY, ENTREPOTD, HEAD, Daemon, alive, free_port, wait_for
-from harness.registry import Registry, digest, error
+from harness.daemon import BODY, ENTREPOTD, HEAD, alive, free_port, wait_for
+from harness.registry import Registry, digest
 from harness.tools import need
 
 
@@ -290,7 +290,7 @@ def test_how_much_is_logged(start):
     for level, generation in (("debug", 2), ("warn", 3)):
         daemon.write_conf(HEAD + f"log_level = {level}\n" + BODY)
         daemon.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: any(r["role"] == "catalog" and r["generation"] == generation for r in daemon.roles()), "a reload")  # noqa: B023
+        wait_for(lambda: any(r["role"] == "catalog" and r["generation"] == generation for r in daemon.roles()), "a reload")
         assert asks_told() == (level == "debug")
     daemon.everybody()
     before = len(daemon.log_text())
@@ -394,8 +394,8 @@ auth { htpasswd = "" }
     for number, text in ((2, "workers"), (4, "bogus"), (6, "12Q"), (7, "UPPER"), (8, "none"), (8, "maybe"),
                          (9, "perhaps"), (10, "wrong_key"), (11, "twice"), (12, "nowhere"), (12, "missing"),
                          (13, "remotes"), (14, "auth")):
-        assert [x for x in done.stderr.splitlines() if f"bad.conf:{number}:" in x and text in x], (number, text,
-                                                                                                 done.stderr)
+        assert [x for x in done.stderr.splitlines() if f"bad.conf:{number}:" in x and text in x], (
+            number, text, done.stderr)
     for text in ("workers = {\n", "hosted x {", "}", "a b c d", "\x01\x02", "hosted x { = }"):
         conf.write_text(text)
         done = subprocess.run([ENTREPOTD, "-t", "-c", str(conf)], stderr=subprocess.PIPE, text=True, timeout=30)

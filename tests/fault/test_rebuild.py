@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness.daemon import ENTREPOTCTL, HEAD, wait_for
+from harness.daemon import ENTREPOTCTL, wait_for
 from harness.fail import FailPoints
 from harness.proxy import proxy, upstream  # noqa: F401
 from harness.registry import OCI_IMAGE, OCI_INDEX, Registry, digest
@@ -514,7 +514,7 @@ def test_one_of_before_identities(kept, tmp_path):
     serves_all(daemon, kept)
 
 
-def test_what_a_proxy_keeps(proxy, upstream):  # noqa: F811
+def test_what_a_proxy_keeps(proxy, upstream):
     layers = [os.urandom(2000), os.urandom(3000)]
     manifest = upstream.image("team/app", layers=layers)
     client = proxy(upstream, ttl="1h")

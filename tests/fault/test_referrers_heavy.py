@@ -1,5 +1,5 @@
-"""Notes of manifests (keys K and R). Referrers with annotations of megabytes: lists show a bounded part of them and cost little, and a filter that matches nothing
-keeps nobody waiting; also in a database of before the notes of referrers had a value."""
+"""Notes of manifests (keys K and R). Referrers with annotations of megabytes: lists show a bounded part of them and cost little,
+and a filter that matches nothing keeps nobody waiting; also in a database of before the notes of referrers had a value."""
 import concurrent.futures
 import json
 import pathlib

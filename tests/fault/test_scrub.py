@@ -118,6 +118,7 @@ def test_a_damaged_manifest_hides_its_tags(scrubbed):
     assert registry.put_manifest(body, "two").status_code == 201
     flip(path_of(daemon, digest(body)))
     scrub(daemon)
+
     def hidden():
         return {registry.head(f"manifests/{ref}").status_code for ref in ("one", "two", digest(body))} == {404}
 

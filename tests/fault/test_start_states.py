@@ -16,8 +16,8 @@ from harness.users import basic, write_users
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 TROUBLE = ("log is damaged", "cannot be read either", "cannot open the database", "database's disk",
-           "belongs to another account", "cannot be read", "key that signs tokens", "cannot write", "cannot create", "cannot look through", "cannot open a blob store",
-           "cannot finish", "cannot read a manifest")
+           "belongs to another account", "cannot be read", "key that signs tokens", "cannot write", "cannot create", "cannot look through",
+           "cannot open a blob store", "cannot finish", "cannot read a manifest")
 
 
 class Place:

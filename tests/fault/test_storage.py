@@ -1,6 +1,5 @@
 """Disks that fill up, files that vanish, descriptors that run out, power that fails."""
 import os
-import pathlib
 import random
 import resource
 import signal

@@ -223,7 +223,7 @@ def test_a_new_store_has_the_old_name_of_a_renamed_one(start):
 def test_a_section_is_added_for_the_blobs_of_data_dir(start):
     daemon = start(top=TOP, text="hosted in-a {{ }}\n" + CONNECTOR)
     images = Images(daemon).push("in-a", "x")
-    blobs = f'blobstore images {{{{ path = "{{dir}}/data/blobs" }}}}\nhosted in-a {{{{ blobstore = images }}}}\n' + CONNECTOR
+    blobs = 'blobstore images {{ path = "{dir}/data/blobs" }}\nhosted in-a {{ blobstore = images }}\n' + CONNECTOR
     conf(daemon, blobs)
     daemon.hup()
     wait_for(lambda: "reload refused" in daemon.log_text(), "the reload is refused")

@@ -5,10 +5,9 @@ import io
 import json
 import os
 import pathlib
-import subprocess
 import tarfile
 
-from harness.registry import DOCKER_IMAGE, OCI_CONFIG, OCI_IMAGE, OCI_INDEX, digest
+from harness.registry import OCI_CONFIG, OCI_IMAGE, OCI_INDEX, digest
 from harness.tools import need, run
 
 CACHE = pathlib.Path(os.environ.get("ENTREPOT_TEST_CACHE", "/var/cache/entrepot-tests"))

@@ -302,6 +302,7 @@ def test_which_repositories_there_are_is_not_told(open_):
 def test_catalog_shows_what_may_be_read(forced):
     for image in ("team/one", "team/deep/two", "secret/a", "secret/b", "secret/c", "zz/last"):
         of(forced, "root", image).push_image("1")
+
     def listed(user, query=""):
         r = of(forced, user).request("GET", "/v2/_catalog" + query)
         return [n for n in r.json()["repositories"] if n != "team/app"], r.headers.get("Link", "")

@@ -268,6 +268,7 @@ def test_guessing_is_slowed_and_the_neighbour_gets_in(daemon):
     codes = [status(daemon, basic(f"user{i}", "x")) for i in range(20)]
     assert codes == [401] * 20
     outcomes, kept = [], []
+
     def guess(i):
         begun = time.monotonic()
         r = Registry(daemon.url).request("GET", "/v2/", headers=basic("nobody", str(i)))
@@ -304,9 +305,11 @@ def test_a_full_queue_is_told(daemon):
     """Passwords are checked a few at a time; who finds the queue full comes again."""
     read_again(daemon, {f"u{i}": "x" for i in range(100)}, cost=8)
     outcomes = []
+
     def log_in(i):
         r = Registry(daemon.url).request("GET", "/v2/", headers=basic(f"u{i}", "x"))
         outcomes.append((r.status_code, "Retry-After" in r.headers))
+
     def came():
         return sum(r["bytes_in"] for r in daemon.roles("worker"))
     before = came()

@@ -1,6 +1,5 @@
 """Hostile input: every refusal has its status and code, and costs nothing else."""
 import os
-import time
 
 import pytest
 
@@ -16,7 +15,7 @@ D = digest(b"")
     "a%00b", "a%0ab", "a%0d%0aX:1", "-a", "a-", "_a", "a_", "a__", "a___b", "a..b", "a._b", ".a", "a.", "a%c3%a4",
     "a" * 256, "x/" * 130 + "x", "a%", "a%2", "a%zz", "a:b", "a@b", "a?b"[:1] + "%3f", "a\\b", "a%5cb", "~a", "a*"])
 def test_bad_names(entrepot, registry, name):
-    for method, rest in (("GET", f"manifests/latest"), ("GET", f"blobs/{D}"), ("POST", "blobs/uploads/"),
+    for method, rest in (("GET", "manifests/latest"), ("GET", f"blobs/{D}"), ("POST", "blobs/uploads/"),
                          ("GET", "tags/list"), ("PUT", "manifests/x"), ("GET", f"referrers/{D}"),
                          ("DELETE", f"blobs/{D}")):
         answer = raw.exchange(entrepot, f"{method} /v2/{name}/{rest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"

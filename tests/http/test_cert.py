@@ -28,6 +28,7 @@ def cert(directory, *args, check=True):
         assert done.returncode == 0, done.stderr
     return done
 
+
 MADE = ".made-by-entrepotctl"  # what purging the package takes away
 
 

@@ -16,7 +16,7 @@ def at(first, last):
     return {"Range": f"bytes={first}-{last}"}
 
 
-def test_a_far_range_comes_at_once_and_promises_nothing(proxy, upstream):  # noqa: F811
+def test_a_far_range_comes_at_once_and_promises_nothing(proxy, upstream):
     """The whole stalls at its beginning; a range far ahead is fetched alone."""
     upstream.blob("team/app", LAYER)
     rule = upstream.rule("GET", "/blobs/", times=1, stall=1000)
@@ -34,7 +34,7 @@ def test_a_far_range_comes_at_once_and_promises_nothing(proxy, upstream):  # noq
     assert kept.headers["Docker-Content-Digest"] == digest(LAYER) and kept.headers["ETag"] == f'"{digest(LAYER)}"'
 
 
-def test_the_end_of_a_cold_blob_is_never_sent_unverified(proxy, upstream):  # noqa: F811
+def test_the_end_of_a_cold_blob_is_never_sent_unverified(proxy, upstream):
     """The remote's last byte is wrong: whoever asks for the end, however far ahead, does not get all of it."""
     upstream.blob("team/app", LAYER)
     upstream.rule("GET", "/blobs/", wrong=True)
@@ -47,7 +47,7 @@ def test_the_end_of_a_cold_blob_is_never_sent_unverified(proxy, upstream):  # no
         assert reply.status_code >= 500, headers
 
 
-def test_the_end_of_a_cold_blob_comes_when_it_is_verified(proxy, upstream):  # noqa: F811
+def test_the_end_of_a_cold_blob_comes_when_it_is_verified(proxy, upstream):
     upstream.blob("team/app", LAYER)
     client = proxy(upstream)
     reply = client.get("blobs/" + digest(LAYER), headers={"Range": "bytes=-1000"})

@@ -3,7 +3,6 @@ import os
 
 import pytest
 
-from harness.daemon import wait_for
 from harness.registry import OCI_INDEX, Registry, digest, error
 
 

@@ -24,7 +24,7 @@ def next_second():
 class Pulls:
     """Images i/0 to i/4 of one layer each; their digests in this order."""
 
-    def __init__(self, upstream, client):  # noqa: F811
+    def __init__(self, upstream, client):
         self.client, self.pulled = client, set()
         self.layers = sorted((os.urandom(MIB) for _ in range(5)), key=digest)
         for i, layer in enumerate(self.layers):
@@ -50,7 +50,7 @@ class Pulls:
         return [i for i in range(5) if self.blob(i).status_code == 200]
 
 
-def test_the_least_recently_used_goes(proxy, upstream):  # noqa: F811
+def test_the_least_recently_used_goes(proxy, upstream):
     pulls = Pulls(upstream, proxy(upstream, ttl="1h", more=QUOTA))
     pulls.pull(0)
     next_second()
@@ -75,7 +75,7 @@ def clock(tmp_path, monkeypatch):
     return made
 
 
-def test_a_clock_that_was_ahead_does_not_turn_the_order_round(proxy, upstream, clock):  # noqa: F811
+def test_a_clock_that_was_ahead_does_not_turn_the_order_round(proxy, upstream, clock):
     """What was pulled then would look newer than all that is pulled now, for as long as the jump was."""
     clock.set(DAYS)
     pulls = Pulls(upstream, proxy(upstream, ttl="1h", more=QUOTA))
@@ -91,7 +91,7 @@ def test_a_clock_that_was_ahead_does_not_turn_the_order_round(proxy, upstream, c
     assert 0 in here and 4 in here and len(here) == 4
 
 
-def test_the_floor_of_free_disk_makes_room(proxy, upstream):  # noqa: F811
+def test_the_floor_of_free_disk_makes_room(proxy, upstream):
     """Proxies go below keep_free first: all of their blobs, when nothing is enough."""
     client = proxy(upstream, ttl="1h", top='blobstore main {{ path = "{dir}/store"\n keep_free = 0 }}\n')
     upstream.image("team/app", layers=[b"a layer"])

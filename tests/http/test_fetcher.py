@@ -11,6 +11,7 @@ from harness.proxy import kept, proxy, upstream  # noqa: F401
 from harness.registry import Registry, digest, error
 from harness.upstream import Upstream, tls_pair
 
+
 def random_bytes(n):
     return os.urandom(n)
 

@@ -49,7 +49,7 @@ def other():
 
 
 @pytest.fixture
-def two(start, upstream, other):  # noqa: F811
+def two(start, upstream, other):
     daemon = start(text=TWO.replace("@ONE@", upstream.url).replace("@TWO@", other.url))
     flood = Flood(daemon)
     yield daemon, flood
@@ -82,7 +82,7 @@ def ask_all(first, last, ask):
     return found
 
 
-def test_what_nobody_has_takes_no_place(two, upstream, other):  # noqa: F811
+def test_what_nobody_has_takes_no_place(two, upstream, other):
     """More unknown digests than there are places, one after the other: their places and files are free at once."""
     daemon, _ = two
     layer = os.urandom(3000)
@@ -125,7 +125,7 @@ PATHS = {"blob": ("GET", "team/app/blobs/{}"), "head": ("HEAD", "team/app/blobs/
 
 
 @pytest.mark.parametrize("what", PATHS)
-def test_one_client_does_not_keep_others_waiting(two, upstream, what):  # noqa: F811
+def test_one_client_does_not_keep_others_waiting(two, upstream, what):
     """The remote is slow. A client has its share of questions; beyond it 429, while others are asked for."""
     daemon, flood = two
     upstream.rule("*", "0000", hold=True)
@@ -143,7 +143,7 @@ def test_one_client_does_not_keep_others_waiting(two, upstream, what):  # noqa: 
     wait_for(lambda: [1 for m, p, _ in upstream.log if path_of(9999).removeprefix("/v2/one") in p], "another client's reaches the remote")
 
 
-def test_one_proxy_does_not_keep_others_waiting(two, upstream, other):  # noqa: F811
+def test_one_proxy_does_not_keep_others_waiting(two, upstream, other):
     """Several clients ask a slow remote; another proxy's blobs come. (The bounds themselves: tests/unit/test_fetcher_share.c.)"""
     daemon, flood = two
     layer = os.urandom(3000)
@@ -154,7 +154,7 @@ def test_one_proxy_does_not_keep_others_waiting(two, upstream, other):  # noqa: 
     assert get(daemon, f"/v2/two/team/app/blobs/{digest(layer)}", "192.0.2.1").content == layer
 
 
-def test_a_client_by_ipv6_is_its_network(two, upstream):  # noqa: F811
+def test_a_client_by_ipv6_is_its_network(two, upstream):
     daemon, flood = two
     upstream.rule("*", "sha256:0", hold=True)
     refused_beyond([flood.ask(f"/v2/one/team/app/blobs/{unknown(n)}", f"2001:db8:1:2:{n:x}::7") for n in range(CLIENT + 2)], 2)

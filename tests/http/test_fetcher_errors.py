@@ -16,7 +16,7 @@ LAYER = b"a layer"
 
 
 @pytest.fixture
-def remotes(upstream, tmp_path):  # noqa: F811
+def remotes(upstream, tmp_path):
     """{case: (remote, more keys)}; what they may not tell is below."""
     upstream.image("team/app", layers=[LAYER])
     closed, secure = free_port(), Upstream(tls=tls_pair(tmp_path))
@@ -55,7 +55,7 @@ def test_no_error_tells_where_a_remote_is(start, remotes):
     assert "secret=1" not in log
 
 
-def test_an_old_tags_warning_tells_it_neither(start, upstream):  # noqa: F811
+def test_an_old_tags_warning_tells_it_neither(start, upstream):
     upstream.image("team/app")
     daemon = start(text=PROXY.format(name="up", remote=upstream.url, more="tag_ttl = 0s") + 'connector "127.0.0.1:{port}" {{ }}\n')
     client = Registry(daemon.url, "up/team/app")
@@ -67,7 +67,7 @@ def test_an_old_tags_warning_tells_it_neither(start, upstream):  # noqa: F811
     assert port not in old.headers["Warning"] and "127.0.0.1" not in old.headers["Warning"]
 
 
-def test_an_endless_head(start, upstream):  # noqa: F811
+def test_an_endless_head(start, upstream):
     def endless(handler):
         handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: y\r\n" % n for n in range(9000)) + b"\r\n")
         handler.connection.shutdown(socket.SHUT_RDWR)

@@ -8,7 +8,7 @@ from harness.upstream import Upstream
 
 
 @pytest.fixture
-def login(tmp_path, upstream):  # noqa: F811
+def login(tmp_path, upstream):
     """Keys of a proxy that has a password; the upstream wants tokens."""
     secret = tmp_path / "password"
     secret.write_text(upstream.password)
@@ -17,13 +17,13 @@ def login(tmp_path, upstream):  # noqa: F811
     return f'username = "robot"\n password_file = "{secret}"'
 
 
-def issued(upstream):  # noqa: F811
+def issued(upstream):
     upstream.tokens["good"] = float("inf")
     return "good"
 
 
 @pytest.mark.parametrize("what", ["strange", "control", "number", "long"])
-def test_a_token_that_is_none(proxy, upstream, login, what):  # noqa: F811
+def test_a_token_that_is_none(proxy, upstream, login, what):
     """It becomes a header's value; what could end that, or is no text at all, is refused and not sent."""
     token = {"strange": "good\r\nX-Injected: yes", "control": "good\x7f", "number": 7, "long": "x" * 65537}[what]
     upstream.rule("GET", "^/token", status=200, body=json.dumps({"token": token}).encode())
@@ -35,13 +35,13 @@ def test_a_token_that_is_none(proxy, upstream, login, what):  # noqa: F811
 
 
 @pytest.mark.parametrize("padding, code", [(1000, 200), (1 << 20, 503)])
-def test_an_answer_without_end(proxy, upstream, login, padding, code):  # noqa: F811
+def test_an_answer_without_end(proxy, upstream, login, padding, code):
     body = json.dumps({"access_token": issued(upstream), "expires_in": "soon", "more": "x" * padding}).encode()
     upstream.rule("GET", "^/token", status=200, body=body)
     assert proxy(upstream, more=login).get("manifests/latest").status_code == code
 
 
-def test_the_password_is_for_hosts_of_the_remote(proxy, upstream, login):  # noqa: F811
+def test_the_password_is_for_hosts_of_the_remote(proxy, upstream, login):
     """A realm elsewhere is asked without it."""
     other = Upstream(host="127.0.0.2")
     other.rule("GET", "^/token", status=200, body=json.dumps({"token": issued(upstream)}).encode())

@@ -11,7 +11,7 @@ LAYER = os.urandom(400_000)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_what_is_missing_is_remembered(proxy, upstream, method):  # noqa: F811
+def test_what_is_missing_is_remembered(proxy, upstream, method):
     """For missing_ttl nobody asks the remote for it again, whoever asks here."""
     client = proxy(upstream, missing="1h")
     path = "blobs/" + digest(LAYER)
@@ -22,14 +22,14 @@ def test_what_is_missing_is_remembered(proxy, upstream, method):  # noqa: F811
     assert len(upstream.log) == before
 
 
-def test_a_head_without_a_length(proxy, upstream):  # noqa: F811
+def test_a_head_without_a_length(proxy, upstream):
     upstream.blob("team/app", LAYER)
     upstream.rule("HEAD", "/blobs/", chunked=True)
     reply = proxy(upstream).head("blobs/" + digest(LAYER))
     assert reply.status_code == 502 and "Docker-Content-Digest" not in reply.headers
 
 
-def test_a_rest_of_another_length(proxy, upstream):  # noqa: F811
+def test_a_rest_of_another_length(proxy, upstream):
     """The download was cut off; what the remote says is the rest is another blob's. It is asked once more."""
     upstream.blob("team/app", LAYER)
 
@@ -48,7 +48,7 @@ def test_a_rest_of_another_length(proxy, upstream):  # noqa: F811
     assert odd.used == 1 and reply.status_code == 200 and reply.content == LAYER
 
 
-def test_a_manifest_by_digest_that_is_another(proxy, upstream):  # noqa: F811
+def test_a_manifest_by_digest_that_is_another(proxy, upstream):
     wanted = upstream.image("team/app")
     other = upstream.image("team/app", tag="other", layers=[b"another"])
     upstream.rule("GET", "/manifests/sha256:", status=200, body=other,
@@ -59,7 +59,7 @@ def test_a_manifest_by_digest_that_is_another(proxy, upstream):  # noqa: F811
     wait_for(lambda: client.get("manifests/" + digest(wanted)).content == wanted, "the next good answer heals it")
 
 
-def test_a_file_that_is_not_whole_is_linked_to_nobody(proxy, upstream):  # noqa: F811
+def test_a_file_that_is_not_whole_is_linked_to_nobody(proxy, upstream):
     """Another image of the proxy has the blob: its bytes are taken from there only if they are all there."""
     for image in ("team/app", "team/sister"):
         upstream.image(image, layers=[LAYER])

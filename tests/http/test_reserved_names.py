@@ -35,7 +35,7 @@ WAYS = ["all", "inner", "hub", "first component", "connector of the proxy", "con
 class House:
     """A daemon, and URLs of an image by each way."""
 
-    def __init__(self, start, upstream, where="all", hub="false"):  # noqa: F811
+    def __init__(self, start, upstream, where="all", hub="false"):
         self.ports = {"@PROXY@": free_port(), "@GROUP@": free_port()}
         text = CONF.replace("@URL@", upstream.url).replace("@HUB@", hub)
         text = text.replace("@ALL@", RESERVED if where == "all" else "").replace("@INNER@", RESERVED if where == "inner" else "")
@@ -71,7 +71,7 @@ def refused(house, way, path):
 
 
 @pytest.mark.parametrize("where", ["all", "inner"])
-def test_no_way_leads_a_reserved_name_to_a_remote(start, upstream, where):  # noqa: F811
+def test_no_way_leads_a_reserved_name_to_a_remote(start, upstream, where):
     upstream.image("team/app", layers=[b"foreign"])
     upstream.image("open/app", layers=[b"foreign"])
     house = House(start, upstream, where)
@@ -85,7 +85,7 @@ def test_no_way_leads_a_reserved_name_to_a_remote(start, upstream, where):  # no
         assert house.get(way, "open/app/manifests/latest").status_code == 200 and upstream.log, way
 
 
-def test_what_was_kept_before_is_not_served(start, upstream):  # noqa: F811
+def test_what_was_kept_before_is_not_served(start, upstream):
     """The configuration changes: an image of the remote with a name of the house is there already."""
     upstream.image("team/app", layers=[b"foreign"])
     house = House(start, upstream, "nowhere")
@@ -101,7 +101,7 @@ def test_what_was_kept_before_is_not_served(start, upstream):  # noqa: F811
     assert not [p for _, p, _ in upstream.log if "team/app" in p]
 
 
-def test_names_of_one_part_at_docker_hub(start, upstream):  # noqa: F811
+def test_names_of_one_part_at_docker_hub(start, upstream):
     """NAME and library/NAME are one image there."""
     upstream.image("library/tool")
     house = House(start, upstream, hub="true")
@@ -111,7 +111,7 @@ def test_names_of_one_part_at_docker_hub(start, upstream):  # noqa: F811
     assert not upstream.log
 
 
-def test_a_search_and_warm(start, upstream):  # noqa: F811
+def test_a_search_and_warm(start, upstream):
     upstream.image("team/app")
     found = {"results": [{"name": "team/app", "description": ""}, {"name": "open/app", "description": ""}]}
     upstream.rule("GET", "^/v1/search", status=200, headers={"Content-Type": "application/json"}, body=json.dumps(found).encode())
@@ -124,7 +124,7 @@ def test_a_search_and_warm(start, upstream):  # noqa: F811
     assert "hub/open/app" in names and "hub/team/app" not in names
 
 
-def test_mounts_and_pushes(start, upstream):  # noqa: F811
+def test_mounts_and_pushes(start, upstream):
     """A blob a proxy kept under such a name is not lent to a push; the house's own image goes its way."""
     upstream.image("team/app", layers=[b"foreign"])
     house = House(start, upstream, "nowhere")

@@ -126,7 +126,7 @@ def test_ipv6(start):
     at = Registry(f"http://[::1]:{port}", "six/x")
     data = at.push_image("1")
     assert at.get("manifests/1").content == data
-    assert f"client=[::1]:" in wait_for(daemon.access_log_text, "the access log")
+    assert "client=[::1]:" in wait_for(daemon.access_log_text, "the access log")
 
 
 def test_request_ids(registry, entrepot):

@@ -189,7 +189,8 @@ def test_podman(daemon, hub):
         podman("push", *auth, f"{HOST}/team/podman")
         podman("rmi", "-af")
         podman("pull", *auth, f"{HOST}/team/podman")
-        assert "hello from a container" in podman("run", "--rm", "--network", "none", "--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", f"{HOST}/team/podman").stdout
+        limits = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
+        assert "hello from a container" in podman("run", "--rm", "--network", "none", *limits, f"{HOST}/team/podman").stdout
     finally:
         unmount_below(d)
         shutil.rmtree(d, ignore_errors=True)

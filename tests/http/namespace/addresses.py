@@ -27,7 +27,7 @@ def inner():
 
 
 @pytest.mark.parametrize("what", ["manifests/latest", "blob"])
-def test_a_public_remote_does_not_lead_into_the_house(proxy, remote, inner, what):  # noqa: F811
+def test_a_public_remote_does_not_lead_into_the_house(proxy, remote, inner, what):
     layer = os.urandom(4000)
     remote.image("team/app", layers=[layer])
     inner.image("team/app", layers=[layer])
@@ -41,14 +41,14 @@ def test_a_public_remote_does_not_lead_into_the_house(proxy, remote, inner, what
     assert allowed.get(path).status_code == 200
 
 
-def test_a_realm_does_not_lead_into_the_house(proxy, remote, inner):  # noqa: F811
+def test_a_realm_does_not_lead_into_the_house(proxy, remote, inner):
     remote.image("team/app")
     remote.rule("*", "/v2/", status=401, headers={"WWW-Authenticate": f'Bearer realm="{inner.url}/token",service="s"'})
     assert proxy(remote).get("manifests/latest").status_code in (403, 502, 503)
     assert not inner.log
 
 
-def test_no_way_from_https_to_http(proxy, remote, tmp_path):  # noqa: F811
+def test_no_way_from_https_to_http(proxy, remote, tmp_path):
     secure = Upstream(host=PUBLIC, tls=tls_pair(tmp_path))
     try:
         remote.image("team/app")
@@ -61,7 +61,7 @@ def test_no_way_from_https_to_http(proxy, remote, tmp_path):  # noqa: F811
         secure.close()
 
 
-def test_slow_to_connect_is_a_timeout(proxy):  # noqa: F811
+def test_slow_to_connect_is_a_timeout(proxy):
     """The kernel answers no further SYN of a queue that is full."""
     full = socket.socket()
     full.bind(("11.22.33.55", 0))
@@ -88,7 +88,7 @@ def leads_into_the_house(remote, inner, layer):
     return "blobs/" + digest(layer)
 
 
-def test_an_address_that_was_only_tried_opens_nothing(proxy, remote, inner):  # noqa: F811
+def test_an_address_that_was_only_tried_opens_nothing(proxy, remote, inner):
     """A name with a private address beside its public one, tried first (RFC 6724, rule 8): nobody listens there."""
     path = leads_into_the_house(remote, inner, b"of the house")
     client = proxy(f"http://twofold.example:{remote.port}")
@@ -98,7 +98,7 @@ def test_an_address_that_was_only_tried_opens_nothing(proxy, remote, inner):  # 
     assert remote.log and not inner.log
 
 
-def test_a_remote_at_a_private_address_may_name_others(proxy, remote, inner):  # noqa: F811
+def test_a_remote_at_a_private_address_may_name_others(proxy, remote, inner):
     """By name: what counts is the address that answered."""
     other = Upstream()
     try:
@@ -127,7 +127,7 @@ def test_a_connection_of_another_proxy_opens_nothing(start, remote, inner):
     assert len(inner.log) == seen
 
 
-def test_a_connection_of_another_remote_opens_nothing(proxy, remote, inner):  # noqa: F811
+def test_a_connection_of_another_remote_opens_nothing(proxy, remote, inner):
     """The same within one proxy, whose second remote is in the house."""
     client = proxy(remote, inner)
     first = inner.blob("team/app", b"first")

@@ -39,7 +39,7 @@ def pair(tmp_path):
     subprocess.run(["umount", "/etc/ssl/certs"], check=True)
 
 
-def test_a_ca_file_counts_instead_of_the_systems(proxy, pair):  # noqa: F811
+def test_a_ca_file_counts_instead_of_the_systems(proxy, pair):
     up = Upstream(tls=pair["system"])
     manifest = up.image("team/app")
     try:
@@ -51,7 +51,7 @@ def test_a_ca_file_counts_instead_of_the_systems(proxy, pair):  # noqa: F811
         up.close()
 
 
-def test_nobody_is_trusted_by_the_environment(proxy, pair, environment, tmp_path):  # noqa: F811
+def test_nobody_is_trusted_by_the_environment(proxy, pair, environment, tmp_path):
     """SSL_CERT_FILE and SSL_CERT_DIR add nobody; the keys of connections are told to nobody (SSLKEYLOGFILE)."""
     strange = pathlib.Path(pair["strange"][0])
     subprocess.run(["openssl", "rehash", str(strange.parent)], check=True)
@@ -68,7 +68,7 @@ def test_nobody_is_trusted_by_the_environment(proxy, pair, environment, tmp_path
             up.close()
 
 
-def test_no_proxy_of_the_environment(proxy, environment):  # noqa: F811
+def test_no_proxy_of_the_environment(proxy, environment):
     environment(**{key: NOWHERE for key in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")})
     up = Upstream()
     manifest = up.image("team/app")
@@ -79,7 +79,7 @@ def test_no_proxy_of_the_environment(proxy, environment):  # noqa: F811
 
 
 @pytest.mark.parametrize("key", ["NO_PROXY", "no_proxy"])
-def test_no_host_is_spared_from_the_configured_proxy(proxy, environment, key):  # noqa: F811
+def test_no_host_is_spared_from_the_configured_proxy(proxy, environment, key):
     environment(**{key: "127.0.0.1,.example,*"})
     up, between = Upstream(), Upstream()
     between.rule("*", "/v2/team/app/blobs/", status=200, body=b"by the proxy")
@@ -92,7 +92,7 @@ def test_no_host_is_spared_from_the_configured_proxy(proxy, environment, key):  
         between.close()
 
 
-def test_names_and_passwords_of_somebodys_home(proxy, environment, tmp_path):  # noqa: F811
+def test_names_and_passwords_of_somebodys_home(proxy, environment, tmp_path):
     """.netrc, .curlrc and aliases of hosts are for people."""
     for name in (".netrc", "_netrc"):
         (tmp_path / name).write_text("machine 127.0.0.1 login eve password s3cret-pass\n")
