@@ -25,6 +25,10 @@
 #define BATCH_HEADER    12
 #define BATCH_COUNT_MAX (1u << 24)
 
+/* LevelDB has two at most; leftovers may lie beside them. */
+#define LOGS_MAX   64
+#define NAME_BYTES 32
+
 enum fragment_type { FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4 };
 
 struct fragment {
@@ -127,12 +131,43 @@ enum db_log_state db_log_judge(const void *bytes, size_t len, size_t *at_r)
         inside = f.type == FIRST || f.type == MIDDLE;
         at += HEADER + f.len;
     }
-    *at_r = record;
+    *at_r = at >= len && !inside ? len : record;
     if (at >= len)
         return DB_LOG_WHOLE;
     if (begins_behind(data, len, at + 1))
         return DB_LOG_DAMAGED;
     return ends_short(data, len, at) ? DB_LOG_WHOLE : DB_LOG_TORN;
+}
+
+/* The numbers that LevelDB gives to changes, which go on from one log to the next. */
+struct numbers {
+    uint64_t first, next; /* of the first change; after the last one */
+    bool known;           /* a header that two blocks share is not looked at */
+};
+
+/* `end`: whole records are before it. */
+static void numbers_of(const uint8_t *data, size_t end, struct numbers *n_r)
+{
+    struct fragment f;
+    size_t at = 0;
+
+    *n_r = (struct numbers){0};
+    while (at < end) {
+        if (BLOCK - at % BLOCK < HEADER) {
+            at += BLOCK - at % BLOCK;
+            continue;
+        }
+        if (!fragment_at(data, end, at, &f))
+            break;
+        if (f.type <= FIRST) {
+            n_r->known = f.len >= BATCH_HEADER;
+            if (n_r->known && at == 0)
+                n_r->first = get_le(f.data, 8);
+            if (n_r->known)
+                n_r->next = get_le(f.data, 8) + get_le(f.data + 8, 4);
+        }
+        at += HEADER + f.len;
+    }
 }
 
 /* It is tried again and again: told once. */
@@ -172,54 +207,119 @@ static void tell_unread(const char *path, const char *name, int err)
     told = true;
 }
 
-static int log_check_one(int dir_fd, const char *path, const char *name)
-{
-    int fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+/* A log that was looked at. */
+struct one {
+    char name[NAME_BYTES];
+    uint64_t number;
+    size_t len, at; /* at: where the first record begins that is not whole, or the end */
     enum db_log_state state;
+    struct numbers numbers;
+};
+
+/* One of no bytes, or that cannot be opened: LevelDB tells what is wrong with it. */
+static int look(int fd, const char *path, struct one *one)
+{
     struct stat st;
     void *data;
-    size_t at;
+    int err;
+
+    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0)
+        return 0;
+    /* Not mapped: a bad sector would be a signal. */
+    one->len = (size_t)st.st_size;
+    data = mem_alloc(one->len);
+    err = file_pread_full(fd, data, one->len, 0);
+    if (err == 0) {
+        one->state = db_log_judge(data, one->len, &one->at);
+        numbers_of(data, one->at, &one->numbers);
+    } else {
+        tell_unread(path, one->name, err);
+        err = ERR_IO;
+    }
+    free(data);
+    return err;
+}
+
+/* LevelDB begins a log when the one before has its last change, which was synced: only the end of
+ * the last one may be unfinished, and no change is missing between two. */
+static int check_older(const char *path, const struct one *one, const struct one *next)
+{
+    if (one->state != DB_LOG_WHOLE || one->at < one->len || one->len == 0 ||
+        (one->numbers.known && next->numbers.first > 0 &&
+         next->numbers.first != one->numbers.next)) {
+        tell_damage(path, one->name, one->at);
+        return ERR_DAMAGED;
+    }
+    return 0;
+}
+
+static int check_last(int fd, const char *path, const struct one *one)
+{
+    if (one->state == DB_LOG_TORN)
+        return cut(fd, path, one->name, one->len, one->at);
+    if (one->state == DB_LOG_WHOLE)
+        return 0;
+    tell_damage(path, one->name, one->at);
+    return ERR_DAMAGED;
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct one *x = a, *y = b;
+
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static size_t list(DIR *dir, struct one *logs)
+{
+    struct dirent *entry;
+    size_t count = 0;
+
+    while (count < LOGS_MAX && (entry = readdir(dir))) {
+        size_t len = strlen(entry->d_name);
+
+        if (len <= 4 || len >= NAME_BYTES || strcmp(entry->d_name + len - 4, ".log") != 0)
+            continue;
+        memcpy(logs[count].name, entry->d_name, len + 1);
+        logs[count++].number = strtoull(entry->d_name, NULL, 10);
+    }
+    qsort(logs, count, sizeof(*logs), compare);
+    return count;
+}
+
+/* From the last one back: what follows a log says what its end may be. */
+static int check_all(int dir_fd, const char *path, struct one *logs, size_t count)
+{
+    const struct one *next = NULL;
     int err = 0;
 
-    if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0) {
+    for (size_t i = count; i-- > 0 && err == 0;) {
+        int fd = openat(dir_fd, logs[i].name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+        err = look(fd, path, &logs[i]);
+        if (err == 0 && next)
+            err = check_older(path, &logs[i], next);
+        else if (err == 0)
+            err = check_last(fd, path, &logs[i]);
         if (fd >= 0)
             close(fd);
-        return 0; /* LevelDB tells what is wrong with it */
+        if (logs[i].len > 0)
+            next = &logs[i];
     }
-    /* Not mapped: a bad sector would be a signal. */
-    data = mem_alloc((size_t)st.st_size);
-    err = file_pread_full(fd, data, (size_t)st.st_size, 0);
-    if (err != 0) {
-        tell_unread(path, name, err);
-        free(data);
-        close(fd);
-        return ERR_IO;
-    }
-    state = db_log_judge(data, (size_t)st.st_size, &at);
-    free(data);
-    if (state == DB_LOG_TORN)
-        err = cut(fd, path, name, (size_t)st.st_size, at);
-    close(fd);
-    if (state != DB_LOG_DAMAGED)
-        return err;
-    tell_damage(path, name, at);
-    return ERR_DAMAGED;
+    return err;
 }
 
 int db_log_check(const char *path)
 {
-    struct dirent *entry;
-    int err = 0;
+    struct one *logs;
+    int err;
     DIR *dir;
 
     if (file_dir_open(AT_FDCWD, path, &dir) != 0)
         return 0;
-    while (err == 0 && (entry = readdir(dir))) {
-        size_t len = strlen(entry->d_name);
-
-        if (len > 4 && strcmp(entry->d_name + len - 4, ".log") == 0)
-            err = log_check_one(dirfd(dir), path, entry->d_name);
-    }
+    logs = mem_alloc_array(LOGS_MAX, sizeof(*logs));
+    err = check_all(dirfd(dir), path, logs, list(dir, logs));
+    free(logs);
     closedir(dir);
     return err;
 }

@@ -19,12 +19,13 @@ enum db_log_state {
     DB_LOG_DAMAGED /* whole records stand behind one that is not */
 };
 
-/* at_r: where the first record begins that is not whole. We write one batch at a time and wait for
- * it: behind an unfinished one no other begins. */
+/* at_r: where the first record begins that is not whole; `len`: there is none. We write one batch
+ * at a time and wait for it: behind an unfinished one no other begins. */
 enum db_log_state db_log_judge(const void *data, size_t len, size_t *at_r);
 
-/* Looks at all logs of the database in `path` and cuts off what is torn, durably. DAMAGED or IO
- * with a logged reason. 0 when there is no such directory. */
+/* Looks at all logs of the database in `path` and cuts off what is torn at the end of the last one,
+ * durably; one before it is whole, and the next goes on where it ends. DAMAGED or IO with a logged
+ * reason. 0 when there is no such directory. */
 must_check int db_log_check(const char *path);
 
 #endif

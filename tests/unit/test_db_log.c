@@ -183,6 +183,57 @@ static void test_a_torn_log_is_cut(void **state)
     str_free(&now);
 }
 
+static void write_log(const char *name, size_t from, size_t to)
+{
+    assert_int_equal(file_replace(name, bytes.data + from, to - from, 0600, (uid_t)-1, (gid_t)-1),
+                     0);
+}
+
+/* Batches 1 to 6 in two logs; of the first one what is between the batches `from` and `to`, less so
+ * many bytes, of the second less as many. Then the database is opened. */
+static int opens_two(size_t from, size_t to, size_t less, size_t less_of_second)
+{
+    char first[400], second[400];
+    struct db *db = NULL;
+    int err;
+
+    check_remove(directory);
+    assert_int_equal(db_open(directory, DB_MAKE, &db), 0);
+    db_close(&db);
+    log_length(first, sizeof(first));
+    snprintf(second, sizeof(second), "%s/000009.log", directory);
+    write_log(first, begins[from], begins[to] - less);
+    write_log(second, begins[4], begins[7] - less_of_second);
+    err = db_open(directory, DB_EXISTING, &db);
+    if (err == 0) {
+        assert_true(has(db, 2) && has(db, 5));
+        assert_true(has(db, 6) == (to == 7 || less_of_second == 0));
+    }
+    db_close(&db);
+    return err;
+}
+
+/* Only the last log's end may be unfinished: what stands in the next was written after it. */
+static void test_two_logs(void **state)
+{
+    (void)state;
+    assert_true(begins[7] < BLOCK);
+    assert_int_equal(opens_two(0, 4, 0, 0), 0);
+    assert_int_equal(opens_two(0, 4, 0, 100), 0);
+    for (size_t less = 1; less < begins[4] - begins[3]; less += 13)
+        assert_int_equal(opens_two(0, 4, less, 0), ERR_DAMAGED);
+    assert_int_equal(opens_two(0, 4, 20, 100), ERR_DAMAGED);
+    assert_int_equal(opens_two(0, 3, 0, 0), ERR_DAMAGED); /* a change is missing between them */
+    assert_int_equal(opens_two(0, 0, 0, 0), ERR_DAMAGED);
+}
+
+/* One that was just begun says nothing of the end of the one before. */
+static void test_an_empty_log_behind(void **state)
+{
+    (void)state;
+    assert_int_equal(opens_two(0, 7, 0, begins[7] - begins[4]), 0);
+}
+
 static int put_all(struct db *db, size_t round)
 {
     struct db_batch *batch;
@@ -253,6 +304,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_damaged_log_is_not_opened, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_changed_length_is_not_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_torn_log_is_cut, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_logs, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_empty_log_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_damaged_table_is_not_merged, setup, teardown),
     };
 
