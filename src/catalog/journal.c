@@ -58,7 +58,9 @@ void journal_failed(struct journal *j, int err)
     if (!j->told)
         log_warn("cannot write the journal of a blob store: pushes go on without it, and it is "
                  "tried again",
-                 "store=%s err=%s", journal_name(j), log_quote(err_text(err)));
+                 "store=%s path=%s err=%s", journal_name(j),
+                 log_quote(j->all->c->conf->stores[j->place].path),
+                 log_quote(journal_err_text(err)));
     j->told = true;
     j->ignore = j->running;
     journal_state(j, JOURNAL_FAILED);

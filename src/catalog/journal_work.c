@@ -15,8 +15,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define FILE_MODE 0640
-
 void journal_work_init(struct journal_work *w)
 {
     *w = (struct journal_work){.dir_fd = -1};
@@ -35,8 +33,7 @@ static int check(struct journal_work *w)
     int err = journal_read(w->dir_fd, JOURNAL_FILE, NULL, NULL, &w->file);
 
     w->there = w->aside = false;
-    if (err == 0 &&
-        (strcmp(w->file.database, w->database) != 0 || strcmp(w->file.store, w->store) != 0)) {
+    if (err == 0 && !journal_ours(&w->file, w->database, w->store)) {
         if (renameat(w->dir_fd, JOURNAL_FILE, w->dir_fd, JOURNAL_OLD) != 0)
             return err_from_errno(errno);
         w->aside = true;
@@ -57,16 +54,16 @@ static int write_out(struct journal_work *w, const char *name, int flags, bool s
     int err = failed != 0 ? err_from_errno(failed) : 0;
 
     if (err == 0) {
-        fd = openat(w->dir_fd, name, O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | flags,
-                    FILE_MODE);
-        err = fd < 0 ? err_from_errno(errno) : file_write_full(fd, w->out.data, w->out.len);
+        err = journal_open(w->dir_fd, name, O_WRONLY | O_APPEND | flags, &fd);
+        if (err == 0)
+            err = file_write_full(fd, w->out.data, w->out.len);
     }
     if (err == 0 && sync && fdatasync(fd) != 0)
         err = err_from_errno(errno);
+    if (fd >= 0 && err != 0 && w->task != JOURNAL_APPEND)
+        unlinkat(w->dir_fd, JOURNAL_NEW, 0); /* the disk may be full */
     if (fd >= 0)
         close(fd);
-    if (err != 0 && w->task != JOURNAL_APPEND)
-        unlinkat(w->dir_fd, JOURNAL_NEW, 0); /* the disk may be full */
     str_reset(&w->out);
     return err;
 }
@@ -81,9 +78,10 @@ static int append(struct journal_work *w)
 
 static int sync_file(const struct journal_work *w)
 {
-    int fd = openat(w->dir_fd, JOURNAL_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int err = fd >= 0 && fdatasync(fd) == 0 ? 0 : err_from_errno(errno);
+    int fd, err = journal_open(w->dir_fd, JOURNAL_FILE, O_RDONLY, &fd);
 
+    if (err == 0 && fdatasync(fd) != 0)
+        err = err_from_errno(errno);
     if (fd >= 0)
         close(fd);
     return err;

@@ -83,8 +83,8 @@ static void ask(struct witnessed *w, size_t store)
     uint64_t number;
 
     if (dir < 0 || journal_glance(dir, JOURNAL_FILE, &file) != 0 ||
-        identity_read(dir, &identity, NULL) != 0 || strcmp(file.store, identity.id) != 0 ||
-        strcmp(file.database, c->meta.identity.id) != 0)
+        identity_read(dir, &identity, NULL) != 0 ||
+        !journal_ours(&file, c->meta.identity.id, identity.id))
         return;
     w->reading = store;
     if (journal_read(dir, JOURNAL_FILE, take, w, &file) != 0)

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SUM_LEN    8
@@ -228,18 +229,43 @@ static void line(struct reading *r, char *text, size_t len)
         r->each(r->ctx, &l);
 }
 
+int journal_open(int dir_fd, const char *name, int flags, int *fd_r)
+{
+    int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0640);
+    int failed = fd < 0 ? errno : 0;
+    struct stat st;
+
+    *fd_r = -1;
+    if (failed == ELOOP || failed == EISDIR || failed == ENXIO) /* a link, a directory, a FIFO */
+        return ERR_CONFLICT;
+    if (failed == 0 && fstat(fd, &st) != 0)
+        failed = errno;
+    if (failed == 0 && S_ISREG(st.st_mode)) {
+        *fd_r = fd;
+        return 0;
+    }
+    if (fd >= 0)
+        close(fd);
+    return failed != 0 ? err_from_errno(failed) : ERR_CONFLICT;
+}
+
+const char *journal_err_text(int err)
+{
+    return err == ERR_CONFLICT ? "it is no regular file, and has to be removed" : err_text(err);
+}
+
 int journal_read(int dir_fd, const char *name,
                  void (*each)(void *ctx, const struct journal_line *line), void *ctx,
                  struct journal_file *f)
 {
     struct reading r = {.file = f, .each = each, .ctx = ctx};
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK), err = 0;
+    int fd, err = journal_open(dir_fd, name, O_RDONLY, &fd);
     char text[JOURNAL_LINE_MAX];
     FILE *in;
 
     *f = (struct journal_file){0};
-    if (fd < 0)
-        return err_from_errno(errno);
+    if (err != 0)
+        return err;
     in = fdopen(fd, "r");
     MUST(in);
     while (fgets(text, sizeof(text), in)) {
@@ -270,7 +296,7 @@ static void last_of(struct journal_file *f, char *text)
 
 int journal_glance(int dir_fd, const char *name, struct journal_file *f)
 {
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int fd, err = journal_open(dir_fd, name, O_RDONLY, &fd);
     char text[4 * JOURNAL_LINE_MAX + 1];
     struct reading r = {.file = f};
     ssize_t got = -1;
@@ -278,8 +304,8 @@ int journal_glance(int dir_fd, const char *name, struct journal_file *f)
     off_t size;
 
     *f = (struct journal_file){0};
-    if (fd < 0)
-        return err_from_errno(errno);
+    if (err != 0)
+        return err;
     size = lseek(fd, 0, SEEK_END);
     if (size >= 0)
         got = pread(fd, text, JOURNAL_LINE_MAX, 0);

@@ -82,8 +82,13 @@ struct journal_file {
     uint64_t fell;    /* number of the first line L of a database that lacked changes; 0: none */
 };
 
+/* Opens a file of the directory, which may be made (0640) where `flags` say so; it waits for nobody
+ * and follows nothing. CONFLICT: it is no regular file. NOT_FOUND; others of the system. */
+must_check int journal_open(int dir_fd, const char *name, int flags, int *fd_r);
+/* What keeps a journal from being read or written, for messages. */
+const char *journal_err_text(int err);
 /* Reads a file of the directory from its beginning and calls for each good line but J, E and L, in
- * their order. `each` may be NULL. NOT_FOUND; IO. Blocks. */
+ * their order. `each` may be NULL. As journal_open(); IO. Blocks. */
 must_check int journal_read(int dir_fd, const char *name,
                             void (*each)(void *ctx, const struct journal_line *line), void *ctx,
                             struct journal_file *file_r);

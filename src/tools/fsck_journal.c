@@ -206,7 +206,12 @@ static int check_one(struct fsck *f, size_t place)
 
     if (err == 0)
         err = look(f, place, w.limit, &file);
-    if (err == ERR_NOT_FOUND || (err == 0 && strcmp(file.database, f->database.id) != 0)) {
+    if (err == ERR_CONFLICT) {
+        fsck_tell(f, "journal", false, "the journal of %s cannot be read: %s", name,
+                  journal_err_text(err));
+        return 0;
+    }
+    if (err == ERR_NOT_FOUND || (err == 0 && !journal_ours(&file, f->database.id, NULL))) {
         if (w.limit > 0)
             fsck_tell(f, "note", false, "the journal of %s is missing; entrepotd writes it anew",
                       name);

@@ -184,7 +184,7 @@ static int ask_journal(struct rebuild *r, size_t store)
 
     if (err != 0 && err != ERR_NOT_FOUND)
         fprintf(stderr, "entrepotctl: cannot read %s/" JOURNAL_FILE ": %s\n",
-                r->conf->stores[store].path, err_text(err));
+                r->conf->stores[store].path, journal_err_text(err));
     /* One whose first line is damaged is ours all the same. */
     ours = err == 0 && (!*a->journal.database || !*r->database.id ||
                         strcmp(a->journal.database, r->database.id) == 0);

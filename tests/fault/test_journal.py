@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import zlib
 
@@ -106,11 +107,16 @@ def foreign(path):
     path.write_bytes(sealed(0, b"J 1 " + b"a" * 32 + b" " + b"b" * 32) + b"".join(lines[1:]))
 
 
+def first_line(path):
+    data = path.read_bytes()
+    path.write_bytes(data[:12] + b"?" + data[13:])
+
+
 def emptied(path):
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [os.unlink, emptied, cut, torn, flipped, line_lost, foreign])
+@pytest.mark.parametrize("damage", [os.unlink, emptied, cut, torn, flipped, line_lost, first_line, foreign])
 def test_what_it_lacks_is_written_anew(start, damage):
     daemon = start()
     registry, before = filled(daemon)
@@ -122,6 +128,8 @@ def test_what_it_lacks_is_written_anew(start, damage):
     wait_for(lambda: daemon.journals_kept(), "it is kept again")
     assert state(daemon) == before
     assert daemon.log_text().count("journal of a blob store is written anew") == 2  # and at the first start
+    assert (daemon.data_dir / "blobs/journal.old").exists() == (damage is foreign)
+    assert damage is not first_line or "reason=damaged" in daemon.log_text()
     registry = Registry(daemon.url)
     body = registry.push_image("after")
     says(daemon, before[0] | {("test/image", "after"): digest(body)})
@@ -309,6 +317,70 @@ def test_a_database_that_fell_back_is_told_and_costs_the_journal_nothing(watched
     assert registry.get("manifests/lost").content == registry.get("manifests/t2").content == lost
     assert registry.get("manifests/t3").status_code == 404
     assert admin_of(daemon, "/health").status_code == 200
+
+
+def test_its_first_line_is_damaged_and_the_database_fell_back(watched):
+    """It is this store's all the same: a witness of what the database lost."""
+    daemon = watched
+    filled(daemon)
+    registry = copied(daemon)
+    t1 = registry.get("manifests/t1").content
+    lost = registry.push_image("lost")
+    registry.put_manifest(lost, "t2")
+    wait_for(lambda: state(daemon)[0]["test/image", "t2"] == digest(lost), "the journal has it")
+    put_back(daemon)
+    first_line(path_of(daemon))
+    before = path_of(daemon).read_bytes()
+    status, report = daemon.fsck()
+    assert status == 4 and "lost" in [x["kind"] for x in report["found"]], report
+    daemon.start()
+    lacking(daemon, {"t1": t1}, ["lost", "t2"])
+    daemon.stop()
+    assert path_of(daemon).read_bytes() == before
+    done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild", "--yes"])
+    assert done.returncode == 1  # guesses
+    daemon.start()
+    assert Registry(daemon.url).get("manifests/lost").content == lost
+
+
+def fifo(path):
+    os.mkfifo(path)
+
+
+def device(path):
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+
+
+def elsewhere(path):
+    return path.parent / "elsewhere"
+
+
+def link(path):
+    elsewhere(path).write_text("somebody's")
+    path.symlink_to(elsewhere(path))
+
+
+@pytest.mark.parametrize("name", ["journal", "journal.new"])
+@pytest.mark.parametrize("kind", [fifo, os.mkdir, link, device])
+def test_one_that_is_no_regular_file(start, kind, name):
+    """Nobody waits for it, nothing is followed; it is told, and tried again."""
+    daemon = start()
+    registry, before = filled(daemon)
+    daemon.stop()
+    path_of(daemon).unlink()
+    path = path_of(daemon).parent / name
+    kind(path)
+    status, report = daemon.fsck()
+    assert [x["kind"] for x in report["found"]] == ["journal" if name == "journal" else "note"], report
+    daemon.start()
+    wait_for(lambda: "no regular file" in daemon.log_text(), "it is told")
+    registry = Registry(daemon.url)
+    assert registry.put_manifest(registry.image_manifest(), "after").status_code == 201
+    assert not daemon.journals_kept()
+    assert kind is not link or elsewhere(path).read_text() == "somebody's"
+    (os.rmdir if kind is os.mkdir else os.unlink)(path)
+    wait_for(daemon.journals_kept, "it heals")
+    says(daemon, tags_of(registry))
 
 
 def test_a_journal_moved_away_is_a_word_to_do_without(watched):
