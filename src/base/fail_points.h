@@ -76,6 +76,7 @@
     X(repo_move_put)      /* a blob is in the new store, its records wait for the batch */         \
     X(repo_move_copied)   /* all are noted in the new store, the old one counts */                 \
     X(repo_move_switched) /* the new one counts, the old one is not cleared */                     \
+    X(repo_move_journal)  /* a store's journal says so, others do not yet */                       \
     X(fsck_copied)        /* the running daemon's database was copied, nothing was looked at */    \
     X(rebuild_made)       /* a new database is complete beside the damaged one */                  \
     X(rebuild_aside)      /* the damaged one is aside, there is none in its place */               \

@@ -4,16 +4,17 @@
  * Works on a stopped daemon's data. First every blob is put into the new store and noted there,
  * then the file REPOSITORIES (conf/holdings.h) says where the repository is from now on, then what
  * only it held is taken out of the old one. Whoever dies on the way has lost nothing: before the
- * middle step the old place is whole, after it the new one; the command is repeated.
+ * middle step the old place is whole, after it the new one; the command is repeated. The stores'
+ * journals, which do not count from the beginning on, are written behind the middle step.
  */
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "conf/holdings.h"
-#include "meta/witness.h"
 #include "store/layout.h"
 #include "tools/ctl.h"
 #include "tools/fsck.h"
+#include "tools/repo_journals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -286,31 +287,19 @@ static int switch_over(struct move *m, struct holdings *holdings)
     return err;
 }
 
-/* Another store's journal is to tell of it: all are behind from now on, and entrepotd writes them
- * anew. */
-static int journals_outdate(struct move *m)
-{
-    int err = 0;
-
-    for (size_t i = 0; i < m->f.conf->store_count && err == 0; i++) {
-        uint64_t number;
-
-        err = witness_number(m->f.db, m->f.conf->stores[i].key, &number);
-        if (err == 0)
-            witness_number_put(m->f.db, m->f.conf->stores[i].key, number + 1);
-    }
-    return err != 0 ? err : batch_write(m);
-}
-
 static int move_all(struct move *m, struct holdings *holdings)
 {
-    int err = journals_outdate(m);
+    int err = repo_journals_outdate(&m->f);
 
+    if (err == 0)
+        err = batch_write(m);
     if (err == 0 && m->from >= 0) {
         err = each(m, put_one);
         if (err == 0)
             err = switch_over(m, holdings);
     }
+    if (err == 0)
+        repo_journals_write(&m->f, m->repo, m->to);
     if (err == 0)
         err = each(m, let_go);
     if (err == 0)
@@ -398,16 +387,18 @@ static int move(struct move *m, const char *store)
                 err_text(err));
     else if (!(holding = holdings_find(&holdings, m->repo)))
         fprintf(stderr, "entrepotctl: %s holds nothing: there is nothing to move\n", m->repo);
-    else if (plan(m, holding, store) && fsck_hold(&m->f, &lock_fd) == 0) {
-        err = move_all(m, &holdings);
+    else if (plan(m, holding, store) && fsck_hold(&m->f, &lock_fd) == 0 &&
+             (err = repo_journals_fit(&m->f)) != ERR_INCOMPLETE) {
+        if (err == 0)
+            err = move_all(m, &holdings);
         if (err == 0)
             report(m);
         else
             fprintf(stderr, "entrepotctl: not all was moved: %s; nothing is lost, repeat it\n",
                     err_text(err));
         status = err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
-        fsck_let_go(&m->f, lock_fd);
     }
+    fsck_let_go(&m->f, lock_fd);
     holdings_free(&holdings);
     return status;
 }

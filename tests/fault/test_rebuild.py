@@ -477,9 +477,9 @@ def test_what_can_be_read_is_served_until_then(kept, damage):
     serves_all(daemon, kept)
 
 
-@pytest.mark.parametrize("started", [True, False])
-def test_a_repository_that_was_moved(kept, started):
-    """Its new store's journal tells of it, once a daemon wrote that; until then what is left of the database does."""
+@pytest.mark.parametrize("started,damage", [(True, nothing), (False, nothing), (False, no_current)])
+def test_a_repository_that_was_moved(kept, started, damage):
+    """Its new store's journal tells of it, before a daemon has started, too."""
     daemon = kept.daemon
     stopped(kept)
     subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
@@ -490,12 +490,29 @@ def test_a_repository_that_was_moved(kept, started):
     if started:
         daemon.start()
         stopped(kept)
-        assert daemon.fsck()[1]["found"] == []
-        nothing(daemon)
-    else:
-        no_current(daemon)
+    assert daemon.fsck()[1]["found"] == []
+    damage(daemon)
     status, report = rebuild(daemon)
-    assert (status, report["lost"], report["missing"]) == (SURE if started else GUESSED, 0, 0), report
+    assert (status, report["lost"], report["missing"]) == (SURE, 0, 0), report
+    assert (report["tags"], report["manifests"]) == (len(kept.tags), len(kept.manifests))
+    serves_all(daemon, kept)
+
+
+def test_a_repository_that_was_moved_there_and_back(kept):
+    """What went while it was elsewhere is not in its first store's journal any more."""
+    daemon = kept.daemon
+    stopped(kept)
+    whole = daemon.conf.read_text()
+    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
+    daemon.conf.write_text(whole.replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
+    daemon.start()
+    kept.untag("one/team/app", "v2")
+    kept.push("one/team/app", "elsewhere")
+    stopped(kept)
+    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "main"], check=True)
+    daemon.conf.write_text(whole)
+    nothing(daemon)
+    assert rebuild(daemon)[0] == SURE
     serves_all(daemon, kept)
 
 

@@ -1,5 +1,6 @@
 """entrepotctl repo move: a repository's bytes in another blob store; whoever dies on the way has lost nothing."""
 import json
+import shutil
 import signal
 import subprocess
 
@@ -17,7 +18,7 @@ hosted other {{{{ blobstore = main }}}}
 connector "127.0.0.1:{{port}}" {{{{ }}}}
 """
 TOP = 'gc_grace = "0s"\ngc_interval = "200ms"\n'
-STEPS = ("repo_move_put", "repo_move_copied", "repo_move_switched")
+STEPS = ("repo_move_put", "repo_move_copied", "repo_move_switched", "repo_move_journal")
 
 
 def of(daemon, repo, image="app"):
@@ -133,7 +134,7 @@ def test_it_dies(daemon, step):
     daemon.fail.arm(step, "kill")
     done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "moved", "--store", "two"], timeout=60)
     assert done.returncode == -signal.SIGKILL and not daemon.fail.pending(step)
-    configure(daemon, "two" if step == "repo_move_switched" else "main")
+    configure(daemon, "two" if STEPS.index(step) >= STEPS.index("repo_move_switched") else "main")
     daemon.start()  # what counts is whole
     images.check()
     daemon.ctl("gc")
@@ -225,3 +226,28 @@ def test_a_new_store(daemon):
     daemon.conf.write_text(text.replace("hosted moved { blobstore = main }", "hosted moved { blobstore = three }"))
     daemon.start()
     images.check()
+
+
+@pytest.mark.parametrize("changes", [1, 3])
+def test_a_database_that_lacks_changes_is_not_changed(daemon, changes):
+    """A move has a number of its own: it would stand where the lost change had one."""
+    Images(daemon)
+    daemon.stop()
+    shutil.copytree(daemon.data_dir / "catalog", daemon.dir / "older")
+    daemon.start()
+    body = of(daemon, "moved").get("manifests/1").content
+    for n in range(changes):
+        assert of(daemon, "moved").put_manifest(body, f"since{n}").status_code == 201
+    wait_for(lambda: b" since%d " % (changes - 1) in (daemon.dir / "main/journal").read_bytes(), "the journal has it")
+    daemon.stop()
+    shutil.rmtree(daemon.data_dir / "catalog")
+    (daemon.dir / "older").rename(daemon.data_dir / "catalog")
+    said = move(daemon, good=False)
+    assert "lacks changes" in said and "entrepotctl rebuild" in said, said
+    assert not files(daemon, "two")
+    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild", "--yes"], check=True)
+    move(daemon)
+    configure(daemon, "two")
+    daemon.start()
+    for n in range(changes):
+        assert of(daemon, "moved").get(f"manifests/since{n}").content == body

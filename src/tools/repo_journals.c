@@ -1,0 +1,163 @@
+/*
+ * repo_journals.c - the blob stores' journals, where a command changes what they tell of.
+ *
+ * Runs in entrepotctl, with the daemon stopped. A crash leaves old journals, which are behind by
+ * their numbers, and a part of a new one, which the next one replaces.
+ */
+#include "tools/repo_journals.h"
+
+#include "base/fail.h"
+#include "base/file.h"
+#include "meta/witness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PIECE_BYTES (1u << 20)
+
+struct writing {
+    struct fsck *f;
+    size_t store;
+    const char *repo; /* is in `to` */
+    size_t to;
+    int fd;
+    struct str out;
+    uint64_t number, lines;
+};
+
+int repo_journals_fit(struct fsck *f)
+{
+    for (size_t i = 0; i < f->conf->store_count; i++) {
+        struct journal_file file;
+        uint64_t number;
+        int err = witness_number(f->db, f->conf->stores[i].key, &number);
+
+        if (err != 0)
+            return err;
+        if (journal_read(f->stores[i].dir_fd, JOURNAL_FILE, NULL, NULL, &file) != 0 ||
+            !journal_ours(&file, f->database.id, NULL) || !journal_ahead(&file, number))
+            continue;
+        fprintf(stderr,
+                "entrepotctl: the database lacks changes that the journal of blobstore %s has: "
+                "first entrepotctl rebuild, which brings them back\n",
+                f->conf->stores[i].name);
+        return ERR_INCOMPLETE;
+    }
+    return 0;
+}
+
+int repo_journals_outdate(struct fsck *f)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < f->conf->store_count && err == 0; i++) {
+        uint64_t number;
+
+        err = witness_number(f->db, f->conf->stores[i].key, &number);
+        if (err == 0)
+            witness_number_put(f->db, f->conf->stores[i].key, number + 1);
+    }
+    return err;
+}
+
+/* One without a section is told in all journals, as by the daemon. */
+static bool is_here(const struct writing *w, const char *repo)
+{
+    const struct conf *conf = w->f->conf;
+    const struct conf_repo *r = conf_repo_by_name(conf, repo, strlen(repo));
+
+    if (strcmp(repo, w->repo) == 0)
+        return w->store == w->to;
+    return !r || !r->store || (size_t)(r->store - conf->stores) == w->store;
+}
+
+static int put(struct writing *w, struct journal_line *line)
+{
+    int err = 0;
+
+    line->number = w->number;
+    journal_put(&w->out, line);
+    if (w->out.len >= PIECE_BYTES || line->kind == JOURNAL_END) {
+        err = file_write_full(w->fd, w->out.data, w->out.len);
+        str_reset(&w->out);
+    }
+    return err;
+}
+
+static int put_letter(struct writing *w, const char *letter)
+{
+    struct db_walk *walk = db_walk_new(w->f->db, letter, 1, NULL, 0);
+    int err = 0, walk_err;
+
+    for (; err == 0 && db_walk_valid(walk); db_walk_next(walk)) {
+        size_t len, value_len;
+        const char *key = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
+        struct journal_line line;
+
+        if (!witness_line(key, len, value, value_len, &line) || !is_here(w, line.repo))
+            continue;
+        err = put(w, &line);
+        w->lines++;
+    }
+    walk_err = db_walk_free(&walk);
+    return err != 0 ? err : walk_err;
+}
+
+static int put_all(struct writing *w, const struct identity *store)
+{
+    struct journal_line begin = {.kind = JOURNAL_BEGIN,
+                                 .count = JOURNAL_VERSION,
+                                 .database = w->f->database.id,
+                                 .store = store->id};
+    struct journal_line end = {.kind = JOURNAL_END, .until = w->number};
+    int err = put(w, &begin);
+
+    if (err == 0)
+        err = put_letter(w, "M");
+    if (err == 0)
+        err = put_letter(w, "T");
+    end.count = w->lines;
+    if (err == 0)
+        err = put(w, &end);
+    return err == 0 && fdatasync(w->fd) != 0 ? err_from_errno(errno) : err;
+}
+
+static int write_one(struct writing *w)
+{
+    int dir = w->f->stores[w->store].dir_fd;
+    struct identity identity;
+    int err = identity_read(dir, &identity, NULL);
+
+    if (err == 0)
+        err = witness_number(w->f->db, w->f->conf->stores[w->store].key, &w->number);
+    if (err == 0)
+        err = journal_open(dir, JOURNAL_NEW, O_WRONLY | O_CREAT | O_TRUNC, &w->fd);
+    if (err != 0)
+        return err;
+    err = put_all(w, &identity);
+    close(w->fd);
+    str_free(&w->out);
+    if (err == 0 && renameat(dir, JOURNAL_NEW, dir, JOURNAL_FILE) != 0)
+        err = err_from_errno(errno);
+    FAIL_POINT(repo_move_journal);
+    if (err != 0)
+        unlinkat(dir, JOURNAL_NEW, 0);
+    return err == 0 && fsync(dir) != 0 ? err_from_errno(errno) : err;
+}
+
+void repo_journals_write(struct fsck *f, const char *repo, size_t to)
+{
+    for (size_t i = 0; i < f->conf->store_count && *f->database.id; i++) {
+        struct writing w = {.f = f, .store = i, .repo = repo, .to = to};
+        int err = write_one(&w);
+
+        if (err != 0)
+            fprintf(stderr,
+                    "entrepotctl: cannot write %s/" JOURNAL_FILE
+                    ": %s; entrepotd writes it at its next start\n",
+                    f->conf->stores[i].path, journal_err_text(err));
+    }
+}
