@@ -43,7 +43,10 @@ struct upstream_request {
     size_t head_bytes;
     struct loop_timer stall;
     char error[CURL_ERROR_SIZE];
-    bool added, cancelled, head_told, paused, refused_address, stalled, finished;
+    enum upstream_state state;
+    bool added;                          /* curl has it, and must be asked to let go of it */
+    bool paused;                         /* the asker has no room: that is no stall */
+    bool refused_address;                /* why it ends: the address is private */
     TAILQ_ENTRY(upstream_request) entry; /* of starting or ending */
     struct bucket_wait turn;
 };
@@ -55,6 +58,14 @@ struct upstream {
     TAILQ_HEAD(, upstream_request) starting, ending;
     bool scheduled;
 };
+
+STATES_DEFINE(upstream_states, "an exchange with an upstream", UPSTREAM_STATES);
+
+static void upstream_move(struct upstream_request *r, enum upstream_state state)
+{
+    states_must(&upstream_states, r->state, state);
+    r->state = state;
+}
 
 const char *upstream_library(void)
 {
@@ -117,9 +128,9 @@ static struct failure failure_of(const struct upstream_request *r, CURLcode code
 
 static void request_done(struct upstream_request *r, int err, const char *why)
 {
-    if (r->cancelled || r->finished)
+    if (r->state >= UPSTREAM_FINISHED)
         return;
-    r->finished = true;
+    upstream_move(r, UPSTREAM_FINISHED);
     r->ask.on_done(r->ask.ctx, err, &r->head, why);
     request_free(r);
 }
@@ -150,7 +161,7 @@ static void upstream_collect(struct upstream *u)
         if (m->msg != CURLMSG_DONE)
             continue;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &r);
-        if (r->cancelled)
+        if (r->state >= UPSTREAM_FINISHED)
             continue;
         failure = failure_of(r, code);
         if (code != CURLE_OK && code != CURLE_WRITE_ERROR)
@@ -170,14 +181,10 @@ static void upstream_act(struct upstream *u, curl_socket_t fd, int what)
 static void watch_ready(struct loop_fd *fd, uint32_t events)
 {
     struct watch *w = CONTAINER_OF(fd, struct watch, fd);
-    int what = 0;
+    int what = (events & (EPOLLIN | EPOLLHUP) ? CURL_CSELECT_IN : 0) |
+               (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+               (events & EPOLLERR ? CURL_CSELECT_ERR : 0);
 
-    if (events & (EPOLLIN | EPOLLHUP))
-        what |= CURL_CSELECT_IN;
-    if (events & EPOLLOUT)
-        what |= CURL_CSELECT_OUT;
-    if (events & EPOLLERR)
-        what |= CURL_CSELECT_ERR;
     upstream_act(w->u, fd->fd, what);
 }
 
@@ -226,9 +233,7 @@ static int on_timer(CURLM *multi, long ms, void *ctx)
 
 static void timer_fire(struct loop_timer *timer)
 {
-    struct upstream *u = CONTAINER_OF(timer, struct upstream, timer);
-
-    upstream_act(u, CURL_SOCKET_TIMEOUT, 0);
+    upstream_act(CONTAINER_OF(timer, struct upstream, timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static curl_socket_t on_open(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
@@ -267,7 +272,6 @@ static void stall_fire(struct loop_timer *timer)
         loop_timer_set(r->u->loop, timer, r->ask.proxy->stall_timeout_ms);
         return;
     }
-    r->stalled = true;
     request_done(r, ERR_TIMEOUT,
                  r->head.status ? "no byte came for the stall timeout"
                                 : "no answer within the stall timeout");
@@ -295,13 +299,12 @@ static size_t on_header(char *line, size_t size, size_t count, void *ctx)
     struct upstream_request *r = ctx;
     size_t len = size * count;
 
-    if (r->cancelled || r->finished)
+    if (r->state >= UPSTREAM_FINISHED)
         return 0;
     request_alive(r);
     r->head_bytes += len;
-    if (r->head_bytes > UPSTREAM_HEAD_MAX) {
+    if (r->head_bytes > UPSTREAM_HEAD_MAX)
         return 0;
-    }
     if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
         headers_reset(&r->headers);
     else if (len > 2)
@@ -323,16 +326,15 @@ static void bucket_go(struct bucket_wait *wait)
 static enum upstream_take tell_head(struct upstream_request *r)
 {
     head_fill(r);
-    r->head_told = true;
+    upstream_move(r, UPSTREAM_TOLD);
     return r->ask.on_head ? r->ask.on_head(r->ask.ctx, &r->head) : UPSTREAM_TAKEN;
 }
 
 static enum upstream_take tell_body(struct upstream_request *r, const char *data, size_t len)
 {
-    enum upstream_take take = UPSTREAM_TAKEN;
+    enum upstream_take take =
+        r->ask.on_body ? r->ask.on_body(r->ask.ctx, data, len) : UPSTREAM_TAKEN;
 
-    if (r->ask.on_body)
-        take = r->ask.on_body(r->ask.ctx, data, len);
     if (take == UPSTREAM_PAUSE && r->ask.bucket)
         bucket_return(r->ask.bucket, len);
     return take;
@@ -344,10 +346,10 @@ static size_t on_write(char *data, size_t size, size_t count, void *ctx)
     size_t len = size * count;
     enum upstream_take take = UPSTREAM_TAKEN;
 
-    if (r->cancelled || r->finished)
+    if (r->state >= UPSTREAM_FINISHED)
         return 0;
     request_alive(r);
-    if (!r->head_told)
+    if (r->state == UPSTREAM_RUNNING)
         take = tell_head(r);
     if (take == UPSTREAM_TAKEN && r->ask.bucket && !bucket_take(r->ask.bucket, len, &r->turn))
         return CURL_WRITEFUNC_PAUSE;
@@ -373,6 +375,7 @@ static void upstream_after(void *ctx)
     }
     while ((r = TAILQ_FIRST(&u->starting)) != NULL) {
         TAILQ_REMOVE(&u->starting, r, entry);
+        upstream_move(r, UPSTREAM_RUNNING);
         r->added = true;
         MUST(curl_multi_add_handle(u->multi, r->easy) == CURLM_OK);
     }
@@ -455,9 +458,9 @@ struct upstream_request *upstream_start(struct upstream *u, const struct upstrea
 
 void upstream_cancel(struct upstream_request *r)
 {
-    if (r->cancelled || r->finished)
+    if (r->state >= UPSTREAM_FINISHED)
         return;
-    r->cancelled = true;
+    upstream_move(r, UPSTREAM_CANCELLED);
     loop_timer_cancel(r->u->loop, &r->stall);
     if (!r->added)
         TAILQ_REMOVE(&r->u->starting, r, entry);
@@ -467,7 +470,7 @@ void upstream_cancel(struct upstream_request *r)
 
 void upstream_resume(struct upstream_request *r)
 {
-    if (!r->paused || r->cancelled || r->finished)
+    if (!r->paused || r->state >= UPSTREAM_FINISHED)
         return;
     r->paused = false;
     request_alive(r);

@@ -8,6 +8,7 @@
 #define ENTREPOT_FETCHER_UPSTREAM_H
 
 #include "base/loop.h"
+#include "base/states.h"
 #include "base/str.h"
 #include "conf/conf.h"
 #include "fetcher/bucket.h"
@@ -30,6 +31,21 @@ struct upstream_head {
 };
 
 enum upstream_take { UPSTREAM_TAKEN, UPSTREAM_PAUSE, UPSTREAM_ABORT };
+
+/* What an exchange is doing; upstream_move alone moves it. */
+#define UPSTREAM_STATES(X)                                                                         \
+    /* curl gets it after the running round: upstream_start */                                     \
+    X(UPSTREAM_STARTING, TO(UPSTREAM_RUNNING) | TO(UPSTREAM_CANCELLED))                            \
+    /* curl has it: upstream_after */                                                              \
+    X(UPSTREAM_RUNNING, TO(UPSTREAM_TOLD) | TO(UPSTREAM_FINISHED) | TO(UPSTREAM_CANCELLED))        \
+    /* on_head was called, the body comes: tell_head */                                            \
+    X(UPSTREAM_TOLD, TO(UPSTREAM_FINISHED) | TO(UPSTREAM_CANCELLED))                               \
+    /* From here on it is over. on_done is being called, then it is freed: request_done */         \
+    X(UPSTREAM_FINISHED, 0)                                                                        \
+    /* no callback comes any more; freed after the running round: upstream_cancel */               \
+    X(UPSTREAM_CANCELLED, 0)
+enum upstream_state { UPSTREAM_STATES(STATES_ENUM) };
+extern const struct states upstream_states;
 
 struct upstream_request;
 

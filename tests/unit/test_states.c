@@ -87,6 +87,7 @@ static void test_tables_have_no_state_that_nothing_leads_to(void **state)
     check_table(&part_steps, 0);
     check_table(&job_phases, TO(JOB_DONE) | TO(JOB_FAILED));
     check_table(&remote_states, 0);
+    check_table(&upstream_states, TO(UPSTREAM_FINISHED) | TO(UPSTREAM_CANCELLED));
     check_table(&upload_phases, TO(UPLOAD_LET_GO));
     check_table(&pipe_states, TO(PIPE_LEAVING) | TO(PIPE_UNDOING));
 }
