@@ -39,8 +39,7 @@ struct warm {
     struct proxy *proxy;
     uint64_t id;
     char *image, *ref, *platform;
-    bool running;
-    struct fetch_warm_status status;
+    struct fetch_warm_status status; /* FETCH_WARM_RUNNING until warm_end, and for good then */
     char reason[FETCH_REASON_MAX + 1];
     TAILQ_HEAD(, warm_item) todo;
     unsigned items, at_once;
@@ -85,7 +84,6 @@ static void warm_note(struct warm *w, const char *reason)
 
 static void warm_end(struct warm *w)
 {
-    w->running = false;
     w->status.state = w->status.failed ? FETCH_WARM_FAILED : FETCH_WARM_DONE;
     w->forget.fire = warm_forget;
     loop_timer_set(w->f->loop, &w->forget, KEEP_MS);
@@ -261,7 +259,7 @@ static void warm_go_on(struct warm *w)
         item->want.done = blob_done;
         job_want(w->f, &t, &item->want);
     }
-    if (w->at_once == 0 && w->running)
+    if (w->at_once == 0 && w->status.state == FETCH_WARM_RUNNING)
         warm_end(w);
 }
 
@@ -289,7 +287,6 @@ void warm_ask(struct fetch *f, struct serve_return to, const struct fetch_warm *
     w->image = mem_strdup(q->image);
     w->ref = mem_strdup(q->ref);
     w->platform = mem_strdup(q->platform);
-    w->running = true;
     w->at_once = 1;
     TAILQ_INIT(&w->todo);
     TAILQ_INSERT_TAIL(&f->warms->list, w, entry);
