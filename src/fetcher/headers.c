@@ -18,8 +18,7 @@ static const char *const header_names[HEADER_COUNT] = {"content-type",
                                                        "link",
                                                        "retry-after",
                                                        "ratelimit-limit",
-                                                       "ratelimit-remaining",
-                                                       "docker-ratelimit-source"};
+                                                       "ratelimit-remaining"};
 
 void headers_take(struct headers *h, const char *line, size_t len)
 {
@@ -68,7 +67,6 @@ void headers_show(const struct headers *h, struct upstream_head *head)
     head->retry_after = h->values[HEADER_RETRY_AFTER];
     head->rate_limit = h->values[HEADER_RATE_LIMIT];
     head->rate_remaining = h->values[HEADER_RATE_REMAINING];
-    head->rate_source = h->values[HEADER_RATE_SOURCE];
     head->challenges = (const char *const *)h->challenges;
     head->challenge_count = h->challenge_count;
 }

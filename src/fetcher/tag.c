@@ -31,7 +31,7 @@ struct tag {
     struct fetch *f;
     struct proxy *proxy;
     char *key, *repo, *image, *ref;
-    bool by_digest, conditional;
+    bool by_digest;
     struct digest want;   /* by_digest, or what HEAD said; alg 0: not known */
     struct digest cached; /* the tag's, alg 0: none */
     uint64_t cached_size;

@@ -24,7 +24,7 @@ struct upstream_head {
     int status;
     uint64_t length; /* Content-Length; UINT64_MAX: not told */
     const char *content_type, *content_encoding, *content_range, *digest, *etag, *location, *link,
-        *retry_after, *rate_limit, *rate_remaining, *rate_source;
+        *retry_after, *rate_limit, *rate_remaining;
     bool inner;                    /* it came over a connection to an address that is not public */
     const char *const *challenges; /* of WWW-Authenticate, a line each */
     size_t challenge_count;
