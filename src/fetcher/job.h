@@ -105,8 +105,7 @@ struct job {
     uint64_t skip;     /* bytes to drop: the upstream began earlier than asked */
     uint64_t progress; /* part.size when this attempt began */
     unsigned attempts, resumes;
-    int end_err;
-    struct failed end_why;
+    struct failed end; /* of this attempt: what went wrong; err 0: nothing, so far */
     struct loop_timer retry, linger;
     UT_hash_handle hh;
     TAILQ_ENTRY(job) all;

@@ -88,8 +88,7 @@ static enum upstream_take on_head(struct remote_request *r, const struct upstrea
     struct job *job = CONTAINER_OF(r, struct job, request);
 
     if (!head_fits(job, head)) {
-        failed_set(&job->end_why, ERR_PROTOCOL, 0, "the upstream's length or range does not fit");
-        job->end_err = ERR_PROTOCOL;
+        failed_set(&job->end, ERR_PROTOCOL, 0, "the upstream's length or range does not fit");
         return UPSTREAM_ABORT;
     }
     FAIL_POINT(fetcher_head);
@@ -135,7 +134,7 @@ static void job_retry(struct job *job)
     if (job->part.size > job->progress)
         job->attempts = 0;
     if (++job->attempts > ATTEMPTS_MAX) {
-        job_fail(job, job->end_why.err, job->end_why.retry_after_s, job->end_why.reason, false);
+        job_fail(job, job->end.err, job->end.retry_after_s, job->end.reason, false);
         return;
     }
     delay = (uint64_t)RETRY_MIN_MS << (job->attempts - 1);
@@ -143,7 +142,7 @@ static void job_retry(struct job *job)
         delay = RETRY_MAX_MS;
     log_warn("a download was cut off: it goes on", "repository=%s have=%llu attempt=%u reason=%s",
              job->proxy->repo->name, (unsigned long long)job->part.size, job->attempts,
-             log_quote(job->end_why.reason));
+             log_quote(job->end.reason));
     job->resumes++;
     job->proxy->resumes++;
     job->request.first = (job->request.used + 1) % job->proxy->conf->remote_count;
@@ -154,7 +153,7 @@ static void job_retry(struct job *job)
 /* The attempt did not bring all. */
 static void job_cut(struct job *job)
 {
-    const struct failed *why = &job->end_why;
+    const struct failed *why = &job->end;
 
     if (job->phase == JOB_CHECK || job->phase == JOB_CONNECT)
         /* What does not fit the upstream's word is of no use to the next ask either. */
@@ -166,7 +165,7 @@ static void job_cut(struct job *job)
 /* Once what came is in the file, the job goes on. */
 static void job_drain(struct job *job)
 {
-    int err = job->end_err;
+    int err = job->end.err;
 
     if (job->part.step != PART_IDLE)
         return;
@@ -181,7 +180,7 @@ static void job_drain(struct job *job)
         return;
     }
     if (err == 0)
-        failed_set(&job->end_why, ERR_CLOSED, 0, "the upstream sent less than it promised");
+        failed_set(&job->end, ERR_CLOSED, 0, "the upstream sent less than it promised");
     job_cut(job);
 }
 
@@ -191,14 +190,13 @@ static void on_done(struct remote_request *r, int err, const struct upstream_hea
     struct job *job = CONTAINER_OF(r, struct job, request);
 
     (void)head;
-    if (job->end_err == 0) {
-        job->end_err = job->part_only && job_has_all(job) ? 0 : err;
-        failed_set(&job->end_why, job->end_err, why->retry_after_s, why->reason);
-    }
+    if (job->end.err == 0)
+        failed_set(&job->end, job->part_only && job_has_all(job) ? 0 : err, why->retry_after_s,
+                   why->reason);
     if (job->phase == JOB_SPACE || job->phase == JOB_STREAM) {
         job_move(job, JOB_DRAIN);
         job_drain(job);
-    } else if (job->phase == JOB_CHECK && job->end_err == 0) {
+    } else if (job->phase == JOB_CHECK && job->end.err == 0) {
         job->total = job->part.size;
         job_verify(job);
     } else {
@@ -273,7 +271,7 @@ static void job_attempt(struct job *job)
     r->on_done = on_done;
     job->progress = job->part.size;
     job->skip = 0;
-    job->end_err = 0;
+    job->end.err = 0;
     job_move(job, r->head ? JOB_CHECK : first ? JOB_CONNECT : JOB_RESUME);
     remote_start(r);
 }
