@@ -162,7 +162,9 @@ static bool agreed(const struct conf_store *store, bool lost, bool yes)
 }
 
 /* The one that the database has known by that name, unless it is there under another: so its
- * records count again when the same bytes are back without their IDENTITY. Else a new one. */
+ * records count again when the same bytes are back without their IDENTITY. What is this database's
+ * already keeps its own, under which its records are, also when it was renamed just now. Else a new
+ * one. */
 static void choose_id(const struct conf *conf, const struct belong *b, size_t place,
                       char id[IDENTITY_ID_LEN + 1])
 {
@@ -170,6 +172,8 @@ static void choose_id(const struct conf *conf, const struct belong *b, size_t pl
 
     if (known >= 0)
         strcpy(id, b->known.at[known].id);
+    else if (b->stores[place] == BELONG_OURS && b->database == BELONG_DATABASE)
+        strcpy(id, b->store_identity[place].id);
     else
         identity_new_id(id);
 }

@@ -91,6 +91,7 @@ def test_renaming_keeps_all(filled):
                                                        capture_output=True, timeout=60).stderr
     assert tool(filled, "store", "rename", "second", "prime").returncode == 1
     assert tool(filled, "store", "rename", "main", "prime").returncode == 0
+    assert tool(filled, "store", "adopt", "prime", "--yes").returncode == 0  # not needed, and costs nothing
     filled.start()
     collect(filled)
     filled.registry_image.push_image("v2", layers=(b"after the rename",))
