@@ -8,6 +8,7 @@
 #include "ipc/msg_push.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 struct conf;
@@ -17,6 +18,9 @@ struct ctl {
     const char *conf_file; /* for what works without one */
     bool json;
 };
+
+/* Of every command that asks: it was not told yes (fsck(8): canceled by the user). */
+#define CTL_EXIT_NO 32
 
 /* Each returns the exit status and has written its result or the reason. */
 int ctl_status(const struct ctl *ctl, int argc, char **argv);
@@ -54,6 +58,12 @@ must_check int ctl_become_owner(const char *data_dir);
 int ctl_rebuild(const struct ctl *ctl, int argc, char **argv);
 /* Needs no daemon but its configuration; the exit status says what was found (fsck.h). */
 int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv);
+
+/* ctl_agree.c: where to tell a person what is about to happen: standard output is a program's when
+ * it gets JSON. */
+FILE *ctl_talk(const struct ctl *ctl);
+/* Asks; whatever is not a yes is told. */
+bool ctl_agreed(const struct ctl *ctl, const char *question);
 
 /* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Why there was no answer is printed, and `in` is

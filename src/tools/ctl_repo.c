@@ -62,24 +62,19 @@ static int ask(const struct ctl *ctl, const char *name, bool begin, struct str *
     return msg_end(&reply);
 }
 
-static bool agreed(const struct drop_state *state)
+static bool agreed(const struct ctl *ctl, const struct drop_state *state)
 {
     const struct stats_repo *s = &state->stats;
-    char bytes[32], answer[8] = "";
+    char bytes[32];
 
-    printf("%s (%s%s%s%s): %llu images, %llu tags, %llu manifests, %llu blobs, %s.\n", s->name,
-           stats_kind_name(s->kind), *s->store ? ", blob store " : "", s->store,
-           s->owned ? "" : ", no section", (unsigned long long)s->images,
-           (unsigned long long)s->tags, (unsigned long long)s->manifests,
-           (unsigned long long)s->blobs, ctl_bytes(s->bytes, bytes));
-    printf("All of it is deleted for good; what other repositories hold too stays with them.\n");
-    if (!isatty(STDIN_FILENO)) {
-        fprintf(stderr, "entrepotctl: nothing was deleted: --yes is missing\n");
-        return false;
-    }
-    printf("Delete it? [y/N] ");
-    fflush(stdout);
-    return fgets(answer, sizeof(answer), stdin) && (*answer == 'y' || *answer == 'Y');
+    fprintf(ctl_talk(ctl),
+            "%s (%s%s%s%s): %llu images, %llu tags, %llu manifests, %llu blobs, %s.\n"
+            "All of it is deleted for good; what other repositories hold too stays with them.\n",
+            s->name, stats_kind_name(s->kind), *s->store ? ", blob store " : "", s->store,
+            s->owned ? "" : ", no section", (unsigned long long)s->images,
+            (unsigned long long)s->tags, (unsigned long long)s->manifests,
+            (unsigned long long)s->blobs, ctl_bytes(s->bytes, bytes));
+    return ctl_agreed(ctl, "Delete it?");
 }
 
 static int drop(const struct ctl *ctl, const char *name, bool yes)
@@ -88,9 +83,9 @@ static int drop(const struct ctl *ctl, const char *name, bool yes)
     struct str in = {0};
     int err = ask(ctl, name, false, &in, &state);
 
-    if (err == 0 && !yes && !agreed(&state)) {
+    if (err == 0 && !yes && !agreed(ctl, &state)) {
         str_free(&in);
-        return EXIT_FAILURE;
+        return CTL_EXIT_NO;
     }
     if (err == 0)
         err = ask(ctl, name, true, &in, &state);

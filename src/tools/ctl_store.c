@@ -5,6 +5,7 @@
  * is not changed. Writes STORE_PATH/IDENTITY (store/identity.h), and at a renaming the file
  * DATA_DIR/catalog/REPOSITORIES (conf/holdings.h).
  */
+#include "base/json.h"
 #include "base/mem.h"
 #include "conf/conf.h"
 #include "conf/holdings.h"
@@ -22,8 +23,8 @@
 #include <unistd.h>
 
 static const char usage[] = "usage: entrepotctl [--json] [-c FILE] store list\n"
-                            "       entrepotctl [-c FILE] store adopt NAME [--yes]\n"
-                            "       entrepotctl [-c FILE] store rename OLD NEW\n";
+                            "       entrepotctl [--json] [-c FILE] store adopt NAME [--yes]\n"
+                            "       entrepotctl [--json] [-c FILE] store rename OLD NEW\n";
 
 /* The store's directory, locked, and we are who owns it. -1: told why not. */
 static int take_store(const struct conf_store *store, bool lock)
@@ -104,7 +105,26 @@ static int rename_holdings(const struct conf *conf, const char *old_name,
     return err;
 }
 
-static int store_rename(const struct conf *conf, const char *old_name, const char *new_name)
+/* `done`: what was done, as a word for programs and for people. */
+static void told(const struct ctl *ctl, const struct conf_store *store, const char *done,
+                 const char *text)
+{
+    struct str out = {0};
+
+    if (ctl->json) {
+        str_printf(&out, "{\"%s\":true,\"blobstore\":\"%s\",\"path\":", done, store->name);
+        json_append_string(&out, store->path);
+        str_puts(&out, "}\n");
+    } else {
+        str_printf(&out, "%s is blobstore %s %s; reload or start entrepotd\n", store->path,
+                   store->name, text);
+    }
+    fputs(out.data, stdout);
+    str_free(&out);
+}
+
+static int store_rename(const struct ctl *ctl, const struct conf *conf, const char *old_name,
+                        const char *new_name)
 {
     const struct conf_store *store = store_by_name(conf, new_name);
     struct identity identity;
@@ -123,7 +143,7 @@ static int store_rename(const struct conf *conf, const char *old_name, const cha
         strcpy(identity.name, new_name);
         status = write_identity(dir, store, &identity);
         if (status == EXIT_SUCCESS)
-            printf("%s is blobstore %s now; reload or start entrepotd\n", store->path, new_name);
+            told(ctl, store, "renamed", "now");
     }
     close(dir);
     return status;
@@ -136,29 +156,26 @@ static bool bereft(const struct belong *b, size_t place)
            !identity_adopts(&b->store_identity[place], "");
 }
 
-static bool agreed(const struct conf_store *store, bool lost, bool yes)
+static bool agreed(const struct ctl *ctl, const struct conf_store *store, bool lost, bool yes)
 {
-    char answer[16];
+    FILE *talk = ctl_talk(ctl);
 
-    printf("blobstore %s at %s will belong to the database of this configuration.\n"
-           "Nothing in it is deleted or served by that alone: blobs without a record here wait for "
-           "pushes of\nthe same content; `entrepotctl gc --orphans` tells how many they "
-           "are.\nAnother database that has records of it will not have its blobs "
-           "any more.\n",
-           store->name, store->path);
+    if (yes && ctl->json)
+        return true;
+    fprintf(
+        talk,
+        "blobstore %s at %s will belong to the database of this configuration.\n"
+        "Nothing in it is deleted or served by that alone: blobs without a record here wait for "
+        "pushes of\nthe same content; `entrepotctl gc --orphans` tells how many they "
+        "are.\nAnother database that has records of it will not have its blobs "
+        "any more.\n",
+        store->name, store->path);
     if (lost)
-        printf(
+        fprintf(
+            talk,
             "The database that knew its images is missing: entrepotctl rebuild brings them back, "
             "this does not.\n");
-    if (yes)
-        return true;
-    if (!isatty(STDIN_FILENO)) {
-        fputs("entrepotctl: add --yes to do it\n", stderr);
-        return false;
-    }
-    printf("Go on? [y/N] ");
-    fflush(stdout);
-    return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+    return yes || ctl_agreed(ctl, "Go on?");
 }
 
 /* The one that the database has known by that name, unless it is there under another: so its
@@ -178,7 +195,7 @@ static void choose_id(const struct conf *conf, const struct belong *b, size_t pl
         identity_new_id(id);
 }
 
-static int store_adopt(const struct conf *conf, const char *name, bool yes)
+static int store_adopt(const struct ctl *ctl, const struct conf *conf, const char *name, bool yes)
 {
     const struct conf_store *store = store_by_name(conf, name);
     struct identity identity = {0}; /* made nobody knows when: nothing in it is garbage unasked */
@@ -189,9 +206,9 @@ static int store_adopt(const struct conf *conf, const char *name, bool yes)
         return EXIT_FAILURE;
     b = mem_alloc(sizeof(*b));
     belong_look(conf, b);
-    if (!agreed(store, bereft(b, (size_t)(store - conf->stores)), yes)) {
+    if (!agreed(ctl, store, bereft(b, (size_t)(store - conf->stores)), yes)) {
         free(b);
-        return EXIT_FAILURE;
+        return CTL_EXIT_NO;
     }
     dir = take_store(store, true);
     if (dir >= 0) {
@@ -201,8 +218,7 @@ static int store_adopt(const struct conf *conf, const char *name, bool yes)
         strcpy(identity.name, name);
         status = write_identity(dir, store, &identity);
         if (status == EXIT_SUCCESS)
-            printf("%s is blobstore %s of this database now; reload or start entrepotd\n",
-                   store->path, name);
+            told(ctl, store, "adopted", "of this database now");
         close(dir);
     }
     free(b);
@@ -222,38 +238,62 @@ static const char *what_is(const struct belong *b, size_t place)
     return bereft(b, place) ? "no database" : words[b->stores[place]];
 }
 
+/* `why`: lines, what a start or reload would say. */
+static void list_json(const struct conf *conf, const struct belong *b, struct str *why)
+{
+    struct str out = {0};
+    char *rest = why->data, *line;
+    bool first = true;
+
+    str_puts(&out, "{\"blobstores\":[");
+    for (size_t i = 0; i < conf->store_count; i++) {
+        str_printf(&out,
+                   "%s{\"name\":\"%s\",\"state\":\"%s\",\"id\":\"%s\",\"path\":", i > 0 ? "," : "",
+                   conf->stores[i].name, what_is(b, i), b->store_identity[i].id);
+        json_append_string(&out, conf->stores[i].path);
+        str_putc(&out, '}');
+    }
+    str_puts(&out, "],\"refused\":[");
+    while (rest && (line = strsep(&rest, "\n")) != NULL) {
+        if (!*line)
+            continue;
+        str_puts(&out, first ? "" : ",");
+        json_append_string(&out, line);
+        first = false;
+    }
+    str_puts(&out, "]}\n");
+    fputs(out.data, stdout);
+    str_free(&out);
+}
+
+static void list_text(const struct conf *conf, const struct belong *b, const struct str *why)
+{
+    struct ctl_table table = {.columns = 4};
+
+    for (size_t i = 0; i < table.columns; i++)
+        ctl_cell(&table, (const char *const[]){"BLOBSTORE", "STATE", "ID", "PATH"}[i]);
+    for (size_t i = 0; i < conf->store_count; i++) {
+        ctl_cell(&table, conf->stores[i].name);
+        ctl_cell(&table, what_is(b, i));
+        ctl_cell(&table, *b->store_identity[i].id ? b->store_identity[i].id : "-");
+        ctl_cell(&table, conf->stores[i].path);
+    }
+    ctl_table_print(&table);
+    fputs(why->data ? why->data : "", stdout);
+}
+
 static int store_list(const struct ctl *ctl, const struct conf *conf)
 {
     struct belong *b = mem_alloc(sizeof(*b));
-    struct ctl_table table = {.columns = 4};
     struct str why = {0};
 
     belong_look(conf, b);
+    if (belong_judge(conf, b, true, &why) == 0)
+        str_reset(&why);
     if (ctl->json)
-        printf("{\"blobstores\":[");
+        list_json(conf, b, &why);
     else
-        for (size_t i = 0; i < table.columns; i++)
-            ctl_cell(&table, (const char *const[]){"BLOBSTORE", "STATE", "ID", "PATH"}[i]);
-    for (size_t i = 0; i < conf->store_count; i++) {
-        const struct conf_store *store = &conf->stores[i];
-
-        if (ctl->json) {
-            printf("%s{\"name\":\"%s\",\"state\":\"%s\",\"id\":\"%s\"}", i > 0 ? "," : "",
-                   store->name, what_is(b, i), b->store_identity[i].id);
-            continue;
-        }
-        ctl_cell(&table, store->name);
-        ctl_cell(&table, what_is(b, i));
-        ctl_cell(&table, *b->store_identity[i].id ? b->store_identity[i].id : "-");
-        ctl_cell(&table, store->path);
-    }
-    if (ctl->json) {
-        puts("]}");
-    } else {
-        ctl_table_print(&table);
-        if (belong_judge(conf, b, true, &why) != 0)
-            printf("%s", why.data);
-    }
+        list_text(conf, b, &why);
     str_free(&why);
     free(b);
     return EXIT_SUCCESS;
@@ -270,9 +310,9 @@ int ctl_store(const struct ctl *ctl, int argc, char **argv)
         if (argc == 1 && strcmp(argv[0], "list") == 0)
             status = store_list(ctl, conf);
         else if (argc == 3 && strcmp(argv[0], "rename") == 0)
-            status = store_rename(conf, argv[1], argv[2]);
+            status = store_rename(ctl, conf, argv[1], argv[2]);
         else if ((argc == 2 || yes) && strcmp(argv[0], "adopt") == 0)
-            status = store_adopt(conf, argv[yes_at == 1 ? 2 : 1], yes);
+            status = store_adopt(ctl, conf, argv[yes_at == 1 ? 2 : 1], yes);
     } else if (argc >= 1) {
         return EXIT_FAILURE;
     }

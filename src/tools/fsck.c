@@ -8,6 +8,7 @@
  */
 #include "tools/fsck.h"
 
+#include "base/json.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "meta/identity.h"
@@ -25,20 +26,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void json_string(const char *text)
-{
-    putchar('"');
-    for (; *text; text++) {
-        if (*text == '"' || *text == '\\')
-            printf("\\%c", *text);
-        else if ((unsigned char)*text < ' ')
-            printf("\\u%04x", *text);
-        else
-            putchar(*text);
-    }
-    putchar('"');
-}
-
 void fsck_tell(struct fsck *f, const char *kind, bool mended, const char *format, ...)
 {
     bool repaired = mended && f->repair;
@@ -53,10 +40,12 @@ void fsck_tell(struct fsck *f, const char *kind, bool mended, const char *format
         f->repaired += repaired;
     }
     if (f->json) {
-        printf("%s{\"kind\":\"%s\",\"repaired\":%s,\"text\":", f->told ? "," : "", kind,
-               repaired ? "true" : "false");
-        json_string(text);
-        putchar('}');
+        struct str quoted = {0};
+
+        json_append_string(&quoted, text);
+        printf("%s{\"kind\":\"%s\",\"repaired\":%s,\"text\":%s}", f->told ? "," : "", kind,
+               repaired ? "true" : "false", quoted.data);
+        str_free(&quoted);
     } else {
         printf("%s: %s%s\n", kind, text, repaired ? " (repaired)" : "");
     }

@@ -335,25 +335,18 @@ static int steps(struct rebuild *r, struct str *aside)
     return err;
 }
 
-static bool agreed(const struct conf *conf, bool yes)
+static bool agreed(const struct ctl *ctl, const struct conf *conf, bool yes)
 {
-    char answer[16];
-
-    printf(
+    if (yes && ctl->json)
+        return true;
+    fprintf(
+        ctl_talk(ctl),
         "The database of %s is made anew: from what is left of it, the blob stores' journals and "
         "their manifests.\nThe present one is kept beside it, as catalog.damaged-TIME; nothing "
         "of the blob stores is deleted.\n`entrepotctl rebuild --list` tells what would come of "
         "it.\n",
         conf->data_dir);
-    if (yes)
-        return true;
-    if (!isatty(STDIN_FILENO)) {
-        fputs("entrepotctl: add --yes to do it\n", stderr);
-        return false;
-    }
-    printf("Go on? [y/N] ");
-    fflush(stdout);
-    return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+    return yes || ctl_agreed(ctl, "Go on?");
 }
 
 /* A store without any witness may be new, or the mount point of one that is not mounted. */
@@ -406,9 +399,8 @@ int ctl_rebuild(const struct ctl *ctl, int argc, char **argv)
         status = REBUILD_USAGE;
     } else if (ctl_conf(ctl, &conf)) {
         r->conf = conf;
-        if (ctl_become_owner(conf->data_dir) == 0 && rebuild_lock(r) == 0 && ctl_fits(conf) == 0 &&
-            (r->list || (yes && ctl->json) || agreed(conf, yes)))
-            status = run(r);
+        if (ctl_become_owner(conf->data_dir) == 0 && rebuild_lock(r) == 0 && ctl_fits(conf) == 0)
+            status = r->list || agreed(ctl, conf, yes) ? run(r) : CTL_EXIT_NO;
     }
     conf_free(&conf);
     free(r);

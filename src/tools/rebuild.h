@@ -17,7 +17,7 @@
 #include "store/journal.h"
 #include "store/store_fs.h"
 
-/* Exit statuses. */
+/* Exit statuses; CTL_EXIT_NO without a yes. */
 enum {
     REBUILD_SURE = 0,
     REBUILD_GUESSED = 1, /* something is a guess, or is lost */

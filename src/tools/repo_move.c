@@ -360,8 +360,17 @@ static void report(const struct move *m)
     const struct conf *conf = m->f.conf;
     const struct conf_repo *repo = conf_repo_by_name(conf, m->repo, strlen(m->repo));
     const char *to = conf->stores[m->to].name;
+    bool fits = !repo || repo->store == &conf->stores[m->to];
     char bytes[32];
 
+    if (m->f.json) {
+        printf("{\"moved\":true,\"repository\":\"%s\",\"blobstore\":\"%s\",\"blobs\":%llu,"
+               "\"bytes\":%llu,\"removed\":%llu,\"damaged\":%llu,\"section_fits\":%s}\n",
+               m->repo, to, (unsigned long long)m->blobs, (unsigned long long)m->bytes,
+               (unsigned long long)m->released, (unsigned long long)m->damaged,
+               fits ? "true" : "false");
+        return;
+    }
     printf("%s is in blobstore %s now: %llu blobs, %s, were copied into it, and %llu that nobody "
            "else holds removed from other blob stores\n",
            m->repo, to, (unsigned long long)m->blobs, ctl_bytes(m->bytes, bytes),
@@ -369,7 +378,7 @@ static void report(const struct move *m)
     if (m->damaged)
         printf("%llu are damaged or missing, as they were before\n",
                (unsigned long long)m->damaged);
-    if (repo && repo->store != &conf->stores[m->to])
+    if (!fits)
         printf("set blobstore = %s in its section before entrepotd is started\n", to);
 }
 
@@ -413,6 +422,7 @@ int ctl_repo_move(const struct ctl *ctl, const char *repo, const char *store)
         m->repo = repo;
         m->f = (struct fsck){.conf = conf,
                              .repair = true,
+                             .json = ctl->json,
                              .command = "repo move",
                              .arena = mem_arena_new(),
                              .names = mem_arena_new()};

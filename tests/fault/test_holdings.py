@@ -134,7 +134,7 @@ def test_drop_of_what_has_no_section(daemon):
     configure(daemon, text(section=False))
     daemon.start()
     asked = daemon.ctl("repo", "drop", "kept", check=False)
-    assert asked.returncode == 1 and "2 images" in asked.stdout and "--yes is missing" in asked.stderr
+    assert asked.returncode == 32 and "2 images" in asked.stdout and "add --yes" in asked.stderr
     assert "NO SECTION" in daemon.ctl("repos").stdout
     assert "dropped" in daemon.ctl("repo", "drop", "kept", "--yes").stdout
     assert "kept" not in daemon.ctl("repos").stdout

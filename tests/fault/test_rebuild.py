@@ -271,7 +271,7 @@ def test_it_needs_a_yes_no_daemon_and_all_stores(kept):
     (daemon.dir / "away").rename(daemon.dir / "two")
     nothing(daemon)
     done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild"], text=True, input="", capture_output=True)
-    assert done.returncode == FAILED and "add --yes" in done.stderr and not catalog(daemon).exists()
+    assert done.returncode == 32 and "add --yes" in done.stderr and not catalog(daemon).exists()
     (daemon.dir / "two").rename(daemon.dir / "away")
     (daemon.dir / "two").mkdir()
     assert rebuild(daemon)[0] == FAILED and not catalog(daemon).exists()
