@@ -290,6 +290,8 @@ int db_repair(const char *path)
     leveldb_options_t *options = leveldb_options_create();
     char *reason = NULL;
 
+    /* Else a table whose checksums do not fit is kept as it is, and cannot be read afterwards. */
+    leveldb_options_set_paranoid_checks(options, 1);
     leveldb_repair_db(options, path, &reason);
     leveldb_options_destroy(options);
     if (!reason)

@@ -187,6 +187,21 @@ def empty(daemon):
 DAMAGES = [flipped_log, flipped_table, no_table, no_current, no_manifest, no_log, nothing, empty]
 
 
+def test_a_byte_anywhere_in_a_table(kept):
+    """Whichever record the byte is in, the journals have all."""
+    kept.daemon.stop()
+    wrong = []
+    for table in all_in_tables(kept.daemon):
+        whole = table.read_bytes()
+        for at in range(30):
+            flip(table, at / 30)
+            status, report = rebuild(kept.daemon, "--list")
+            if (status, report["complete"], report["tags"], report["manifests"]) != (SURE, True, len(kept.tags), len(kept.manifests)):
+                wrong.append((table.name, at, status, report))
+            table.write_bytes(whole)
+    assert not wrong
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_all_comes_back_and_nothing_else(kept, damage):
     daemon = kept.daemon
