@@ -25,6 +25,8 @@ static const char *log_role = "main";
 static int log_slot;
 static enum log_level log_highest = LOG_LEVEL_INFO;
 static bool log_echoes;
+static const char *log_program = "entrepotd"; /* in what is said to a person */
+static bool log_is_plain;
 
 int log_open(const char *path)
 {
@@ -60,6 +62,12 @@ int log_fd(void)
     return log_descriptor;
 }
 
+void log_plain(const char *program)
+{
+    log_program = program;
+    log_is_plain = true;
+}
+
 void log_identity(const char *role, int slot)
 {
     log_role = role;
@@ -91,8 +99,9 @@ static size_t line_begin(char *line, enum log_level level, const char *msg)
 /* What of a line a person at a terminal wants. */
 static void line_echo(enum log_level level, const char *msg, const char *fields, size_t len)
 {
-    if (log_echoes && level <= LOG_LEVEL_WARN && log_descriptor != STDERR_FILENO)
-        dprintf(STDERR_FILENO, "entrepotd: %s%s%.*s\n", msg, len > 0 ? ":" : "", (int)len, fields);
+    if (log_is_plain || (log_echoes && level <= LOG_LEVEL_WARN && log_descriptor != STDERR_FILENO))
+        dprintf(STDERR_FILENO, "%s: %s%s%.*s\n", log_program, msg, len > 0 ? ":" : "", (int)len,
+                fields);
 }
 
 void log_write(enum log_level level, const char *msg, const char *fields, ...)
@@ -118,6 +127,10 @@ void log_write(enum log_level level, const char *msg, const char *fields, ...)
                                                      : LINE_MAX_BYTES - len - 1;
     }
     line_echo(level, msg, line + head, len - head);
+    if (log_is_plain) {
+        errno = saved;
+        return;
+    }
     line[len++] = '\n';
     while (write(log_descriptor, line, len) < 0 && errno == EINTR)
         ;

@@ -32,6 +32,9 @@ int log_fd(void);
 /* Until further notice warnings and errors go to standard error too, short ("entrepotd: ...").
  * Nothing is said twice: while the log is standard error itself, this does nothing. */
 void log_echo(bool on);
+/* This process is a tool with no log: what would be a line of it goes to standard error, as a
+ * person wants it ("PROGRAM: msg: fields"). `program` must be static. */
+void log_plain(const char *program);
 /* What every line of this process says about itself. `role` must be static. */
 void log_identity(const char *role, int slot);
 /* Lines above this level are dropped; default INFO. */

@@ -57,7 +57,7 @@ must_check int ctl_become_owner(const char *data_dir);
 /* Needs no daemon, and refuses while one runs. */
 int ctl_rebuild(const struct ctl *ctl, int argc, char **argv);
 /* Needs no daemon but its configuration; the exit status says what was found (fsck.h). */
-int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv);
+int ctl_fsck(const struct ctl *ctl, int argc, char **argv);
 
 /* ctl_agree.c: where to tell a person what is about to happen: standard output is a program's when
  * it gets JSON. */

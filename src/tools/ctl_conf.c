@@ -15,7 +15,8 @@ bool ctl_conf(const struct ctl *ctl, struct conf **conf_r)
     int err = conf_load(ctl->conf_file, conf_r, &mistakes);
 
     if (err != 0)
-        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
+        fputs(mistakes.data ? mistakes.data : "entrepotctl: cannot load the configuration\n",
+              stderr);
     str_free(&mistakes);
     return err == 0;
 }

@@ -77,38 +77,30 @@ static int usage(FILE *out, int status)
 
 static int config_check(const struct ctl *ctl, const char *file)
 {
+    struct ctl of_file = {.conf_file = file};
     struct conf *conf = NULL;
-    struct str mistakes = {0};
-    int err = conf_load(file, &conf, &mistakes);
+    bool good = ctl_conf(&of_file, &conf);
 
-    if (err != 0)
-        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
     if (ctl->json)
-        printf("{\"good\":%s}\n", err == 0 ? "true" : "false");
-    else if (err == 0)
+        printf("{\"good\":%s}\n", good ? "true" : "false");
+    else if (good)
         printf("%s is good\n", file);
     conf_free(&conf);
-    str_free(&mistakes);
-    return err == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* Without -s the configuration tells where the daemon runs; a default that is
  * not there means the default place. */
 static bool find_run_dir(struct ctl *ctl, const char *file, bool file_given, struct conf **conf)
 {
-    struct str mistakes = {0};
-
     if (ctl->run_dir)
         return true;
     if (!file_given && access(file, R_OK) != 0) {
         ctl->run_dir = DEFAULT_RUN_DIR;
         return true;
     }
-    if (conf_load(file, conf, &mistakes) != 0) {
-        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
-        str_free(&mistakes);
+    if (!ctl_conf(ctl, conf))
         return false;
-    }
     ctl->run_dir = (*conf)->run_dir;
     return true;
 }
@@ -126,7 +118,7 @@ static int run(struct ctl *ctl, const char *file, bool file_given, int argc, cha
     if (strcmp(argv[0], "cert") == 0)
         return ctl_cert(ctl, argc - 1, argv + 1);
     if (strcmp(argv[0], "fsck") == 0)
-        return ctl_fsck(ctl, file, argc - 1, argv + 1);
+        return ctl_fsck(ctl, argc - 1, argv + 1);
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
         if (strcmp(argv[0], commands[i].name) != 0)
             continue;
@@ -147,6 +139,7 @@ int main(int argc, char **argv)
     bool file_given = false;
     int kept = 0;
 
+    log_plain("entrepotctl");
     fail_init();
     /* --json, -c and -s are allowed anywhere; everything else is in order. */
     for (int i = 0; i < argc; i++) {
@@ -182,7 +175,6 @@ int main(int argc, char **argv)
     }
     if (optind >= argc)
         return usage(stderr, EXIT_FAILURE);
-    log_identity("ctl", 0);
     ctl.conf_file = file;
     return run(&ctl, file, file_given, argc - optind, argv + optind);
 }

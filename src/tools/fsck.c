@@ -170,13 +170,26 @@ static int open_stores(struct fsck *f)
     return 0;
 }
 
+/* After an error that the database may be the cause of. */
+static void tell_cure(const struct fsck *f)
+{
+    fprintf(stderr,
+            "entrepotctl: if it is the database %s/catalog and its disk is well, it is damaged: "
+            "%sentrepotctl rebuild makes it anew\n",
+            f->conf->data_dir, f->online ? "stop the daemon, then " : "");
+}
+
 static int open_database(struct fsck *f)
 {
     struct str path = {0};
     int err;
 
-    if (f->online)
-        return fsck_online_copy(f);
+    if (f->online) {
+        err = fsck_online_copy(f);
+        if (err == ERR_DAMAGED || err == ERR_IO)
+            tell_cure(f);
+        return err;
+    }
     str_printf(&path, "%s/catalog/CURRENT", f->conf->data_dir);
     if (access(path.data, R_OK) != 0) {
         fprintf(
@@ -191,8 +204,7 @@ static int open_database(struct fsck *f)
         if (err == 0)
             err = fsck_identity(f);
         if (err == ERR_DAMAGED || err == ERR_IO)
-            fprintf(stderr, "entrepotctl: if %s is damaged: entrepotctl rebuild makes it anew\n",
-                    path.data);
+            tell_cure(f);
     }
     str_free(&path);
     return err;
@@ -276,18 +288,10 @@ static int repairs_write(struct fsck *f)
     return err;
 }
 
-static int check(struct fsck *f)
+static int check_all(struct fsck *f)
 {
-    int err = check_ground(f);
+    int err = fsck_files(f);
 
-    if (err == 0)
-        err = ctl_fits(f->conf);
-    if (err == 0)
-        err = open_stores(f);
-    if (err == 0)
-        err = open_database(f);
-    if (err == 0)
-        err = fsck_files(f);
     if (err == 0)
         err = fsck_records(f);
     if (err == 0)
@@ -304,7 +308,24 @@ static int check(struct fsck *f)
         err = repairs_write(f);
     if (err == 0)
         err = fsck_files_move(f);
+    if (err != 0)
+        fprintf(stderr, "entrepotctl: the check did not come to its end: %s\n", err_text(err));
+    if (err == ERR_IO || err == ERR_DAMAGED)
+        tell_cure(f);
     return err;
+}
+
+static int check(struct fsck *f)
+{
+    int err = check_ground(f);
+
+    if (err == 0)
+        err = ctl_fits(f->conf);
+    if (err == 0)
+        err = open_stores(f);
+    if (err == 0)
+        err = open_database(f);
+    return err != 0 ? err : check_all(f);
 }
 
 static void summary(const struct fsck *f, bool complete)
@@ -390,10 +411,9 @@ static int run(struct fsck *f)
     return status;
 }
 
-int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv)
+int ctl_fsck(const struct ctl *ctl, int argc, char **argv)
 {
     struct fsck f = {.json = ctl->json, .progress = !ctl->json && isatty(STDERR_FILENO)};
-    struct str mistakes = {0};
     struct conf *conf = NULL;
     int status = FSCK_FAILED;
 
@@ -402,9 +422,7 @@ int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv
         return FSCK_USAGE;
     }
     f.repair = argc == 1;
-    if (conf_load(conf_file, &conf, &mistakes) != 0) {
-        fputs(mistakes.data ? mistakes.data : "cannot load the configuration\n", stderr);
-    } else {
+    if (ctl_conf(ctl, &conf)) {
         f.conf = conf;
         f.arena = mem_arena_new();
         f.names = mem_arena_new();
@@ -413,6 +431,5 @@ int ctl_fsck(const struct ctl *ctl, const char *conf_file, int argc, char **argv
         mem_arena_free(&f.names);
     }
     conf_free(&conf);
-    str_free(&mistakes);
     return status;
 }

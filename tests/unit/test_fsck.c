@@ -48,10 +48,10 @@ static void put(const struct key *k, const struct str *value)
 
 static int fsck(bool repair)
 {
-    const struct ctl ctl = {0};
+    const struct ctl ctl = {.conf_file = conf_file};
     char word[] = "--repair", *args[] = {word};
 
-    return ctl_fsck(&ctl, conf_file, repair ? 1 : 0, args);
+    return ctl_fsck(&ctl, repair ? 1 : 0, args);
 }
 
 static void put_blob(const struct store *store, const void *data, size_t len,
