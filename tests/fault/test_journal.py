@@ -1,5 +1,4 @@
 """The stores' journals: a line a change, whatever dies, and what the daemon does when one lacks something."""
-import json
 import os
 import pathlib
 import re

@@ -3,7 +3,7 @@ import concurrent.futures
 
 import pytest
 
-from harness.daemon import Daemon, log_fields, wait_for
+from harness.daemon import Daemon, log_fields
 from harness.raw import exchange
 from harness.registry import Registry, digest, error
 
