@@ -206,6 +206,10 @@ int held_write(struct held *held)
     int err = holdings_write(held->c->conf->data_dir, &held->text);
 
     FAIL_POINT(catalog_held_written);
+    if (err != 0 && held->needed)
+        log_error("cannot write which repositories hold something: the change is refused",
+                  "path=%s/catalog err=%s", log_quote(held->c->conf->data_dir),
+                  log_quote(err_text(err)));
     return held->needed ? err : 0;
 }
 

@@ -321,7 +321,9 @@ static void turn_work(struct pool_job *job)
 {
     struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
 
-    turn->write_err = FAIL_POINT(catalog_turn_write);
+    int failed = FAIL_POINT(catalog_turn_write);
+
+    turn->write_err = failed != 0 ? err_from_errno(failed) : 0;
     if (turn->write_err == 0 && turn->held)
         turn->write_err = held_write(turn->catalog->held);
     if (turn->write_err == 0 && !turn->empty)
@@ -359,9 +361,9 @@ static void turn_written(struct pool_job *job)
     journals_turn_done(c->journals, err);
     if (err != 0) {
         turn_index_take_back(turn);
-        turn_answer(turn, ERR_NO_SPACE);
+        turn_answer(turn, err);
         /* LevelDB refuses every write after a failed one until it is opened anew. */
-        database_close(turn, ERR_NO_SPACE);
+        database_close(turn, err == ERR_NO_SPACE ? err : ERR_UNAVAILABLE);
         return;
     }
     FAIL_POINT(catalog_turn_written);

@@ -14,6 +14,7 @@
 #include "base/siphash.h"
 #include "meta/db_log.h"
 
+#include <errno.h>
 #include <leveldb/c.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,16 +266,33 @@ struct db_batch *db_batch_take(struct db *db)
     return batch;
 }
 
+/* LevelDB tells what the system says as text alone, behind the file's path. */
+static int err_of_reason(const char *reason)
+{
+    static const int known[] = {ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EMFILE, ENFILE};
+    size_t len = strlen(reason);
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        const char *text = strerror(known[i]);
+
+        if (len >= strlen(text) && strcmp(reason + len - strlen(text), text) == 0)
+            return err_from_errno(known[i]);
+    }
+    return ERR_IO;
+}
+
 int db_write(struct db *db, struct db_batch *batch)
 {
     char *reason = NULL;
+    int err;
 
     leveldb_write(db->handle, db->sync, batch->writes, &reason);
     if (!reason)
         return 0;
     log_error("cannot write the database", "reason=%s", log_quote(reason));
+    err = err_of_reason(reason);
     leveldb_free(reason);
-    return ERR_IO;
+    return err;
 }
 
 void db_batch_done(struct db *db, struct db_batch *batch)

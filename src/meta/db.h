@@ -53,7 +53,8 @@ void db_batch_discard(struct db *db);
  * db_batch_done, which must come before the next change. */
 struct db_batch *db_batch_take(struct db *db);
 /* Writes and syncs. Blocks: the only call allowed on a pool thread. After a
- * failure the database must be closed and opened again. */
+ * failure the database must be closed and opened again; the reason is logged: NO_SPACE (a quota,
+ * too), READ_ONLY, NO_ACCESS, NO_FILES; IO: all else. */
 must_check int db_write(struct db *db, struct db_batch *batch);
 void db_batch_done(struct db *db, struct db_batch *batch);
 
