@@ -58,6 +58,7 @@ struct db {
     leveldb_writeoptions_t *sync;
     struct overlay *overlay;
     leveldb_writebatch_t *writes; /* NULL: nothing collected */
+    size_t bytes;                 /* of keys and values in it */
     bool read_failed;
 };
 
@@ -200,6 +201,7 @@ void db_put_unseen(struct db *db, const void *key, size_t key_len, const void *v
     if (!db->writes)
         db->writes = leveldb_writebatch_create();
     leveldb_writebatch_put(db->writes, key, key_len, value, value_len);
+    db->bytes += key_len + value_len;
 }
 
 void db_delete_unseen(struct db *db, const void *key, size_t key_len)
@@ -207,6 +209,7 @@ void db_delete_unseen(struct db *db, const void *key, size_t key_len)
     if (!db->writes)
         db->writes = leveldb_writebatch_create();
     leveldb_writebatch_delete(db->writes, key, key_len);
+    db->bytes += key_len;
 }
 
 void db_put(struct db *db, const void *key, size_t key_len, const void *value, size_t value_len)
@@ -232,6 +235,11 @@ bool db_batch_empty(const struct db *db)
     return db->writes == NULL;
 }
 
+size_t db_batch_bytes(const struct db *db)
+{
+    return db->bytes;
+}
+
 void db_batch_each(struct db *db,
                    void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
                                 size_t value_len),
@@ -254,6 +262,7 @@ void db_batch_discard(struct db *db)
     if (db->writes)
         leveldb_writebatch_destroy(db->writes);
     db->writes = NULL;
+    db->bytes = 0;
     db->read_failed = false;
 }
 
@@ -263,6 +272,7 @@ struct db_batch *db_batch_take(struct db *db)
 
     batch->writes = db->writes;
     db->writes = NULL;
+    db->bytes = 0;
     return batch;
 }
 

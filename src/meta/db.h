@@ -38,6 +38,8 @@ void db_put_unseen(struct db *db, const void *key, size_t key_len, const void *v
                    size_t value_len);
 void db_delete_unseen(struct db *db, const void *key, size_t key_len);
 bool db_batch_empty(const struct db *db);
+/* Of keys and values collected: the batch takes as much memory, and some more. */
+size_t db_batch_bytes(const struct db *db);
 /* Calls for each key that was collected, once, with what it has become; value NULL: deleted. */
 void db_batch_each(struct db *db,
                    void (*each)(void *ctx, const char *key, size_t key_len, const char *value,

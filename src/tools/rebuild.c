@@ -27,7 +27,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WRITE_AT 1000 /* changes a batch */
+/* A batch: calls of rebuild_write(), and bytes. One manifest has thousands of records. */
+#define WRITE_AT       1000
+#define WRITE_AT_BYTES (4u << 20)
 
 void rebuild_path(const struct rebuild *r, const char *name, struct str *path)
 {
@@ -40,7 +42,8 @@ int rebuild_write(struct rebuild *r, struct db *db, bool now)
     struct db_batch *batch;
     int err;
 
-    if (db_batch_empty(db) || (!now && ++r->collected < WRITE_AT))
+    if (db_batch_empty(db) ||
+        (!now && ++r->collected < WRITE_AT && db_batch_bytes(db) < WRITE_AT_BYTES))
         return 0;
     r->collected = 0;
     batch = db_batch_take(db);

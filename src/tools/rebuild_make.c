@@ -243,6 +243,8 @@ static int make_manifests(struct rebuild *r, bool *more_r)
         err = make_manifest(r, &p, &digest, &w, more_r);
         if (r->counts.lost > lost) /* told once */
             db_delete(r->wanted, data, len);
+        if (err == 0)
+            err = rebuild_write(r, r->wanted, false);
     }
     walk_err = db_walk_free(&walk);
     return err != 0 ? err : walk_err;

@@ -588,3 +588,23 @@ def test_what_a_full_disk_cuts_short_is_not_called_all(kept):
         assert status == FAILED or (report["tags"], report["manifests"]) == (len(kept.tags), len(kept.manifests)), (kib, report)
         statuses.append(status)
     assert statuses[0] == FAILED and statuses[-1] == GUESSED, statuses
+
+
+def test_large_manifests_take_little_memory(kept):
+    """What is written at once has a bound in bytes: manifests have thousands of records each."""
+    daemon = kept.daemon
+    layer = b"the same"
+    registry = kept.at("one/large")
+    body = json.loads(registry.image_manifest(layers=(layer,)))
+    body["layers"] *= 20_000
+    for n in range(30):
+        body["annotations"] = {"n": str(n)}
+        kept.put("one/large", json.dumps(body).encode(), f"n{n}")
+    stopped(kept)
+    nothing(daemon)
+    limit = [] if "asan" in str(ENTREPOTCTL) else ["prlimit", f"--data={100 << 20}"]  # its shadow would count
+    done = subprocess.run([*limit, ENTREPOTCTL, "-c", str(daemon.conf), "rebuild", "--yes"], capture_output=True, text=True)
+    assert done.returncode == SURE, done
+    daemon.start()
+    kept.check()
+    daemon.stop()
