@@ -125,12 +125,35 @@ static bool auth_begin(struct auth *a)
     return true;
 }
 
+/* For entrepotctl status: what is refused, or not as the files have it now. */
+static void auth_trouble(struct auth *a)
+{
+    struct str text = {0};
+
+    str_puts(&text, "");
+    if (!a->key)
+        str_puts(&text, "the key that signs tokens cannot be used: the log tells why; meanwhile "
+                        "logins are answered 503\n");
+    if (a->users_wrong)
+        str_printf(&text,
+                   "there are mistakes in the file of users %s, which the log tells: correct "
+                   "them; meanwhile %s\n",
+                   a->start->conf->auth.htpasswd,
+                   a->users ? "the users read before count" : "nobody can log in");
+    if (a->robots_bad)
+        str_puts(&text, "the file of robots is damaged: the log tells where; meanwhile no robot "
+                        "can log in\n");
+    role_trouble(a->role, text.data);
+    str_free(&text);
+}
+
 static void auth_look(struct loop_timer *timer)
 {
     struct auth *a = (struct auth *)((char *)timer - offsetof(struct auth, look));
 
     if (a->key || auth_begin(a))
         auth_users_look(a);
+    auth_trouble(a);
     loop_timer_set(a->loop, &a->look, LOOK_MS);
 }
 
@@ -152,6 +175,7 @@ static int auth_open(struct auth *a)
     a->mac = sign_mac_new();
     a->verdicts = mem_alloc_array(AUTH_VERDICTS, sizeof(*a->verdicts));
     auth_begin(a);
+    auth_trouble(a);
     a->look.fire = auth_look;
     loop_timer_set(a->loop, &a->look, LOOK_MS);
     return 0;
@@ -174,17 +198,16 @@ int auth_main(const struct role_start *start)
                                 .peers_max = PEERS_MAX,
                                 .on_message = auth_message,
                                 .ctx = a};
-    struct role *self;
 
     role_confine(start);
     a->start = start;
     a->loop = loop_new();
     role.loop = role.ctx = setup.loop = a->loop;
-    self = role_begin(&role);
+    a->role = role_begin(&role);
     if (auth_open(a) != 0)
         return EXIT_FAILURE;
     MUST(serve_new(&setup, &a->serve) == 0);
-    role_ready(self);
+    role_ready(a->role);
     loop_run(a->loop);
     serve_free(&a->serve);
     return EXIT_SUCCESS;

@@ -123,6 +123,7 @@ void auth_users_look(struct auth *a)
     if (same_file(&now, &a->file) && (now.inode != 0 || a->users))
         return;
     a->file = now;
+    a->users_wrong = false;
     /* The section may come before the first user. A file that goes later is another matter. */
     if (!a->users && file_absent(path)) {
         log_warn("there are no users yet; make one with entrepotctl user add", "htpasswd=%s",
@@ -131,6 +132,7 @@ void auth_users_look(struct auth *a)
         return;
     }
     if (htpasswd_load(path, &users, &mistakes) != 0) {
+        a->users_wrong = true;
         log_lines(LOG_LEVEL_ERROR,
                   a->users ? "mistake in the file of users: the users read before stay"
                            : "mistake in the file of users: nobody can log in",

@@ -44,6 +44,7 @@ struct auth {
     struct htpasswd *users; /* NULL: the file has never been good */
     struct auth_file file;  /* as it was when it was read last */
     struct robots robots;
+    bool users_wrong;     /* their file has mistakes, or cannot be read */
     bool robots_bad;      /* their file is damaged: none is let in, none is changed */
     bool saving;          /* a thread writes their file */
     struct sign_key *key; /* NULL: it cannot be used yet */
@@ -54,6 +55,7 @@ struct auth {
     struct sign_mac *mac;
     uint8_t (*verdicts)[SIGN_MAC_BYTES];
     unsigned checking, in_lane[AUTH_LANES];
+    struct role *role;
     struct loop_timer look; /* whether the file has changed */
 };
 

@@ -19,6 +19,7 @@
 #include "catalog/lacks.h"
 #include "catalog/orphans.h"
 #include "catalog/scrub.h"
+#include "catalog/trouble.h"
 #include "catalog/turn.h"
 #include "ipc/role.h"
 #include "meta/checkpoint.h"
@@ -292,6 +293,7 @@ static void opening_try(struct catalog *c)
         scrub_marks(c->scrub);
     if (!c->db || !stores_all(c))
         loop_timer_set(c->loop, &c->reopen, REOPEN_MS);
+    trouble_tell(c);
 }
 
 static void opening_due(struct loop_timer *timer)

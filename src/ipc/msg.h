@@ -78,6 +78,7 @@
     /* child -> master, on the control channel */                                                  \
     X(READY, 0)                                                                                    \
     X(INDEX_KEEP, 0) /* catalog: keep these descriptors of the index for those born later */       \
+    X(TROUBLE, 0)    /* str: lines of what it cannot do at present, with the cure; "": nothing */  \
     /* ctl -> master, on the control socket */                                                     \
     X(CTL_STATUS, 5000)                                                                            \
     /* the answer to any question */                                                               \

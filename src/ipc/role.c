@@ -14,6 +14,7 @@
 #include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -32,6 +33,7 @@
 struct role {
     struct role_setup setup;
     struct loop_fd control;
+    char trouble[ROLE_TROUBLE_MAX]; /* as the master has it */
 };
 
 static bool role_keeps(const struct role_start *start, int fd)
@@ -182,6 +184,20 @@ void role_ready(struct role *role)
     /* Fails only when the master is gone, and that its channel's end tells as well. */
     if (role_tell(role, &w, -1) != 0)
         log_notice("the master is gone before this role was ready", NULL);
+}
+
+void role_trouble(struct role *role, const char *text)
+{
+    char now[ROLE_TROUBLE_MAX];
+    struct msg_writer w = {0};
+
+    snprintf(now, sizeof(now), "%s", text);
+    if (strcmp(now, role->trouble) == 0)
+        return;
+    msg_begin(&w, MSG_TROUBLE, 0);
+    msg_put_str(&w, now);
+    if (role_tell(role, &w, -1) == 0) /* else with the next look */
+        strcpy(role->trouble, now);
 }
 
 int role_keep_index(struct role *role, enum role_index_fd which, int fd)

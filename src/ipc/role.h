@@ -93,6 +93,11 @@ _Noreturn void role_leave(int status);
 struct role *role_begin(const struct role_setup *setup);
 /* Tells the master that the role serves. */
 void role_ready(struct role *role);
+/* Of what role_trouble() tells, in bytes; the rest is cut off. */
+#define ROLE_TROUBLE_MAX 4096
+/* Tells the master what this process cannot do although it runs, a line each, with what helps; "":
+ * all is well, as at its start. For entrepotctl status. Sent when it has changed. */
+void role_trouble(struct role *role, const char *text);
 /* Hands a descriptor of the index to the master. */
 must_check int role_keep_index(struct role *role, enum role_index_fd which, int fd);
 

@@ -260,6 +260,8 @@ static int master_end(struct master *m, int status)
         serve_free(&m->control);
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
         loop_timer_cancel(m->loop, &m->slots[i].again);
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
+        free(m->slots[i].trouble);
     loop_timer_cancel(m->loop, &m->tickets_timer);
     loop_timer_cancel(m->loop, &m->stores_timer);
     loop_timer_cancel(m->loop, &m->clock_timer);

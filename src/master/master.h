@@ -48,6 +48,7 @@ struct slot {
     unsigned generation, restarts, failures;
     uint64_t started_ms;
     bool replace;           /* planned end: start the next one at once */
+    char *trouble;          /* what it has told that it cannot do; NULL: nothing */
     struct loop_fd control; /* fd -1: none */
     struct loop_timer again;
 };
@@ -177,6 +178,7 @@ void reload_replace(struct master *m, enum master_role role, bool wanted);
 
 /* status.c */
 int status_message(struct serve *serve, struct serve_return to, struct msg_reader *m, void *ctx);
-const char *status_state_name(enum slot_state state);
+/* As entrepotctl status has it: "degraded" is ready, and told that it cannot do all. */
+const char *status_state_name(const struct slot *slot);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "base/fail.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/must.h"
 #include "base/net.h"
 #include "master/master.h"
@@ -110,6 +111,12 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
     role_leave(entry->run(&start));
 }
 
+static void slot_trouble(struct slot *slot, const char *text)
+{
+    free(slot->trouble);
+    slot->trouble = *text ? mem_strdup(text) : NULL;
+}
+
 void slot_fork(struct slot *slot)
 {
     struct master *m = slot->master;
@@ -120,6 +127,7 @@ void slot_fork(struct slot *slot)
     slot->generation = m->generation;
     slot->started_ms = loop_now_ms(m->loop);
     slot->replace = false;
+    slot_trouble(slot, "");
     tally_reset(m->tally, (size_t)(slot - m->slots));
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0) {
         log_error("cannot start a process: no socket pair", "role=%s errno=%s",
@@ -157,6 +165,14 @@ static void slot_again(struct loop_timer *timer)
 
     slot->restarts++;
     slot_fork(slot);
+}
+
+static void slot_hear_trouble(struct slot *slot, struct msg_reader *r)
+{
+    const char *text = msg_get_str(r, ROLE_TROUBLE_MAX);
+
+    if (msg_end(r) == 0)
+        slot_trouble(slot, text);
 }
 
 static void slot_keep_index(struct slot *slot, struct msg_reader *r, int fd)
@@ -204,6 +220,8 @@ static void slot_control(struct loop_fd *watch, uint32_t events)
             if (r.type == MSG_READY && slot->state == SLOT_STARTING) {
                 slot->state = SLOT_READY;
                 master_progress(slot->master);
+            } else if (r.type == MSG_TROUBLE) {
+                slot_hear_trouble(slot, &r);
             }
         }
     }

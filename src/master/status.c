@@ -12,15 +12,15 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-const char *status_state_name(enum slot_state state)
+const char *status_state_name(const struct slot *slot)
 {
-    switch (state) {
+    switch (slot->state) {
     case SLOT_EMPTY:
         return "empty";
     case SLOT_STARTING:
         return "starting";
     case SLOT_READY:
-        return "ready";
+        return slot->trouble ? "degraded" : "ready";
     case SLOT_DRAINING:
         return "draining";
     case SLOT_WAITING:
@@ -29,6 +29,25 @@ const char *status_state_name(enum slot_state state)
         return "failed";
     }
     return "unknown";
+}
+
+/* Lines of what is wrong with it and what helps; "": nothing is. */
+static const char *status_trouble(const struct slot *slot)
+{
+    switch (slot->state) {
+    case SLOT_READY:
+        return slot->trouble ? slot->trouble : "";
+    case SLOT_WAITING:
+        return "it ended again and again and is started anew after a wait: the log tells why";
+    case SLOT_FAILED:
+        return "it refuses its configuration or data and is not started again: the log tells why; "
+               "correct it, then reload";
+    case SLOT_EMPTY:
+    case SLOT_STARTING:
+    case SLOT_DRAINING:
+        break;
+    }
+    return "";
 }
 
 static void status_slot(struct msg_writer *w, const struct master *m, size_t place)
@@ -40,13 +59,14 @@ static void status_slot(struct msg_writer *w, const struct master *m, size_t pla
     msg_put_u32(w, (uint32_t)place);
     msg_put_u32(w, (uint32_t)slot->pid);
     msg_put_u32(w, slot->generation);
-    msg_put_str(w, status_state_name(slot->state));
+    msg_put_str(w, status_state_name(slot));
     msg_put_u32(w, slot->restarts);
     msg_put_u64(w, atomic_load(&tally->http.connections));
     msg_put_u64(w, atomic_load(&tally->http.requests));
     msg_put_u64(w, atomic_load(&tally->http.bytes_in));
     msg_put_u64(w, atomic_load(&tally->http.bytes_out));
     msg_put_u64(w, atomic_load(&tally->asks));
+    msg_put_str(w, status_trouble(slot));
 }
 
 int status_message(struct serve *serve, struct serve_return to, struct msg_reader *question,

@@ -125,7 +125,8 @@ void ctl_refused(int err, const struct str *in)
     if (in->len == 0)
         return;
     fprintf(stderr, "entrepotctl: the daemon answers: %s%s\n", err_text(err),
-            err == ERR_UNAVAILABLE ? "; its log tells what cannot be opened" : "");
+            err == ERR_UNAVAILABLE ? "; entrepotctl status and the log tell what cannot be opened"
+                                   : "");
 }
 
 int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *socket,

@@ -11,6 +11,7 @@
 
 struct role_line {
     const char *role, *state;
+    const char *trouble; /* lines; "": none */
     uint32_t slot, pid, generation, restarts;
     uint64_t connections, requests, bytes_in, bytes_out, asks;
 };
@@ -28,6 +29,47 @@ static void role_read(struct msg_reader *r, struct role_line *line)
     line->bytes_in = msg_get_u64(r);
     line->bytes_out = msg_get_u64(r);
     line->asks = msg_get_u64(r);
+    line->trouble = msg_get_str(r, ROLE_TROUBLE_MAX);
+}
+
+/* The next line of *rest, which is moved behind it; its length in *len_r. NULL: there is none. */
+static const char *next_line(const char **rest, size_t *len_r)
+{
+    const char *line = *rest;
+
+    if (!*line)
+        return NULL;
+    *len_r = strcspn(line, "\n");
+    *rest += *len_r + (line[*len_r] != 0);
+    return line;
+}
+
+static void trouble_json(const char *rest, struct str *out)
+{
+    const char *line;
+    bool first = true;
+    size_t len;
+
+    str_puts(out, ",\"trouble\":[");
+    while ((line = next_line(&rest, &len)) != NULL) {
+        struct str text = {0};
+
+        str_append(&text, line, len);
+        str_puts(out, first ? "" : ",");
+        json_append_string(out, text.data);
+        str_free(&text);
+        first = false;
+    }
+    str_putc(out, ']');
+}
+
+static void trouble_text(const struct role_line *role, struct str *out)
+{
+    const char *rest = role->trouble, *line;
+    size_t len;
+
+    while ((line = next_line(&rest, &len)) != NULL)
+        str_printf(out, "%s: %.*s\n", role->role, (int)len, line);
 }
 
 static void role_json(const struct role_line *line, struct str *out)
@@ -39,10 +81,12 @@ static void role_json(const struct role_line *line, struct str *out)
     json_append_string(out, line->state);
     str_printf(out,
                ",\"restarts\":%u,\"connections\":%llu,\"requests\":%llu,\"bytes_in\":%llu,"
-               "\"bytes_out\":%llu,\"asks\":%llu}",
+               "\"bytes_out\":%llu,\"asks\":%llu",
                line->restarts, (unsigned long long)line->connections,
                (unsigned long long)line->requests, (unsigned long long)line->bytes_in,
                (unsigned long long)line->bytes_out, (unsigned long long)line->asks);
+    trouble_json(line->trouble, out);
+    str_putc(out, '}');
 }
 
 static void role_row(const struct role_line *line, struct ctl_table *table)
@@ -96,6 +140,7 @@ static void status_text(struct msg_reader *r)
     unsigned long long uptime = msg_get_u64(r);
     const char *file = msg_get_str(r, 4096);
     uint32_t count = msg_get_u32(r);
+    struct str trouble = {0};
 
     printf("entrepotd %s, pid %u, up %llu s, configuration %s (generation %u)\n\n", version, pid,
            uptime, file, generation);
@@ -106,8 +151,12 @@ static void status_text(struct msg_reader *r)
 
         role_read(r, &line);
         role_row(&line, &table);
+        trouble_text(&line, &trouble);
     }
     ctl_table_print(&table);
+    if (trouble.len > 0)
+        printf("\n%s", trouble.data);
+    str_free(&trouble);
 }
 
 bool ctl_role_runs(const struct ctl *ctl, const char *role)

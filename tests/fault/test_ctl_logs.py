@@ -97,7 +97,7 @@ def test_a_catalog_without_its_database_says_so(start, args):
     daemon.start()
     done = daemon.ctl(*args, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "entrepotctl: the daemon answers: temporarily unavailable; its log tells what cannot be opened\n"
+    assert done.stderr == "entrepotctl: the daemon answers: the database is damaged or lacks changes: see entrepotctl rebuild\n"
 
 
 def test_found_by_its_configuration(filled):

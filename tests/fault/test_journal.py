@@ -306,6 +306,8 @@ def test_a_database_that_fell_back_is_told_and_costs_the_journal_nothing(watched
         daemon.start()
         assert daemon.log_text().count("the database lacks changes") == n + 1
         lacking(daemon, {"t1": t1}, ["lost", "t2", "t3", digest(lost), "never"])
+        catalog = daemon.roles("catalog")[0]
+        assert catalog["state"] == "degraded" and "lacks changes" in catalog["trouble"][0] and "entrepotctl rebuild" in catalog["trouble"][0]
         daemon.stop()
         assert path_of(daemon).read_bytes() == before
         status, report = daemon.fsck()

@@ -86,9 +86,25 @@ def nothing_opens(place):
     assert (place.health(), place.health("/ready"), place.health("/live")) == (503, 503, 200)
 
 
+def told(place, role, *texts):
+    """entrepotctl status does not call it ready, and says why, and what helps."""
+    wait_for(lambda: place.daemon.roles(role)[0]["state"] == "degraded", "status tells it")
+    row = place.daemon.roles(role)[0]
+    text = place.daemon.ctl("status").stdout
+    for line in row["trouble"]:
+        assert f"{role}: {line}\n" in text, text
+    assert "degraded" in text and all(any(t in line for line in row["trouble"]) for t in texts), row
+
+
+def ready(place):
+    rows = place.daemon.roles()
+    return all(r["state"] == "ready" and r["trouble"] == [] for r in rows)
+
+
 def heals(place, registry, kept):
     """Without a restart."""
     wait_for(lambda: place.health() == 200, "it has healed", 20)
+    wait_for(lambda: ready(place), "status tells it")
     wait_for(lambda: registry.get("manifests/kept").content == kept, "the worker that we have has its blob store, too")
     registry.push_image("after")
     assert "after" in registry.get("tags/list").json()["tags"]
@@ -116,6 +132,7 @@ def test_a_disk_that_cannot_be_written(place, how):
     r = registry.put_manifest(kept, "moved")
     assert r.status_code == (507 if how == "full" else 503) and error(r) == "UNAVAILABLE"
     assert registry.get("manifests/moved").status_code == 404
+    told(place, "catalog", "the database's disk cannot be written", "pulls are served, changes are refused")
     text = place.daemon.log_text()
     assert ("No space left" if how == "full" else "Read-only file system") in text and str(place.data) in text
     assert "can be read and not written" in text
@@ -160,6 +177,7 @@ def test_a_database_of_another_account(place, part):
     wait_for(lambda: "Permission denied" in place.daemon.log_text(), "the log tells it")
     assert str(place.data / part if part != "." else place.data) in place.daemon.log_text()
     nothing_opens(place)
+    told(place, "catalog", "belongs to another account", "chown -R", "all requests are answered 503")
     chown(place.data, "nobody")
     heals(place, registry, kept)
 
@@ -175,6 +193,7 @@ def test_a_store_of_another_account(place):
                     lambda: registry.post("blobs/uploads/?digest=" + digest(b"y"), data=b"y")):
         r = attempt()
         assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), r.text
+    told(place, "catalog", "blobstore main cannot be used: entrepotctl store list")
     text = place.daemon.log_text()
     assert "a blob store belongs to another account" in text and "Permission denied" in text
     chown(place.data / "blobs", "nobody")
@@ -199,11 +218,24 @@ def test_keys_of_another_account(place):
     assert Registry(place.daemon.url).get("manifests/kept").content == kept
     r = alice.get(place.daemon.url + "/v2/", timeout=20)
     assert (r.status_code, error(r)) == (503, "UNAVAILABLE")
+    told(place, "auth", "the key that signs tokens cannot be used", "logins are answered 503")
     text = place.daemon.log_text()
     assert "key that signs tokens" in text and "permission denied" in text and f"{place.data}" in text
     chown(place.data / "auth", "nobody")
     wait_for(lambda: alice.get(place.daemon.url + "/v2/", timeout=20).status_code == 200, "logins work again")
     heals(place, Registry(place.daemon.url, session=alice), kept)
+
+
+def test_mistakes_in_the_file_of_users_are_told_by_status(place):
+    users = pathlib.Path(place.dir) / "users"
+    users.write_text("alice:no hash\n")
+    place.start(body=f'auth {{{{ htpasswd = "{users}" }}}}\n')
+    place.daemon.allow_error("mistake in the file of users")
+    told(place, "auth", f"mistakes in the file of users {users}", "nobody can log in")
+    write_users(users, {"alice": "secret"})
+    wait_for(lambda: ready(place), "it has healed")
+    users.write_text("alice:no hash\n")
+    told(place, "auth", "the users read before count")
 
 
 @pytest.mark.parametrize("damage", ["CURRENT", "MANIFEST"])
@@ -216,6 +248,7 @@ def test_a_database_that_does_not_open(place, damage):
     place.again()
     wait_for(lambda: "cannot open the database" in place.daemon.log_text(), "the log tells it")
     nothing_opens(place)
+    told(place, "catalog", "the database is damaged: stop entrepotd, then entrepotctl rebuild", "all requests are answered 503")
 
 
 def newest_log(place):
@@ -242,6 +275,7 @@ def test_a_changed_byte_in_the_log(place):
         r = attempt()
         assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), r.text
     assert place.health() == 503
+    told(place, "catalog", "the database is damaged: stop entrepotd, then entrepotctl rebuild", "pulls of what can be read are served")
     status, text = fsck_refused(place)
     assert status == 8 and "log is damaged" in text, text
     assert log.read_bytes() != whole and len(log.read_bytes()) == len(whole), "nothing is cut"

@@ -17,6 +17,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 ENTREPOTD = os.environ.get("ENTREPOTD", str(TOP / "build" / "entrepotd"))
 ENTREPOTCTL = os.environ.get("ENTREPOTCTL", str(TOP / "build" / "entrepotctl"))
 
+UP = ("ready", "degraded")  # of a process: it serves, if perhaps not all
+
 PATIENCE = 8 if "valgrind" in ENTREPOTD else 1
 
 HEAD = """
@@ -185,7 +187,7 @@ class Daemon:
         """all_pids(), once all are there and ready: a daemon serves with its first worker."""
         def ready():
             rows = self.roles()
-            return sum(r["role"] == "worker" for r in rows) == self.workers and all(r["state"] == "ready" for r in rows)
+            return sum(r["role"] == "worker" for r in rows) == self.workers and all(r["state"] in UP for r in rows)
 
         wait_for(ready, "everybody is ready")
         return self.all_pids()
@@ -223,7 +225,7 @@ class Daemon:
         """Waits until `role` is ready in processes other than `old`."""
         def ready():
             rows = self.roles(role)
-            return rows and all(r["state"] == "ready" and r["pid"] not in old for r in rows)
+            return rows and all(r["state"] in UP and r["pid"] not in old for r in rows)
         wait_for(ready, f"{role} is respawned")
 
     def hup(self):
