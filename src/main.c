@@ -1,5 +1,8 @@
 /*
  * main.c - arguments, configuration test, hand over to the master.
+ *
+ * Runs as whoever starts the daemon. Changes nothing before the master begins; its crash before
+ * that is a start that fails.
  */
 #include "config.h"
 

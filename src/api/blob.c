@@ -2,7 +2,8 @@
  * blob.c - GET, HEAD and DELETE of blobs (doc/protocol.md, "Blobs", "Deletes").
  *
  * Runs in workers. A pull of what is here asks no other process: the shared
- * index says whether this image has the blob, the file gives its bytes.
+ * index says whether this image has the blob, the file gives its bytes. A crash here costs
+ * requests.
  */
 #include "api/blob.h"
 

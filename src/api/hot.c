@@ -4,7 +4,8 @@
  * Runs in workers, on the loop. An object is in the table while it is kept; a
  * request holds it by a count, so that one that made room stays whole until the
  * last answer is out. A file is looked at again whenever it is used: it may have
- * been removed, or replaced by a push that healed it, or changed since it was hashed.
+ * been removed, or replaced by a push that healed it, or changed since it was hashed. A crash here
+ * costs requests; what was kept is read again.
  */
 #include "api/hot.h"
 

@@ -2,7 +2,8 @@
  * lists.c - tags and images of hosted repositories (doc/protocol.md, "Lists").
  *
  * Runs in workers; the catalog has the order, the worker makes the JSON. The catalog answers
- * in slices, so that no list keeps others waiting: it is asked until the page is full.
+ * in slices, so that no list keeps others waiting: it is asked until the page is full. A crash here
+ * costs requests.
  */
 #include "api/lists.h"
 

@@ -6,7 +6,7 @@
  * array that lives in the request's arena. The catalog answers in slices (lists.c): each member is
  * asked for one more than the page takes. A remote that cannot be asked leaves its
  * part out as long as somebody else knew anything: a list is for people and
- * clean-ups, and half of it beats none.
+ * clean-ups, and half of it beats none. A crash here costs requests.
  */
 #include "api/lists.h"
 

@@ -3,7 +3,7 @@
  * "Referrers").
  *
  * Runs in workers; the catalog has the order and filters, the worker makes the JSON. Asked in
- * slices like the names (lists.c).
+ * slices like the names (lists.c). A crash here costs requests.
  */
 #include "api/lists.h"
 

@@ -7,7 +7,7 @@
  * that a user or robot has changed. A token's signature is checked here; whether
  * its user still exists is asked only when users changed since it was issued.
  * When AUTH is dead, what is known keeps working for some seconds and the rest
- * waits for its successor.
+ * waits for its successor. A crash here costs requests, and what was remembered is asked again.
  */
 #include "api/login.h"
 

@@ -4,7 +4,8 @@
  *
  * Runs in workers. Bytes and media type are what was pushed; Accept chooses
  * nothing. The bytes are hashed when they are read, a large manifest's file before it
- * is sent: a damaged file is never served as the manifest it once was.
+ * is sent: a damaged file is never served as the manifest it once was. A crash here costs requests;
+ * a delete that was asked for may have happened, and the client's next one hears 404.
  */
 #include "api/upstream.h"
 

@@ -4,7 +4,8 @@
  *
  * Runs in workers. What is asked for but not allowed is left out of the token,
  * not refused: the client finds out where it uses it. AUTH checks the password
- * itself before it signs, so a worker cannot issue tokens for whom it likes.
+ * itself before it signs, so a worker cannot issue tokens for whom it likes. A crash here costs
+ * requests; a token that was signed and not answered is known to nobody.
  */
 #include "api/api.h"
 

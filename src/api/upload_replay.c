@@ -6,7 +6,8 @@
  * carries how many bytes the session had, and a request without Content-Range counts from there:
  * what an earlier try left behind is cut off first. And a PUT whose session is over, because an
  * earlier try finished it, finds the blob here, or its file in its place (shm/placed.h), and has it
- * linked now.
+ * linked now. A crash between the mark that a session was cut, the cut and the bytes leaves a
+ * session that is read again at its end; the request comes a third time.
  */
 #include "api/upload.h"
 

@@ -3,7 +3,8 @@
  * (doc/protocol.md, "The V1 API").
  *
  * Runs in workers. Engines still ask _ping before a search, and old ones log in
- * at users. Images are never served this way: V1 names content by random ids.
+ * at users. Images are never served this way: V1 names content by random ids. A crash here costs
+ * requests.
  */
 #include "api/api.h"
 

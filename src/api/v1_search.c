@@ -5,7 +5,7 @@
  * Runs in workers. Goes through the repositories the connector serves, one after
  * the other, each by a function for its kind; every name found comes by
  * search_add(). The catalog is asked in small pieces, so that a search of many
- * images keeps nobody waiting, and the whole is bounded.
+ * images keeps nobody waiting, and the whole is bounded. A crash here costs requests.
  */
 #include "api/api.h"
 

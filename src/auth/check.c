@@ -6,7 +6,8 @@
  * long. An unknown user costs as much time as a known one. Whoever's address or
  * name has failed too often is not locked out: some of those questions are still
  * checked, and only their failures are told late, so that a good password works
- * from behind the noisiest address.
+ * from behind the noisiest address. A crash here leaves questions that its successor is asked
+ * again; failures that were counted stay counted (shm/throttle.h).
  */
 #include "auth/state.h"
 

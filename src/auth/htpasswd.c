@@ -2,7 +2,7 @@
  * htpasswd.c - users and their bcrypt hashes.
  *
  * Runs in AUTH, in `entrepotd -t` and in entrepotctl. Other hashes than bcrypt
- * are mistakes: MD5 and SHA-1 of passwords fall to a home computer.
+ * are mistakes: MD5 and SHA-1 of passwords fall to a home computer. Changes nothing.
  */
 #include "auth/htpasswd.h"
 

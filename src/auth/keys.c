@@ -4,7 +4,8 @@
  * Runs in AUTH. data_dir/auth/token.key holds 32 random bytes, so that tokens
  * outlive the process and the host; it is made once. The users' file is looked
  * at each second; while a new one has mistakes the old users stay. One that is not
- * there yet holds nobody.
+ * there yet holds nobody. A crash while the key is made leaves no key, and the successor makes one:
+ * the file gets its name when it is whole.
  */
 #include "auth/state.h"
 

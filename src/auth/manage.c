@@ -3,7 +3,8 @@
  *
  * Runs in AUTH for entrepotctl. One change at a time: a thread replaces the file
  * and only then the change counts and is answered, so that what was acknowledged
- * is durable and what was not never worked.
+ * is durable and what was not never worked. A crash leaves the old file or the new one; of the new
+ * one nobody may have been told, and who asks again hears that the name is taken.
  */
 #include "auth/state.h"
 

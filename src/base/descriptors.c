@@ -2,7 +2,7 @@
  * descriptors.c - how many descriptors a process may have, and what for.
  *
  * The usual soft limit of 1,024 is there for programs that use select(2); whoever does not may
- * have what the hard limit allows (getrlimit(2)).
+ * have what the hard limit allows (getrlimit(2)). Any process; a crash leaves nothing.
  */
 #include "base/descriptors.h"
 

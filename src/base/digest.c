@@ -1,6 +1,8 @@
 /*
  * digest.c - digests: text, hashing. Any process and thread; a context belongs
  * to one at a time.
+ *
+ * Owns nothing.
  */
 #include "base/digest.h"
 

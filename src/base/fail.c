@@ -1,5 +1,7 @@
 /*
  * fail.c - what a process does at an armed fail point. Any process, any thread.
+ *
+ * A crash is what it is for.
  */
 #include "base/fail.h"
 

@@ -1,5 +1,8 @@
 /*
  * file.c - files and directories. Any process; what syncs belongs on a pool thread.
+ *
+ * A crash in what replaces a file leaves the old one or the new one, and perhaps a temporary one
+ * beside it.
  */
 #include "base/file.h"
 

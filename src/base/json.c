@@ -4,7 +4,7 @@
  *
  * yajl calls back for each token; a stack of open containers, bounded by
  * JSON_DEPTH_MAX, says where the next value goes. Bytes and values are bounded,
- * so hostile documents cost what honest ones of their length cost.
+ * so hostile documents cost what honest ones of their length cost. Owns nothing.
  */
 #include "base/json.h"
 

@@ -1,6 +1,8 @@
 /*
  * log.c - the life-cycle log. Any process; lines of all processes meet in one
  * file opened for appending, one write(2) each, so they never mix.
+ *
+ * A crash loses no line that was written.
  */
 #include "base/log.h"
 

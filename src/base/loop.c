@@ -3,7 +3,7 @@
  *
  * Any role, one thread. Owns the epoll and signal descriptors, never those it
  * watches. Within a round, events of a watch that was removed meanwhile are
- * dropped, and memory given to loop_free_later stays valid.
+ * dropped, and memory given to loop_free_later stays valid. A crash leaves nothing.
  */
 #include "base/loop.h"
 

@@ -3,7 +3,7 @@
  *
  * Any process, one thread an arena. An arena is a list of blocks; objects are
  * cut off the newest. Large objects get a block of their own behind it, so that
- * the newest keeps its room.
+ * the newest keeps its room. A crash leaves nothing.
  */
 #include "base/mem.h"
 

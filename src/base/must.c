@@ -1,5 +1,7 @@
 /*
  * must.c - how a bug ends a process: one log line, then abort() for the core.
+ *
+ * Any process. Others see EOF, as after any other crash.
  */
 #include "base/must.h"
 

@@ -1,5 +1,7 @@
 /*
  * net.c - sockets: addresses, listeners, messages with descriptors. Any process.
+ *
+ * A crash leaves nothing but names of sockets, which the next start takes over.
  */
 #include "base/net.h"
 

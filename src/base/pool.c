@@ -2,7 +2,8 @@
  * pool.c - a few threads for what blocks.
  *
  * Workers, catalog, AUTH, fetcher. The queue and the list of finished jobs are guarded by one
- * mutex; an eventfd wakes the loop. A thread touches nothing but the job it runs.
+ * mutex; an eventfd wakes the loop. A thread touches nothing but the job it runs. A crash ends jobs
+ * in the middle: what each leaves is told where it is written.
  */
 #include "base/pool.h"
 

@@ -1,5 +1,7 @@
 /*
  * sign.c - Ed25519 and HMAC through OpenSSL. Any process; owns its keys in memory.
+ *
+ * A crash leaves nothing.
  */
 #include "base/sign.h"
 

@@ -3,7 +3,8 @@
  * when somebody pushed them anew.
  *
  * Runs in the catalog inside a turn (turn.h). The mark is a key of its own (D),
- * so that back-references stay true and healing needs no search.
+ * so that back-references stay true and healing needs no search. A crash leaves the mark and the
+ * file in its place, which the next read finds, or neither.
  */
 #include "base/log.h"
 #include "catalog/scrub.h"

@@ -3,7 +3,7 @@
  *
  * Runs in the catalog, outside turns: reads what is committed. Each answer is a slice
  * (slice.h), bounded by the question's limit too; `more` tells that the list goes on, and
- * `place` from where.
+ * `place` from where. Changes nothing.
  */
 #include "catalog/ops.h"
 

@@ -2,7 +2,8 @@
  * ops_manifest.c - manifests and tags: put and delete.
  *
  * Runs in the catalog inside a turn (turn.h). Manifest, tags and
- * back-references change in one batch or not at all.
+ * back-references change in one batch or not at all. So a crash leaves all of it or nothing; of a
+ * delete that takes several turns, a part of the tags.
  */
 #include "catalog/ops.h"
 

@@ -3,7 +3,7 @@
  *
  * Runs in the catalog inside a turn (turn.h). Content of a proxy is only ever
  * shown to an image that the remote has shown to have it: a manifest of the image
- * names it, or the remote has just said so.
+ * names it, or the remote has just said so. A crash leaves all of a question's changes or none.
  */
 #include "catalog/ops.h"
 

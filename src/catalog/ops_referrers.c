@@ -2,7 +2,7 @@
  * ops_referrers.c - the manifests that have a subject.
  *
  * Runs in the catalog, outside turns: reads what is committed. An answer is a slice
- * (slice.h): what a filter leaves out counts like what it lets through.
+ * (slice.h): what a filter leaves out counts like what it lets through. Changes nothing.
  */
 #include "catalog/ops.h"
 

@@ -1,5 +1,7 @@
 /*
  * ops_stats.c - what the catalog tells about itself. Runs in the catalog; reads.
+ *
+ * Changes nothing.
  */
 #include "catalog/gc.h"
 #include "catalog/held.h"

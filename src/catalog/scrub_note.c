@@ -3,7 +3,8 @@
  *
  * Runs in the catalog. A reload replaces that process: without the note a daemon
  * that is reloaded once a week would never finish, or never begin, a pass a month
- * long. A note that is lost or damaged costs reading some blobs twice.
+ * long. A note that is lost or damaged costs reading some blobs twice. A crash leaves the note
+ * before.
  */
 #include "catalog/scrub.h"
 #include "meta/codec.h"

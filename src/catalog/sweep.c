@@ -6,7 +6,8 @@
  * client that a blob is here (shm/recent.h: hide first, then look once more),
  * another has just put the same content in its place and will ask for a link
  * (files go to the trash, from where that question brings them back). Both are
- * modelled in tests/fault/test_gc_model.py.
+ * modelled in tests/fault/test_gc_model.py. A crash leaves files without a record, in their places
+ * or in the trash.
  */
 #include "base/clock.h"
 #include "base/fail.h"

@@ -2,7 +2,7 @@
  * conf_auth.c - logins and roles of a configuration.
  *
  * Runs in the master, in `entrepotd -t` and in entrepotctl, within conf_load().
- * The files it names are not opened here: only AUTH reads password hashes.
+ * The files it names are not opened here: only AUTH reads password hashes. Owns nothing.
  */
 #include "base/mem.h"
 #include "conf/conf.h"

@@ -2,7 +2,7 @@
  * conf_connector.c - the listening side of a configuration: connectors, their
  * hosts and certificates, the admin listener.
  *
- * Runs in the master, in `entrepotd -t` and in entrepotctl, within conf_load().
+ * Runs in the master, in `entrepotd -t` and in entrepotctl, within conf_load(). Owns nothing.
  */
 #include "base/mem.h"
 #include "conf/conf.h"

@@ -2,7 +2,8 @@
  * conf_later.c - what the language knows and this version does not do yet.
  *
  * Nobody may believe in a feature that is not there: such sections and keys are
- * mistakes. Whoever builds one of these features takes its lines out of here.
+ * mistakes. Whoever builds one of these features takes its lines out of here. Runs within
+ * conf_load(); changes nothing.
  */
 #include "conf/conf_tree.h"
 

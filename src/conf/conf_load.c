@@ -2,7 +2,7 @@
  * conf_load.c - libconfuse's part: text into a tree of settings.
  *
  * The only user of libconfuse. Every key is read as text; what it must be is
- * checked by conf_value.c, which can say it better.
+ * checked by conf_value.c, which can say it better. Runs within conf_load(); owns nothing.
  */
 #include "conf/conf_tree.h"
 

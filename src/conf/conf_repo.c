@@ -1,7 +1,7 @@
 /*
  * conf_repo.c - hosted, proxy and group repositories of a configuration.
  *
- * Runs in the master, in `entrepotd -t` and in entrepotctl, within conf_load().
+ * Runs in the master, in `entrepotd -t` and in entrepotctl, within conf_load(). Owns nothing.
  */
 #include "base/mem.h"
 #include "conf/conf.h"

@@ -1,5 +1,7 @@
 /*
  * bucket.c - bandwidth of a proxy. The fetcher; lives as long as the process.
+ *
+ * A crash leaves nothing.
  */
 #include "fetcher/bucket.h"
 

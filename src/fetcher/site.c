@@ -1,6 +1,8 @@
 /*
  * site.c - see site.h. The fetcher; owns the list, which libpsl reads once: the system's
  * where it is newer than the library's own. The only user of libpsl.
+ *
+ * A crash leaves nothing.
  */
 #include "fetcher/site.h"
 

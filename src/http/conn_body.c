@@ -3,7 +3,7 @@
  *
  * Runs in workers. Bytes go through one buffer of the server; what was read too
  * far waits in the connection and is used first. Nothing is read while the
- * handler has paused, or before it asked.
+ * handler has paused, or before it asked. A crash here costs the worker's connections.
  */
 #include "base/must.h"
 #include "http/conn.h"

@@ -3,7 +3,8 @@
  *
  * Runs in workers. Head and small bodies leave in one sendmsg; files by
  * sendfile, at most a piece a turn so that one fast reader does not starve
- * others.
+ * others. A crash here costs the worker's connections; none of their clients takes what came for
+ * the whole, for a length or an end mark is missing.
  */
 #include "base/log.h"
 #include "base/must.h"

@@ -2,7 +2,8 @@
  * server.c - listening, accepting, limits, draining.
  *
  * Runs in workers, which share each listening socket: EPOLLEXCLUSIVE wakes one
- * of them, and a connection that nobody took yet is lost with none of them.
+ * of them, and a connection that nobody took yet is lost with none of them. A crash here costs the
+ * worker's connections.
  */
 #include "base/container.h"
 #include "base/fail.h"

@@ -2,7 +2,8 @@
  * tls.c - certificates, names and session tickets of HTTPS connectors.
  *
  * Workers make and use these objects. Ticket keys lie in memory that all share: the master alone
- * writes it, a slot is written again only three rotations after its last use for sealing.
+ * writes it, a slot is written again only three rotations after its last use for sealing. A crash
+ * of a worker leaves the ticket keys to the others; of the master, sessions that are begun anew.
  */
 #include "http/tls.h"
 

@@ -1,5 +1,7 @@
 /*
  * msg_fetch.c - contents of the messages to and from the fetcher. Any process.
+ *
+ * Pure.
  */
 #include "ipc/msg_fetch.h"
 

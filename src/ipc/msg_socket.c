@@ -3,7 +3,8 @@
  *
  * What does not fit a datagram goes into a sealed memfd; the datagram is then
  * one header with the detour mark and nothing else. The receiver believes
- * neither size nor seals: it copies what is there, bounded, and parses the copy.
+ * neither size nor seals: it copies what is there, bounded, and parses the copy. A crash leaves a
+ * memfd that is gone with its last descriptor.
  */
 #include "base/file.h"
 #include "base/net.h"

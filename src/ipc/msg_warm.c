@@ -1,5 +1,7 @@
 /*
  * msg_warm.c - contents of the messages between entrepotctl and the fetcher. Any process.
+ *
+ * Pure.
  */
 #include "ipc/msg_fetch.h"
 

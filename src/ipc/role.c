@@ -3,7 +3,8 @@
  *
  * Runs in each role once, at its start. What a role may keep is listed in
  * role_close_others; what it may still do, in role_drop_privileges. Those two
- * functions are the whole of the privilege separation: read them together.
+ * functions are the whole of the privilege separation: read them together. A crash before READY
+ * counts double towards the master's back-off.
  */
 #include "ipc/role.h"
 

@@ -4,7 +4,8 @@
  * Runs in the master. It keeps files' bytes and lets a child of a moment parse
  * them, so that a reload whose files do not fit is refused and yet no copy of a
  * key is left on the heap that other roles inherit. They overwrite the bytes
- * before they do anything else; workers take them into use.
+ * before they do anything else; workers take them into use. A crash of the child is a reload, or
+ * start, that is refused.
  */
 #include "base/file.h"
 #include "base/mem.h"

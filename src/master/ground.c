@@ -4,7 +4,8 @@
  *
  * Runs in the master before anything is opened, made or collected. Owns the locks of the blob
  * stores: held as long as the master lives, so that no second daemon, whatever its data directory,
- * takes for garbage what it has no record of.
+ * takes for garbage what it has no record of. A crash leaves the locks to nobody: the kernel lets
+ * them go.
  */
 #include "base/file.h"
 #include "base/log.h"

@@ -2,7 +2,8 @@
  * resources.c - what the master makes before any role needs it.
  *
  * Runs in the master, as root when started so. Everything a configuration can
- * fail at is tried here, before anything of the old one is given up.
+ * fail at is tried here, before anything of the old one is given up. A crash leaves empty
+ * directories and files, sockets and a pid file, which the next start takes over.
  */
 #include "base/file.h"
 #include "base/log.h"

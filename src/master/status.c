@@ -2,7 +2,7 @@
  * status.c - what the master tells entrepotctl.
  *
  * Runs in the master, asked over the control socket (mode 0600, run directory
- * 0700: only root and the daemon's own account get there).
+ * 0700: only root and the daemon's own account get there). Changes nothing.
  */
 #include "config.h"
 #include "master/master.h"

@@ -3,7 +3,7 @@
  *
  * Any process, any thread, no locks. The map is another process's memory: offsets
  * are checked against its size before they are followed, so that damage there
- * cannot end this process.
+ * cannot end this process. Changes nothing.
  */
 #include "shm/index_read.h"
 

@@ -2,7 +2,7 @@
  * index_write.c - the only writer of the shared index.
  *
  * Runs in the catalog. Everything a reader may follow is complete before the
- * store that lets it: record before offset, payload before state. A kill
+ * store that lets it: record before offset, payload before state. A crash
  * between two instructions leaves either the old or the new, and perhaps some
  * unreachable bytes of the arena.
  */

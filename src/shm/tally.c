@@ -2,7 +2,8 @@
  * tally.c - counters of each process slot.
  *
  * An anonymous shared mapping made by the master before it forks. A process
- * writes only its own page; readers take each counter as it is.
+ * writes only its own page; readers take each counter as it is. A process that dies leaves what it
+ * counted until its place is taken again.
  */
 #include "shm/tally.h"
 

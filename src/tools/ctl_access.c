@@ -1,6 +1,8 @@
 /*
  * ctl_access.c - entrepotctl check-access: what a user may do with an image, by
  * the configuration file as it stands.
+ *
+ * Changes nothing.
  */
 #include "conf/conf.h"
 #include "oci/name.h"

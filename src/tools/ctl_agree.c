@@ -2,7 +2,7 @@
  * ctl_agree.c - entrepotctl asks before what cannot be taken back.
  *
  * Whoever does not say yes, has no terminal to say it at and has not said it before (--yes) is told
- * that nothing was changed; the command ends with CTL_EXIT_NO, whichever it is.
+ * that nothing was changed; the command ends with CTL_EXIT_NO, whichever it is. Changes nothing.
  */
 #include "tools/ctl.h"
 

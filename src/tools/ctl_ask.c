@@ -1,5 +1,7 @@
 /*
  * ctl_ask.c - entrepotctl's line to the daemon: connect, ask once, wait.
+ *
+ * Owns nothing; when it dies, what was asked for goes on without it.
  */
 #include "base/file.h"
 #include "base/net.h"

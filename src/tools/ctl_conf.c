@@ -1,5 +1,7 @@
 /*
  * ctl_conf.c - the configuration, for commands that work on it without a daemon.
+ *
+ * Changes nothing.
  */
 #include "base/mem.h"
 #include "conf/conf.h"

@@ -1,5 +1,7 @@
 /*
  * ctl_evict.c - entrepotctl evict: what a proxy keeps of an image, or all of it, goes.
+ *
+ * The catalog does the work, and goes on with it when this tool dies.
  */
 #include "ipc/role.h"
 #include "tools/ctl.h"

@@ -1,5 +1,7 @@
 /*
  * ctl_fetches.c - entrepotctl fetches and proxy status: what the fetcher does.
+ *
+ * Changes nothing.
  */
 #include "base/json.h"
 #include "ipc/msg_fetch.h"

@@ -1,5 +1,7 @@
 /*
  * ctl_gc.c - entrepotctl gc: collect garbage now, and what was collected.
+ *
+ * The catalog does the work, and goes on with it when this tool dies.
  */
 #include "base/json.h"
 #include "ipc/msg_stats.h"

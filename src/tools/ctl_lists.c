@@ -1,5 +1,7 @@
 /*
  * ctl_lists.c - entrepotctl repos, images, tags: what the catalog holds.
+ *
+ * Changes nothing.
  */
 #include "base/json.h"
 #include "base/mem.h"

@@ -1,7 +1,7 @@
 /*
  * ctl_main.c - entrepotctl: arguments and the table of commands.
  *
- * Runs as whoever may enter the daemon's run directory: root or its account.
+ * Runs as whoever may enter the daemon's run directory: root or its account. Owns nothing.
  */
 #include "config.h"
 

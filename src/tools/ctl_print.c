@@ -1,5 +1,7 @@
 /*
  * ctl_print.c - tables and sizes for people.
+ *
+ * Pure.
  */
 #include "tools/ctl.h"
 

@@ -1,5 +1,8 @@
 /*
  * ctl_repo.c - entrepotctl repo: what happens to a repository as a whole.
+ *
+ * The catalog drops and goes on with it when this tool dies; what a move leaves stands in
+ * repo_move.c.
  */
 #include "ipc/msg_stats.h"
 #include "ipc/role.h"

@@ -1,5 +1,7 @@
 /*
  * ctl_scrub.c - entrepotctl scrub: read every blob now, and what was found.
+ *
+ * The catalog does the work, and goes on with it when this tool dies.
  */
 #include "ipc/msg_stats.h"
 #include "ipc/role.h"

@@ -1,5 +1,7 @@
 /*
  * ctl_status.c - entrepotctl status: the processes and what they do.
+ *
+ * Changes nothing.
  */
 #include "base/json.h"
 #include "ipc/role.h"

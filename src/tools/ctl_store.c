@@ -3,7 +3,8 @@
  *
  * Works on files, as the account that owns them, under the store's lock: a store that a daemon uses
  * is not changed. Writes STORE_PATH/IDENTITY (store/identity.h), and at a renaming the file
- * DATA_DIR/catalog/REPOSITORIES (conf/holdings.h).
+ * DATA_DIR/catalog/REPOSITORIES (conf/holdings.h). A crash leaves old or new ones; after a renaming
+ * that is half done the command is given again.
  */
 #include "base/json.h"
 #include "base/mem.h"

@@ -1,5 +1,7 @@
 /*
  * ctl_token.c - entrepotctl token: robot tokens, made and revoked by AUTH.
+ *
+ * When it dies after it asked, there may be a robot whose password nobody saw: revoke it.
  */
 #include "base/json.h"
 #include "conf/conf.h"

@@ -2,7 +2,8 @@
  * ctl_user.c - entrepotctl user: the file of users, edited as a whole.
  *
  * Works without a daemon; a running one takes the new file up within a second.
- * Lines that are not the user's stay as they are, comments too.
+ * Lines that are not the user's stay as they are, comments too. The file is replaced as a whole: a
+ * crash leaves the old one or the new one.
  */
 #include "auth/htpasswd.h"
 #include "base/file.h"

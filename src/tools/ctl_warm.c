@@ -1,7 +1,8 @@
 /*
  * ctl_warm.c - entrepotctl warm: images fetched ahead of need.
  *
- * The fetcher does the work and goes on with it when this tool is stopped.
+ * The fetcher does the work and goes on with it when this tool is stopped. When this tool dies
+ * nothing is lost but who waited.
  */
 #include "base/json.h"
 #include "ipc/msg_fetch.h"

@@ -1,7 +1,8 @@
 /*
  * fsck_files.c - blobs' bytes against their records; files without a record.
  *
- * A thread a CPU hashes; the database is touched by the main thread alone.
+ * A thread a CPU hashes; the database is touched by the main thread alone. A crash leaves files in
+ * their old places, which the next run finds.
  */
 #include "store/belong.h"
 #include "tools/fsck.h"

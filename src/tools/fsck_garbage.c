@@ -1,6 +1,8 @@
 /*
  * fsck_garbage.c - what would stay for ever: garbage collection looks only at what
  * its queue names (key Q), so whatever nothing refers to must be named there.
+ *
+ * Changes nothing but the batch of repairs (fsck.h).
  */
 #include "tools/fsck.h"
 

@@ -1,6 +1,8 @@
 /*
  * fsck_images.c - what images hold: links, manifests, tags, and the
  * back-references that garbage collection trusts, checked both ways.
+ *
+ * Changes nothing but the batch of repairs (fsck.h).
  */
 #include "tools/fsck.h"
 

@@ -2,7 +2,8 @@
  * fsck_journal.c - the stores' journals against the database (store/journal.h).
  *
  * A journal that is behind, damaged or missing is a note: the daemon writes it anew. One that is
- * whole and says otherwise than the database means that one of them lost something.
+ * whole and says otherwise than the database means that one of them lost something. Changes
+ * nothing.
  */
 #include "tools/fsck.h"
 

@@ -1,5 +1,7 @@
 /*
  * fsck_records.c - records of blobs, who holds them, images, the queue of garbage.
+ *
+ * Changes nothing but the batch of repairs (fsck.h).
  */
 #include "tools/fsck.h"
 

@@ -1,7 +1,8 @@
 /*
  * rebuild_ground.c - what entrepotctl rebuild stands on: locks, blob stores, whose they are.
  *
- * Runs in entrepotctl. Owns the locks of the data directory and of every store while it runs.
+ * Runs in entrepotctl. Owns the locks of the data directory and of every store while it runs. A
+ * crash lets the locks go.
  */
 #include "tools/rebuild.h"
 

@@ -2,7 +2,8 @@
  * rebuild_make.c - the records of what is wanted and whose bytes are there.
  *
  * Runs in entrepotctl. A manifest is believed when its bytes have its digest; the blobs it names,
- * when there is a file of their size: fsck and the scrub read them.
+ * when there is a file of their size: fsck and the scrub read them. A crash leaves a part of a new
+ * database in DATA_DIR/rebuild, which the next run removes.
  */
 #include "tools/rebuild.h"
 

@@ -1,5 +1,7 @@
 /*
  * access.c - the access log. Runs in workers, which share the file by O_APPEND.
+ *
+ * A crash loses no line that was written.
  */
 #include "worker/access.h"
 

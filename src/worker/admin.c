@@ -4,7 +4,7 @@
  * Runs in workers, behind listeners of their own: whoever reaches them is
  * trusted with numbers, not with content. A worker tells what all processes have
  * counted in shared memory and asks the catalog for the rest; one that does not
- * answer within its deadline leaves its numbers out.
+ * answer within its deadline leaves its numbers out. Changes nothing.
  */
 #include "worker/admin.h"
 

@@ -3,7 +3,7 @@
  *
  * Runs in workers. Processes' counters come from shared memory, whoever wrote
  * them; what lies in repositories and stores, from the catalog. A process that
- * was born again counts from zero, as Prometheus expects.
+ * was born again counts from zero, as Prometheus expects. Changes nothing.
  */
 #include "worker/metrics.h"
 

@@ -2,7 +2,7 @@
  * metrics_proxies.c - the part of /metrics that is about proxies.
  *
  * Runs in workers. Hits and misses were counted by workers in shared memory, the rest
- * by the fetcher, which may be dead just now.
+ * by the fetcher, which may be dead just now. Changes nothing.
  */
 #include "worker/metrics.h"
 
