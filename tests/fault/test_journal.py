@@ -393,9 +393,6 @@ def test_a_journal_moved_away_is_a_word_to_do_without(watched):
     put_back(daemon)
     daemon.start()
     lacking(daemon, {}, ["lost"])
-    catalog = sorted(p.name for p in (daemon.data_dir / "catalog").iterdir())
-    wait_for(iter([False] * 30 + [True]).__next__, "a while")
-    assert sorted(p.name for p in (daemon.data_dir / "catalog").iterdir()) == catalog  # it is not opened again and again
     path_of(daemon).rename(daemon.dir / "moved-away")
     wait_for(lambda: admin_of(daemon, "/health").status_code == 200, "it goes on")
     registry = Registry(daemon.url)
@@ -449,8 +446,31 @@ TWO = ('blobstore main {{ path = "{dir}/main" }}\nblobstore two {{ path = "{dir}
        'connector "127.0.0.1:{port}" {{ }}\n')
 
 
-def test_the_journal_of_a_store_that_comes_back_later(start):
-    """Until then nothing tells that the database lacks anything."""
+def test_a_database_that_lacks_something_is_left_alone(start):
+    """Another look at it changes no file."""
+    daemon = start(text=TWO)
+    Registry(daemon.url, "one/app").push_image("kept")
+    copied(daemon)
+    Registry(daemon.url, "one/app").push_image("lost")
+    wait_for(lambda: b" T one app lost " in (daemon.dir / "main/journal").read_bytes(), "the journal has it")
+    put_back(daemon)
+    (daemon.dir / "two").rename(daemon.dir / "away")
+    daemon.allow_error("a blob store is empty", "cannot open a blob store")
+    daemon.start()
+    incomplete(daemon, Registry(daemon.url, "one/app").get("manifests/lost"))
+    files = sorted(p.name for p in (daemon.data_dir / "catalog").iterdir())
+    shutil.rmtree(daemon.dir / "two", ignore_errors=True)
+    (daemon.dir / "away").rename(daemon.dir / "two")
+    wait_for(lambda: "the blob store can be opened again" in daemon.log_text(), "stores and database are tried again")
+    daemon.ctl("repos")  # that is over
+    assert sorted(p.name for p in (daemon.data_dir / "catalog").iterdir()) == files
+    incomplete(daemon, Registry(daemon.url, "one/app").get("manifests/lost"))
+
+
+def test_the_journal_of_a_store_that_comes_back_later(start, tmp_path, monkeypatch):
+    """Until then nothing tells that the database lacks anything; then nothing is answered before it was looked at."""
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
     daemon = start(text=TWO)
     kept = Registry(daemon.url, "one/app").push_image("kept")
     copied(daemon)
@@ -461,7 +481,9 @@ def test_the_journal_of_a_store_that_comes_back_later(start):
     (daemon.dir / "two").mkdir()
     daemon.allow_error("a blob store is empty", "cannot open a blob store")
     daemon.start()
+    fail.arm("catalog_journal_write", "wait")  # in the thread that reads journals whole
     Registry(daemon.url, "one/app").push_image("meanwhile")
+    fail.held("catalog_journal_write")
     assert "the database lacks changes" not in daemon.log_text()
     shutil.rmtree(daemon.dir / "two")
     (daemon.dir / "away").rename(daemon.dir / "two")
@@ -469,6 +491,7 @@ def test_the_journal_of_a_store_that_comes_back_later(start):
     wait_for(lambda: "entrepotctl rebuild" in other.get("manifests/lost").text, "it is told")
     assert Registry(daemon.url, "one/app").get("manifests/kept").content == kept
     incomplete(daemon, Registry(daemon.url, "one/app").post("blobs/uploads/?digest=" + digest(b"y"), data=b"y"))
+    fail.release("catalog_journal_write")
     daemon.stop()
     subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild", "--yes"], check=True)
     daemon.start()
