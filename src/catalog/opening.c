@@ -23,6 +23,7 @@
 #include "catalog/turn.h"
 #include "ipc/role.h"
 #include "meta/checkpoint.h"
+#include "meta/db_tables.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -106,8 +107,14 @@ static int find_cause(struct catalog *c)
 static int open_database(struct catalog *c)
 {
     bool again = c->opened_id[0] != 0;
-    int err =
-        again && !meta_there(c->db_path) ? ERR_NOT_FOUND : meta_open(c->db_path, &c->db, &c->meta);
+    int err = 0;
+
+    if (c->start->died && !again)
+        err = db_tables_check(c->db_path);
+    if (err == 0 && again && !meta_there(c->db_path))
+        err = ERR_NOT_FOUND;
+    if (err == 0)
+        err = meta_open(c->db_path, &c->db, &c->meta);
 
     if (err == 0 && again && strcmp(c->opened_id, c->meta.identity.id) != 0) {
         db_close(&c->db);
@@ -175,7 +182,7 @@ static void publish_view(struct catalog *c, bool damaged)
 
     str_printf(&view, "%s/" VIEW, c->conf->run_dir);
     checkpoint_remove(view.data);
-    err = checkpoint_view(c->db_path, view.data);
+    err = checkpoint_view(c->db_path, view.data, c->start->died);
     if (err == 0)
         err = open_and_publish(c, view.data, damaged ? INDEX_PARTIAL : INDEX_COMPLETE);
     if (err == 0) {
@@ -257,6 +264,10 @@ static void database_try(struct catalog *c)
                               (damaged || c->refusal == ERR_NO_SPACE ||
                                c->refusal == ERR_READ_ONLY || c->refusal == ERR_NO_ACCESS)))
         publish_view(c, damaged);
+    else if (first && damaged && !lacking)
+        log_warn("the database is damaged: pulls of what an earlier process read of it are "
+                 "served, all else is not; stop entrepotd, then entrepotctl rebuild makes it anew",
+                 "path=%s", log_quote(c->db_path));
     c->index_outdated = false;
     /* Whoever pushes hears "no room" of a full disk; all else is an operator's to mend. */
     if (c->refusal != ERR_NO_SPACE)

@@ -47,6 +47,7 @@ struct role_start {
     const struct conf *conf; /* a copy of the process's own by fork */
     size_t slot;
     unsigned generation; /* of the configuration */
+    bool died;           /* the one before, unasked and not by SIGKILL, a short while ago */
     int control_fd;      /* SEQPACKET to the master */
     int run_dir_fd;      /* of the role sockets */
     int listen_fd;       /* the role's own socket; -1 for workers */

@@ -76,6 +76,7 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
         .conf = m->conf,
         .slot = (size_t)(slot - m->slots),
         .generation = m->generation,
+        .died = slot->failures > 0,
         .control_fd = control_fd,
         .run_dir_fd = m->run_dir_fd,
         .listen_fd = entry->socket ? m->socket_fds[slot->role] : -1,

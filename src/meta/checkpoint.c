@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "meta/db_tables.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -44,14 +45,6 @@ struct files {
     size_t count;
 };
 
-static bool is_table(const char *name)
-{
-    size_t len = strlen(name);
-
-    return len > SUFFIX_BYTES && (strcmp(name + len - SUFFIX_BYTES, ".ldb") == 0 ||
-                                  strcmp(name + len - SUFFIX_BYTES, ".sst") == 0);
-}
-
 static bool is_log(const char *name)
 {
     size_t len = strlen(name);
@@ -79,7 +72,7 @@ static void add(struct files *files, int dir_fd, const char *name)
     if (strlen(name) >= NAME_BYTES || files->count == NAMES_MAX)
         return;
     memcpy(file.name, name, strlen(name));
-    if (is_table(name)) {
+    if (db_tables_is(name)) {
         if (fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
             return; /* it went just now */
         file.size = (uint64_t)st.st_size;
@@ -178,7 +171,7 @@ static int copy_tables(int from_dir, int to_dir, const struct files *before, str
     for (size_t i = 0; i < now->count && err == 0; i++) {
         struct file *file = &now->list[i], *had = NULL;
 
-        if (!is_table(file->name))
+        if (!db_tables_is(file->name))
             continue;
         if (before->count > 0)
             had = bsearch(file, before->list, before->count, sizeof(*file), compare);
@@ -290,6 +283,16 @@ int checkpoint_make(const char *from, const char *to)
     return err;
 }
 
+static int copy_readable(int from_dir, int to_dir, const struct files *files)
+{
+    int err = 0;
+
+    for (size_t i = 0; err == 0 && i < files->count; i++)
+        if (db_tables_is(files->list[i].name))
+            err = db_tables_copy(from_dir, to_dir, files->list[i].name);
+    return err;
+}
+
 static int link_tables(const char *from, int to_dir, const struct files *files)
 {
     char *real = realpath(from, NULL);
@@ -298,7 +301,7 @@ static int link_tables(const char *from, int to_dir, const struct files *files)
     for (size_t i = 0; err == 0 && i < files->count; i++) {
         struct str target = {0};
 
-        if (!is_table(files->list[i].name))
+        if (!db_tables_is(files->list[i].name))
             continue;
         str_printf(&target, "%s/%s", real, files->list[i].name);
         if (symlinkat(target.data, to_dir, files->list[i].name) != 0)
@@ -309,7 +312,7 @@ static int link_tables(const char *from, int to_dir, const struct files *files)
     return err;
 }
 
-int checkpoint_view(const char *from, const char *to)
+int checkpoint_view(const char *from, const char *to, bool readable)
 {
     int from_dir = open(from, O_RDONLY | O_DIRECTORY | O_CLOEXEC), to_dir = -1;
     bool made = from_dir >= 0 && mkdir(to, 0700) == 0;
@@ -324,7 +327,8 @@ int checkpoint_view(const char *from, const char *to)
     if (err == 0)
         err = files_read(from_dir, &files);
     if (err == 0)
-        err = link_tables(from, to_dir, &files);
+        err =
+            readable ? copy_readable(from_dir, to_dir, &files) : link_tables(from, to_dir, &files);
     if (err == 0)
         err = copy_rest(from_dir, to_dir, &files, manifest.name);
     free(files.list);
@@ -340,7 +344,7 @@ int checkpoint_view(const char *from, const char *to)
 /* Whatever LevelDB made; not what lies beside it. */
 static bool is_leveldb(const char *name)
 {
-    return is_table(name) || is_log(name) || is_manifest(name) || strcmp(name, "CURRENT") == 0;
+    return db_tables_is(name) || is_log(name) || is_manifest(name) || strcmp(name, "CURRENT") == 0;
 }
 
 /* For the copy, what a repair makes of it, and what is made of that. */

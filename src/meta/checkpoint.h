@@ -14,14 +14,17 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
+
 /* Makes the directory `to`, for db_open(). BUSY: the database rewrote its files faster
  * than they could be copied. NO_SPACE: too little would stay free for the daemon. After a
  * failure nothing is left. Blocks. */
 must_check int checkpoint_make(const char *from, const char *to);
 /* The directory `to`, on another disk, with links to the tables and copies of the rest: for
  * db_open() of a database that nobody has open and whose disk cannot be written. What the
- * open writes comes to lie in `to`. After a failure nothing is left. Blocks. */
-must_check int checkpoint_view(const char *from, const char *to);
+ * open writes comes to lie in `to`. `readable`: with copies of what can be read of the tables, too
+ * (db_tables.h). After a failure nothing is left. Blocks. */
+must_check int checkpoint_view(const char *from, const char *to, bool readable);
 /* The directory `to` with a copy of every file of LevelDB's, for db_repair(): of a damaged database
  * that nobody has open. A file that cannot be read is left out, *skipped_r of them. NO_SPACE: less
  * is free than three times its size and CHECKPOINT_REMAINS_SPARE: a repair leaves out without a

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 /* Keys are made of names that strangers choose. */
 static uint8_t overlay_seed[16];
@@ -61,6 +62,23 @@ struct db {
     size_t bytes;                 /* of keys and values in it */
     bool read_failed;
 };
+
+#define TOLD_AGAIN_S 60
+
+/* Of a database that is tried again and again each reason is told once a minute. */
+static void read_failed(const char *reason)
+{
+    static char told[256];
+    static struct timespec when;
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (strncmp(reason, told, sizeof(told) - 1) == 0 && now.tv_sec - when.tv_sec < TOLD_AGAIN_S)
+        return;
+    log_error("cannot read the database", "reason=%s", log_quote(reason));
+    snprintf(told, sizeof(told), "%s", reason);
+    when = now;
+}
 
 struct db_walk {
     leveldb_iterator_t *it;
@@ -164,7 +182,7 @@ int db_get(struct db *db, const void *key, size_t key_len, struct str *value_r)
     }
     value = leveldb_get(db->handle, db->read, key, key_len, &len, &reason);
     if (reason) {
-        log_error("cannot read the database", "reason=%s", log_quote(reason));
+        read_failed(reason);
         leveldb_free(reason);
         db->read_failed = true;
         return ERR_IO;
@@ -390,7 +408,7 @@ int db_walk_free(struct db_walk **walk_p)
     *walk_p = NULL;
     leveldb_iter_get_error(walk->it, &reason);
     if (reason) {
-        log_error("cannot read the database", "reason=%s", log_quote(reason));
+        read_failed(reason);
         leveldb_free(reason);
         err = ERR_IO;
     }

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "meta/db_tables.h"
 #include "meta/identity.h"
 #include "store/belong.h"
 #include "tools/ctl.h"
@@ -200,7 +201,9 @@ static int open_database(struct fsck *f)
     } else {
         str_reset(&path);
         str_printf(&path, "%s/catalog", f->conf->data_dir);
-        err = db_open(path.data, DB_EXISTING, &f->db);
+        err = db_tables_check(path.data);
+        if (err == 0)
+            err = db_open(path.data, DB_EXISTING, &f->db);
         if (err == 0)
             err = fsck_identity(f);
         if (err == ERR_DAMAGED || err == ERR_IO)
