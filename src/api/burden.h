@@ -10,14 +10,14 @@
 
 #include "api/api.h"
 
-/* Less is not counted. */
+/* A request that holds less than this is not counted. */
 #define BURDEN_FREE 16384
 
 struct burden *burden_new(size_t bytes_max);
 /* Counts what the request's body and arena are now, and `more` bytes elsewhere. False: that is
  * too much, and it is answered: 429. */
 bool burden_fits(struct api_call *call, size_t more);
-/* At its end. */
+/* At the request's end. */
 void burden_release(struct api_call *call);
 
 #endif

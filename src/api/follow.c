@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Whatever a lost doorbell hides comes to light this much later. */
+/* The board is looked at this often although the fetcher has not rung. */
 #define LOOK_MS 1000
 
 STATES_DEFINE(follow_states, "a followed download", FOLLOW_STATES);
@@ -29,7 +29,7 @@ struct follow {
     char *repo, *image, *client;
     struct follow_target target;
     struct ask ask; /* under way in FOLLOW_ASKING */
-    /* Whatever its state, it must not go away: */
+    /* While one of the two is true it must not be freed, whatever its state: */
     bool telling; /* its shares are being told */
     bool due;     /* tell_due comes after the round */
     int fd;       /* -1: none yet */

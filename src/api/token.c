@@ -24,7 +24,7 @@
 #include <time.h>
 
 #define FORM_MAX 16384
-/* Of scope parameters. */
+/* At most so many parameters `scope` are read. */
 #define PARAMETERS_MAX 64
 
 struct token_op {

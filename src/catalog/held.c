@@ -110,8 +110,8 @@ static bool empty(const struct catalog_count *count)
     return count->images <= 0 && count->manifests <= 0 && count->blobs <= 0 && count->tags <= 0;
 }
 
-/* Names what holds something, drops what does not. What is known of those named stays, but for
- * names and paths of their stores. */
+/* Makes the list name the repositories that hold something, and no others. What it says of one that
+ * was named already stays, except the name and path of its store, which may have changed. */
 static void fit(struct held *held)
 {
     const struct conf *conf = held->c->conf;

@@ -314,7 +314,8 @@ void journals_turn(struct journals *js)
             witness_number_put(js->c->db, js->c->conf->stores[i].key, js->list[i].turned);
 }
 
-/* A turn's lines go where they are wanted. */
+/* The lines of a turn that is durable now: to those that wait to be appended to the file that is
+ * there, and to the tail of the one that is being made anew. */
 static void keep(struct journal *j, uint64_t count)
 {
     if (j->state == JOURNAL_MAKING) {

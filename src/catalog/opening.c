@@ -102,8 +102,8 @@ static int find_cause(struct catalog *c)
     return failed == 0 ? ERR_IO : err_from_errno(failed);
 }
 
-/* Whose directory goes while we run (a disk, a hand) is waited for: what a first start would make
- * in its place knows nothing of what is kept. */
+/* A database that was open and whose directory is gone (its disk, or somebody's mistake) is waited
+ * for. Making a new one, as a first start does, would forget everything that the stores keep. */
 static int open_database(struct catalog *c)
 {
     bool again = c->opened_id[0] != 0;

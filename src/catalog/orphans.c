@@ -42,7 +42,8 @@ struct orphans {
     struct turn_task task;
     struct pool_job job;
     bool busy;
-    /* What walks, and what was asked for and begins with the next directory. */
+    /* The walk that runs, and the one that was asked for meanwhile: it takes over at the next
+     * directory. */
     struct course {
         enum walk walk;
         bool fast; /* without waiting between directories */
@@ -62,7 +63,8 @@ static size_t store_of(const struct orphans *o)
     return o->shard / SHARDS;
 }
 
-/* Files may be added while a walk is on its way: their records come first or never. */
+/* On a thread: the files of one directory that are older than gc_grace. Files that come while it
+ * walks are younger. */
 static void list_work(struct pool_job *job)
 {
     struct orphans *o = (struct orphans *)((char *)job - offsetof(struct orphans, job));

@@ -24,7 +24,8 @@
 #include <string.h>
 
 #define ENTRIES_MIN 4096
-/* Of the database for a link, the most frequent record: a digest and little else. */
+/* Bytes that an entry of the index takes in the database, at least: links are the most frequent
+ * records, and hold a digest and little else. */
 #define ENTRY_BYTES 50
 /* A record is a header and a media type of some 60 bytes. */
 #define ARENA_PER_ENTRY 192
@@ -174,7 +175,8 @@ static int publish_entry(struct catalog *c, struct index_writer *writer, char le
     return err;
 }
 
-/* Of a damaged database: is it an older one, behind damage, of what has changed since? */
+/* Is a record of a damaged database an old one, which shows because the newer one cannot be read?
+ * The journals know. */
 static bool outdated(const struct catalog *c, const char *key, size_t key_len, const char *value,
                      size_t value_len)
 {

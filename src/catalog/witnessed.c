@@ -73,7 +73,7 @@ static void take(void *ctx, const struct journal_line *l)
     s->value = value_of(w, l);
 }
 
-/* One that is another database's, or of another store, says nothing. */
+/* Reads a store's journal. One that belongs to another database or store is not listened to. */
 static void ask(struct witnessed *w, size_t store)
 {
     const struct catalog *c = w->c;

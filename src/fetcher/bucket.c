@@ -8,7 +8,8 @@
 #include "base/container.h"
 #include "base/mem.h"
 
-/* What a quarter of a second without traffic saves up, and one piece of any size. */
+/* Bytes that may be saved up while nothing comes, beyond a quarter of a second's: a piece of the
+ * size that curl hands over always fits. */
 #define BURST_MIN 65536
 #define WAIT_MS   10
 
@@ -36,7 +37,8 @@ static void bucket_fire(struct loop_timer *timer)
     struct bucket_wait *wait;
     size_t count = 0;
 
-    /* Whoever waits again, or anew, is not this round's. */
+    /* Those who wait now get their turn, once; who begins to wait meanwhile comes with the next
+     * call. */
     TAILQ_FOREACH(wait, &b->waits, entry)
         count++;
     while (count-- > 0 && (wait = TAILQ_FIRST(&b->waits)) != NULL) {

@@ -68,7 +68,8 @@ static int parameter(struct cursor *c, const char **name_r, const char **value_r
     } else {
         const char *value = c->p;
 
-        /* Bare values of real registries hold what tokens may not: up to the next comma. */
+        /* Some registries leave the quotes out around values that need them: such a value is taken
+         * up to the next comma. */
         c->p += strcspn(c->p, ", \t\"");
         *value_r = mem_arena_strndup(c->arena, value, (size_t)(c->p - value));
     }

@@ -127,7 +127,8 @@ void job_ready(struct job *job)
     }
 }
 
-/* Nobody joins it any more; once. Ranges never stood there. */
+/* Takes the download out of the table, so that nobody joins it any more. Called once. Downloads of
+ * ranges are not in the table. */
 static void job_untable(struct job *job)
 {
     if (!job->part_only)
@@ -205,7 +206,8 @@ void job_finish(struct job *job, enum job_phase how, bool unlink)
     else
         job->f->jobs->failed++;
     job->linger.fire = linger_fire;
-    /* Its place is free at once when nobody was given the file. */
+    /* Workers that were given the file may still look at its place on the board; without any the
+     * place is free at once. */
     loop_timer_set(job->f->loop, &job->linger, TAILQ_EMPTY(&job->peers) ? 0 : LINGER_MS);
 }
 
@@ -313,7 +315,7 @@ static int slot_take(struct fetch *f, size_t *slot_r, uint64_t *epoch_r)
     return board_take(f->board, slot_r, epoch_r);
 }
 
-/* NULL: *why_r. */
+/* NULL when there is no room for another download; *why_r tells the client so. */
 static struct job *job_new(struct proxy *p, const struct digest *digest, const char *image,
                            const char *client, const struct fetch_failure **why_r)
 {

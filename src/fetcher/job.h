@@ -151,7 +151,7 @@ void job_fail(struct job *job, int err, uint32_t retry_after_s, const char *reas
 void job_finish(struct job *job, enum job_phase how, bool unlink);
 void job_get(struct job *job);
 void job_verify(struct job *job);
-/* The part's step was not job_get.c's own. */
+/* The file was made durable under its digest, or that failed: goes on with the link. */
 void job_placed(struct job *job, int err);
 
 #endif

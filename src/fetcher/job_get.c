@@ -259,7 +259,7 @@ static void job_attempt(struct job *job)
         else
             snprintf(job->range, sizeof(job->range), "Range: bytes=%" PRIu64 "-", at);
         r->extra[n++] = job->range;
-        /* Of another remote it means nothing. */
+        /* An entity tag is comparable only with those of the remote that gave it. */
         if (job->etag[0] && job->proxy->conf->remote_count == 1) {
             snprintf(job->if_range, sizeof(job->if_range), "If-Range: %s", job->etag);
             r->extra[n++] = job->if_range;

@@ -123,7 +123,8 @@ static const char *member_text(const struct json_value *v, const char *key)
     return v && json_member(v, key, &m) == 0 && m && m->type == JSON_STRING ? m->text : "";
 }
 
-/* "os/arch" or "os/arch/variant"; without a platform a child is everybody's. */
+/* `platform` is "os/arch" or "os/arch/variant". A child of an index that names no platform is
+ * wanted for all of them. */
 static bool platform_wanted(const struct warm *w, const struct json_value *child)
 {
     const struct json_value *p = NULL;

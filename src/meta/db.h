@@ -3,7 +3,7 @@
  *
  * Changes collect in a batch that later reads of the same round see. The batch
  * is written with one sync, by a pool thread, while the loop goes on. LevelDB
- * opens a path exactly once a machine; see doc/architecture.md.
+ * opens a path exactly once a machine: the catalog's, or, with the daemon stopped, entrepotctl's.
  */
 #ifndef ENTREPOT_META_DB_H
 #define ENTREPOT_META_DB_H

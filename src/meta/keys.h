@@ -17,7 +17,8 @@
  *   D store digest                    damaged: its bytes had changed; held by images all the same
  *   S                                 scrub: since when, up to which key
  *   J store                           number of the last line of its journal (witness.h)
- *   V                                 version of all this
+ *   N store-id                        a blob store of ours: its names here and in the configuration
+ *   V                                 version of all this, and whose it is (identity.h)
  *
  * What the values hold: records.h.
  */

@@ -1,6 +1,6 @@
 /*
  * tally.h - counters of each process slot in shared memory: a page a slot,
- * written by its process only, read by the master for `status`.
+ * written by its process only, read by the master for `status` and by any worker for /metrics.
  */
 #ifndef ENTREPOT_SHM_TALLY_H
 #define ENTREPOT_SHM_TALLY_H

@@ -1,6 +1,6 @@
 /*
- * store_fs.h - a blob store on a file system. Workers and catalog share the
- * directory; what makes that safe is that blobs only ever appear by rename.
+ * store_fs.h - a blob store on a file system. Workers, fetcher and catalog share
+ * the directory; what makes that safe is that blobs only ever appear by rename.
  * Everything that syncs or hashes blocks: call it from a pool thread.
  */
 #ifndef ENTREPOT_STORE_STORE_FS_H
