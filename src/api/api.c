@@ -183,6 +183,22 @@ static bool writes_allowed(struct api_call *call)
     return false;
 }
 
+/* What is pushed into a blob store whose path leads elsewhere would be found by nobody later. */
+static bool store_takes(struct api_call *call)
+{
+    const struct conf_repo *repo = call->route.repo;
+    const struct index_header *index = call->api->index.header;
+
+    if (!repo || !repo->store || reads(call->r) || call->r->method == HTTP_DELETE || !index ||
+        !atomic_load(&index->store_elsewhere[api_store_place(call)]))
+        return true;
+    problem_answer(call->r, PROBLEM_UNAVAILABLE,
+                   "the disk of repository %s is not where it should be: nothing can be pushed "
+                   "before it is back",
+                   repo->name);
+    return false;
+}
+
 static void go_on(struct api_call *call)
 {
     log_about(call);
@@ -195,7 +211,7 @@ static void go_on(struct api_call *call)
                        call->route.repo->name);
         return;
     }
-    if (!writes_allowed(call))
+    if (!writes_allowed(call) || !store_takes(call))
         return;
     dispatch(call);
 }

@@ -25,12 +25,14 @@
 #include "catalog/readers.h"
 #include "catalog/scrub.h"
 #include "catalog/turn.h"
+#include "catalog/whereabouts.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* One writes the database, others look through directories and read blobs. */
-#define POOL_THREADS    3
+/* One writes the database, others look through directories and read blobs, and one may wait for a
+ * disk that does not answer (whereabouts.c). */
+#define POOL_THREADS    4
 #define PEERS_MAX       512
 #define SURVEY_MS       10000
 #define SURVEY_FIRST_MS 200
@@ -253,6 +255,7 @@ static void catalog_close(struct catalog *c)
     drop_free(&c->drop);
     held_free(&c->held);
     scrub_free(&c->scrub);
+    whereabouts_free(&c->whereabouts);
     turn_free(&c->turn);
     if (c->index.header)
         index_writer_close(&c->index);
@@ -298,6 +301,7 @@ int catalog_main(const struct role_start *start)
     c->drop = drop_new(c);
     c->journals = journals_new(c);
     c->scrub = scrub_new(c);
+    c->whereabouts = whereabouts_new(c);
     opening_begin(c);
     loop_timer_set(c->loop, &c->survey, SURVEY_FIRST_MS);
     role_ready(c->role);

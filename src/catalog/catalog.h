@@ -1,7 +1,7 @@
 /*
  * catalog.h - what the files of the catalog's room share.
  *
- * One thread runs the loop and touches the database's overlay and the index. A pool of three
+ * One thread runs the loop and touches the database's overlay and the index. A pool of four
  * threads writes batches, looks through directories and reads blobs; one more writes the journals
  * (journal.h).
  */
@@ -29,6 +29,7 @@ struct journals;
 struct readers;
 struct scrub;
 struct turn;
+struct whereabouts;
 
 /* What is there, by repository; kept in step with the database. */
 struct catalog_count {
@@ -64,11 +65,13 @@ struct catalog {
     uint64_t store_created_s[INDEX_STORES_MAX];
     char store_ids[INDEX_STORES_MAX][IDENTITY_ID_LEN + 1];
     char store_keys[INDEX_STORES_MAX][IDENTITY_NAME_MAX + 1]; /* conf_store.key */
-    int bind_told[INDEX_STORES_MAX];                          /* bind.c: what was told last */
+    bool elsewhere[INDEX_STORES_MAX]; /* whereabouts.c: its path leads to something else */
+    int bind_told[INDEX_STORES_MAX];  /* bind.c: what was told last */
     struct catalog_lacks lacks[INDEX_STORES_MAX];
     int64_t store_bytes[INDEX_STORES_MAX];
     struct catalog_count *counts; /* by place in conf->repos */
     struct turn *turn;
+    struct whereabouts *whereabouts;
     struct readers *readers;
     struct slice slice; /* of the list that is being answered */
     struct stats_lists lists;

@@ -127,6 +127,8 @@ int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const c
     int64_t *bytes = turn_store_bytes(c->turn, place);
     int err;
 
+    if (c->elsewhere[place]) /* its bytes lie where nobody would find them */
+        return ERR_UNAVAILABLE;
     key_blob(&k, store->key, digest);
     err = db_get(c->db, k.data, k.len, &value);
     if (err == 0)

@@ -71,7 +71,8 @@ static void stats_put(const struct catalog *c, struct msg_writer *answer)
                                 .damaged = c->damaged_count[i],
                                 .journal = journals_health(c->journals, i) == JOURNAL_KEPT,
                                 .lost = c->lacks[i].lacks,
-                                .open = c->stores[i].dir_fd >= 0};
+                                .elsewhere = c->elsewhere[i],
+                                .open = c->stores[i].dir_fd >= 0 && !c->elsewhere[i]};
 
         stats_store_put(answer, &s);
     }

@@ -45,7 +45,13 @@ void trouble_tell(const struct catalog *c)
     if (!c->db)
         str_printf(&text, "%s; meanwhile %s\n", why_closed(c), what_is_served(c));
     for (size_t i = 0; i < c->conf->store_count; i++)
-        if (c->stores[i].dir_fd < 0)
+        if (c->elsewhere[i])
+            str_printf(&text,
+                       "the path of blobstore %s leads elsewhere: bring its disk or directory "
+                       "back to %s, then reload; meanwhile pulls are served, pushes are answered "
+                       "503\n",
+                       c->conf->stores[i].name, c->conf->stores[i].path);
+        else if (c->stores[i].dir_fd < 0)
             str_printf(&text,
                        "blobstore %s cannot be used: entrepotctl store list and the log tell why; "
                        "meanwhile what needs it is answered 503\n",

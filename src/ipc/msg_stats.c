@@ -45,6 +45,7 @@ void stats_store_put(struct msg_writer *w, const struct stats_store *s)
     msg_put_u64(w, s->journal);
     msg_put_u64(w, s->lost);
     msg_put_u64(w, s->open);
+    msg_put_u64(w, s->elsewhere);
 }
 
 void stats_store_get(struct msg_reader *r, struct stats_store *s_r)
@@ -58,6 +59,7 @@ void stats_store_get(struct msg_reader *r, struct stats_store *s_r)
     s_r->journal = msg_get_u64(r);
     s_r->lost = msg_get_u64(r);
     s_r->open = msg_get_u64(r);
+    s_r->elsewhere = msg_get_u64(r);
 }
 
 void stats_gc_put(struct msg_writer *w, const struct stats_gc *s)

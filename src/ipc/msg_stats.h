@@ -30,6 +30,7 @@ struct stats_store {
         journal;   /* 1: its journal is kept, 0: it is being read or written anew, or cannot be */
     uint64_t lost; /* 1: the database lacks changes that the journal has */
     uint64_t open; /* 0: it is away, or not ours: what needs it is answered 503 */
+    uint64_t elsewhere; /* 1: its path leads to something else: pulls go on, pushes are 503 */
 };
 
 /* Garbage collection; counts are since the catalog's start. */

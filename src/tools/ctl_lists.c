@@ -49,11 +49,12 @@ static void repos_json(struct msg_reader *r)
         json_append_string(&out, store.name);
         str_printf(&out,
                    ",\"bytes\":%llu,\"quota\":%llu,\"uploads\":%llu,\"upload_bytes\":%llu,"
-                   "\"damaged\":%llu,\"journal\":%s,\"lost\":%s,\"open\":%s}",
+                   "\"damaged\":%llu,\"journal\":%s,\"lost\":%s,\"open\":%s,\"elsewhere\":%s}",
                    (unsigned long long)store.bytes, (unsigned long long)store.quota,
                    (unsigned long long)store.uploads, (unsigned long long)store.upload_bytes,
                    (unsigned long long)store.damaged, store.journal ? "true" : "false",
-                   store.lost ? "true" : "false", store.open ? "true" : "false");
+                   store.lost ? "true" : "false", store.open ? "true" : "false",
+                   store.elsewhere ? "true" : "false");
     }
     str_puts(&out, "]}\n");
     fputs(out.data, stdout);
@@ -103,6 +104,10 @@ static void repos_text(struct msg_reader *r)
         if (store.lost)
             printf("blob store %s: the database LACKS changes that the store's journal has: stop "
                    "the daemon, then entrepotctl rebuild\n",
+                   store.name);
+        else if (store.elsewhere)
+            printf("blob store %s: its path LEADS ELSEWHERE: pulls go on, pushes are answered 503; "
+                   "bring its disk or directory back to its path, then reload\n",
                    store.name);
         else if (!store.open)
             printf("blob store %s: it CANNOT BE OPENED, and what needs it is answered 503; "
