@@ -89,6 +89,15 @@ def moved(place):
     (place.disk / "away").rename(place.disk / "store")
 
 
+def replaced(place):
+    moving = moved(place)
+    next(moving)
+    (place.disk / "store").mkdir()
+    yield
+    (place.disk / "store").rmdir()
+    next(moving, None)
+
+
 def mounted_over(place):
     place.mount(place.disk)
     (place.disk / "store").mkdir()
@@ -96,7 +105,7 @@ def mounted_over(place):
     place.umount(place.disk)
 
 
-@pytest.mark.parametrize("how", [unmounted, moved, mounted_over])
+@pytest.mark.parametrize("how", [unmounted, moved, replaced, mounted_over])
 def test_nothing_is_pushed_where_nobody_would_find_it(place, how):
     session = place.at.begin()
     change = how(place)
