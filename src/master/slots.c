@@ -112,10 +112,14 @@ __attribute__((noreturn)) static void slot_child(struct slot *slot, int control_
     role_leave(entry->run(&start));
 }
 
+/* What a terminal could take for an order does not reach it, whoever has taken a role over. */
 static void slot_trouble(struct slot *slot, const char *text)
 {
     free(slot->trouble);
     slot->trouble = *text ? mem_strdup(text) : NULL;
+    for (char *c = slot->trouble; c && *c; c++)
+        if ((*c < ' ' && *c != '\n') || *c > '~')
+            *c = '?';
 }
 
 void slot_fork(struct slot *slot)

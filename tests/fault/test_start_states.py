@@ -227,11 +227,11 @@ def test_keys_of_another_account(place):
 
 
 def test_mistakes_in_the_file_of_users_are_told_by_status(place):
-    users = pathlib.Path(place.dir) / "users"
+    users = pathlib.Path(place.dir) / "us\x1b[7mers"
     users.write_text("alice:no hash\n")
     place.start(body=f'auth {{{{ htpasswd = "{users}" }}}}\n')
     place.daemon.allow_error("mistake in the file of users")
-    told(place, "auth", f"mistakes in the file of users {users}", "nobody can log in")
+    told(place, "auth", f"mistakes in the file of users {place.dir}/us?[7mers", "nobody can log in")
     write_users(users, {"alice": "secret"})
     wait_for(lambda: ready(place), "it has healed")
     users.write_text("alice:no hash\n")
