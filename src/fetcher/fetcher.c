@@ -461,9 +461,8 @@ int fetcher_main(const struct role_start *start)
     f->loop = loop_new();
     role.loop = setup.loop = f->loop;
     f->role = role_begin(&role);
-    board_reset(f->board);
     log_debug("upstream library", "version=%s", log_quote(upstream_library()));
-    f->jobs = jobs_new();
+    f->jobs = jobs_new(f);
     if (fetcher_open(f) != 0)
         return EXIT_FAILURE;
     MUST(serve_new(&setup, &f->serve) == 0);

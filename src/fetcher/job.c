@@ -23,11 +23,20 @@
 /* Readers that come late still find the slot. */
 #define LINGER_MS 60000
 
-struct jobs *jobs_new(void)
+static void left_fire(struct loop_timer *timer)
+{
+    board_forget(CONTAINER_OF(timer, struct jobs, left)->f->board);
+}
+
+struct jobs *jobs_new(struct fetch *f)
 {
     struct jobs *jobs = mem_alloc(sizeof(*jobs));
 
+    jobs->f = f;
     TAILQ_INIT(&jobs->list);
+    board_reset(f->board);
+    jobs->left.fire = left_fire;
+    loop_timer_set(f->loop, &jobs->left, LINGER_MS);
     return jobs;
 }
 
@@ -299,13 +308,15 @@ static void job_link(struct job *job)
     link_ask_send(job->f->catalog, &job->ask);
 }
 
-/* A place of one that is over and lingers, the oldest: whoever still reads asks again. */
+/* Else a place of one that is over and lingers, the oldest: whoever still reads asks again. */
 static int slot_take(struct fetch *f, size_t *slot_r, uint64_t *epoch_r)
 {
     struct job *job;
 
     if (!FAIL_POINT(fetcher_slot) && board_take(f->board, slot_r, epoch_r) == 0)
         return 0;
+    if (board_forget(f->board))
+        return board_take(f->board, slot_r, epoch_r);
     TAILQ_FOREACH(job, &f->jobs->list, all)
         if (job_over(job))
             break;

@@ -115,9 +115,11 @@ struct jobs {
     struct job *table; /* running, whole blobs, by key */
     TAILQ_HEAD(, job) list;
     uint64_t done, failed;
+    struct fetch *f;
+    struct loop_timer left; /* until the places that a dead fetcher left are given back */
 };
 
-struct jobs *jobs_new(void);
+struct jobs *jobs_new(struct fetch *f);
 
 /* Who inside the fetcher wants a blob to be here. */
 struct job_want {

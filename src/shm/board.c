@@ -4,7 +4,8 @@
  * Mapped by the master before it forks; the fetcher writes, workers read. The
  * epoch is stored last when a slot is taken and first when it is given back, and
  * read before and after: a reader never takes one download's progress for
- * another's. A fetcher that dies leaves slots as they are; its successor resets.
+ * another's. A fetcher that dies leaves slots as they are; its successor resets all but those of
+ * what was verified.
  */
 #include "shm/board.h"
 
@@ -25,7 +26,8 @@ _Static_assert(sizeof(struct slot) == 64, "a slot is one cache line");
 
 struct board {
     _Atomic uint64_t last_epoch;
-    uint64_t pad[7];
+    _Atomic uint64_t left_epoch; /* slots up to this one are a dead fetcher's */
+    uint64_t pad[6];
     struct slot slots[BOARD_SLOTS_MAX];
 };
 
@@ -54,8 +56,28 @@ void board_give(struct board *board, size_t slot)
 
 void board_reset(struct board *board)
 {
-    for (size_t i = 0; i < BOARD_SLOTS_MAX; i++)
+    for (size_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        uint32_t state = atomic_load(&board->slots[i].state);
+
+        if (state != BOARD_VERIFY && state != BOARD_COMMIT && state != BOARD_DONE)
+            board_give(board, i);
+    }
+    atomic_store(&board->left_epoch, atomic_load(&board->last_epoch));
+}
+
+bool board_forget(struct board *board)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < BOARD_SLOTS_MAX; i++) {
+        uint64_t epoch = atomic_load(&board->slots[i].epoch);
+
+        if (epoch == 0 || epoch > atomic_load(&board->left_epoch))
+            continue;
         board_give(board, i);
+        any = true;
+    }
+    return any;
 }
 
 int board_take(struct board *board, size_t *slot_r, uint64_t *epoch_r)

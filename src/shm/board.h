@@ -42,8 +42,11 @@ struct board_view {
 must_check int board_new(struct board **board_r);
 /* In every process but the fetcher: a write would be a fault. */
 void board_protect(struct board *board);
-/* By a new fetcher: whatever its predecessor ran is over. */
+/* By a new fetcher: whatever its predecessor ran is over. What that had verified stays to be read
+ * until board_forget: whoever holds its file has all of it, but may not have looked yet. */
 void board_reset(struct board *board);
+/* Gives back what board_reset left; false: nothing. */
+bool board_forget(struct board *board);
 
 /* The fetcher's: a free slot in state QUEUED, NO_SPACE when there is none. */
 must_check int board_take(struct board *board, size_t *slot_r, uint64_t *epoch_r);

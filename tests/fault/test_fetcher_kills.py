@@ -48,6 +48,32 @@ def test_a_body_completes_whoever_dies(failing, upstream, point):
     assert client.daemon.fsck()[0] == 0
 
 
+@pytest.mark.parametrize("point", ["worker_place_renamed", "fetcher_placed"])
+def test_a_worker_that_looks_late_has_the_last_byte(failing, upstream, point):
+    """The blob is verified and in its place when the fetcher dies, and its successor runs before the worker looks at the
+    board: the file that the worker holds is whole, and nobody would write to it any more."""
+    layer = os.urandom(3_000_000)
+    upstream.image("team/app", layers=[layer])
+    client = failing(upstream, stall="30s")
+    daemon = client.daemon
+    daemon.fail.arm("fetcher_received", "wait")
+    daemon.everybody()
+    workers, fetcher = daemon.pids("worker"), daemon.pids("fetcher")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(client.get, "blobs/" + digest(layer))
+        daemon.fail.held("fetcher_received")
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        daemon.fail.arm(point, "kill")
+        daemon.fail.release("fetcher_received")
+        daemon.respawned("fetcher", fetcher)
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+        r = answer.result()
+    assert r.status_code == 200 and r.content == layer
+    assert daemon.pids("worker") == workers
+
+
 def test_a_manifest_comes_whoever_dies(failing, upstream):
     manifest = upstream.image("team/app")
     for point in ("fetcher_manifest", "catalog_turn_begun", "catalog_turn_written"):
