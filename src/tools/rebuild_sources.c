@@ -18,6 +18,8 @@
 #include <string.h>
 
 #define WANTED_VERSION 1
+/* The letter of keys of what a journal names and the configuration has in another store. */
+#define ELSEWHERE 'E'
 
 void rebuild_key(struct key *k, char letter, size_t store, const char *repo, const char *image)
 {
@@ -143,6 +145,23 @@ static struct rebuild_wanted wanted_of(const struct journal_line *l, uint8_t by)
     return w;
 }
 
+/* Of a repository that has another store by the configuration: noted, for it may be the
+ * configuration that is wrong. */
+static void elsewhere_says(struct saying *s, const struct journal_line *l)
+{
+    struct key k;
+
+    if (l->tag)
+        return;
+    rebuild_key(&k, ELSEWHERE, s->store, l->repo, l->image);
+    key_digest(&k, &l->digest);
+    if (l->kind == JOURNAL_MANIFEST_GONE)
+        db_delete(s->r->wanted, k.data, k.len);
+    else
+        db_put(s->r->wanted, k.data, k.len, "", 0);
+    s->err = rebuild_write(s->r, s->r->wanted, false);
+}
+
 static void journal_says(void *ctx, const struct journal_line *l)
 {
     struct saying *s = ctx;
@@ -150,11 +169,12 @@ static void journal_says(void *ctx, const struct journal_line *l)
     struct rebuild_wanted w;
     struct key k;
 
-    /* Of a time when it had no section, or was in this store. */
-    if (repo && repo->store && (size_t)(repo->store - s->r->conf->stores) != s->store)
-        return;
     if (s->err != 0)
         return;
+    if (repo && repo->store && (size_t)(repo->store - s->r->conf->stores) != s->store) {
+        elsewhere_says(s, l);
+        return;
+    }
     key_of(&k, s->store, l);
     if (l->kind == JOURNAL_MANIFEST_GONE || l->kind == JOURNAL_TAG_GONE) {
         db_delete(s->r->wanted, k.data, k.len);
@@ -262,6 +282,62 @@ static int ask_remains(struct rebuild *r, const char *letter)
     return err;
 }
 
+/* A manifest whose bytes are in the store whose journal names it, and not where the configuration
+ * has its repository, of which nobody says that it should be there. */
+static bool misplaced(struct rebuild *r, struct key_reader *key, const char **repo_r,
+                      size_t *store_r)
+{
+    const struct conf_repo *repo;
+    struct digest digest;
+    const char *image;
+    uint64_t size;
+    size_t there;
+    struct key k;
+
+    *store_r = (uint8_t)key_get_char(key);
+    *repo_r = key_get_str(key);
+    image = key_get_str(key);
+    key_get_digest(key, &digest);
+    repo = conf_repo_by_name(r->conf, *repo_r, strlen(*repo_r));
+    if (key_end(key) != 0 || !repo || !repo->store)
+        return false;
+    there = (size_t)(repo->store - r->conf->stores);
+    rebuild_key(&k, 'M', there, *repo_r, image);
+    key_digest(&k, &digest);
+    return db_get(r->wanted, k.data, k.len, NULL) == ERR_NOT_FOUND &&
+           store_blob_size(&r->stores[*store_r], &digest, &size) == 0 &&
+           store_blob_size(&r->stores[there], &digest, &size) == ERR_NOT_FOUND;
+}
+
+/* Was a repository moved, and the configuration not changed? The file that tells it went with the
+ * database. */
+static int ask_elsewhere(struct rebuild *r)
+{
+    static const char letter = ELSEWHERE;
+    struct db_walk *walk = db_walk_new(r->wanted, &letter, 1, NULL, 0);
+    int err = 0, walk_err;
+
+    for (; db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
+        struct key_reader key;
+        const char *repo, *data;
+        size_t len, store;
+
+        data = db_walk_key(walk, &len);
+        key_reader_init(&key, data + 1, len - 1);
+        if (!misplaced(r, &key, &repo, &store))
+            continue;
+        fprintf(stderr,
+                "entrepotctl: the journal of blobstore %s names images of repository %s, and their "
+                "manifests are there and not in the blob store that the configuration has for it: "
+                "was it moved? Then set blobstore = %s in its section; if not, move the journal "
+                "away\n",
+                r->conf->stores[store].name, repo, r->conf->stores[store].name);
+        err = ERR_CONFLICT;
+    }
+    walk_err = db_walk_free(&walk);
+    return err != 0 ? err : walk_err;
+}
+
 int rebuild_collect(struct rebuild *r)
 {
     struct str path = {0};
@@ -277,5 +353,9 @@ int rebuild_collect(struct rebuild *r)
         err = ask_remains(r, "M");
     if (err == 0 && r->remains)
         err = ask_remains(r, "T");
+    if (err == 0)
+        err = rebuild_write(r, r->wanted, true);
+    if (err == 0)
+        err = ask_elsewhere(r);
     return err != 0 ? err : rebuild_write(r, r->wanted, true);
 }

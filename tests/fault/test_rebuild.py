@@ -513,6 +513,21 @@ def test_a_repository_that_was_moved(kept, started, damage):
     serves_all(daemon, kept)
 
 
+def test_a_repository_that_was_moved_and_the_configuration_was_not_changed(kept):
+    """With the database goes the file that says where it is; its images are not called nobody's."""
+    daemon = kept.daemon
+    stopped(kept)
+    whole = daemon.conf.read_text()
+    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
+    nothing(daemon)
+    done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild", "--yes"], capture_output=True, text=True)
+    assert done.returncode == FAILED and "set blobstore = two" in done.stderr, done
+    assert not catalog(daemon).exists() and journal(daemon, "two").exists()
+    daemon.conf.write_text(whole.replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
+    assert rebuild(daemon)[0] == SURE
+    serves_all(daemon, kept)
+
+
 def test_a_repository_that_was_moved_there_and_back(kept):
     """What went while it was elsewhere is not in its first store's journal any more."""
     daemon = kept.daemon
