@@ -41,7 +41,7 @@ enum way {
     AT_ONCE, /* costs next to nothing */
     LIST,    /* a slice of a list: readers.h */
     CHANGE,  /* goes through a turn */
-    SCAN,    /* that too, and walks the database */
+    HEAVY,   /* that too, and may be long */
     TOLD     /* costs next to nothing, and tells of a database that lacks something, too */
 };
 
@@ -54,11 +54,11 @@ struct question {
 static const struct question questions[] = {
     {MSG_BLOB_COMMIT, op_blob_commit, CHANGE},
     {MSG_BLOB_MOUNT, op_blob_mount, CHANGE},
-    {MSG_BLOB_DELETE, op_blob_delete, SCAN},
+    {MSG_BLOB_DELETE, op_blob_delete, HEAVY},
     {MSG_MANIFEST_PUT, op_manifest_put, CHANGE},
-    {MSG_MANIFEST_DELETE, op_manifest_delete, SCAN},
+    {MSG_MANIFEST_DELETE, op_manifest_delete, HEAVY},
     {MSG_TAG_DELETE, op_tag_delete, CHANGE},
-    {MSG_PROXY_LINK, op_proxy_link, SCAN},
+    {MSG_PROXY_LINK, op_proxy_link, CHANGE},
     {MSG_TAG_TOUCH, op_tag_touch, CHANGE},
     {MSG_TAG_GONE, op_tag_gone, CHANGE},
     {MSG_TAG_LIST, op_tag_list, LIST},
@@ -122,8 +122,8 @@ static void catalog_read(struct catalog *c, struct serve_return to, struct msg_r
 /* What whoever asks hears while it is closed. */
 static int without_database(const struct catalog *c, enum way way)
 {
-    return way == CHANGE || way == SCAN || c->refusal == ERR_INCOMPLETE ? c->refusal
-                                                                        : ERR_UNAVAILABLE;
+    return way == CHANGE || way == HEAVY || c->refusal == ERR_INCOMPLETE ? c->refusal
+                                                                         : ERR_UNAVAILABLE;
 }
 
 static void catalog_list(struct serve_return to, struct msg_reader *m, void *ctx)
@@ -169,7 +169,7 @@ static int catalog_message(struct serve *serve, struct serve_return to, struct m
     else if (q->way == LIST)
         err = readers_add(c->readers, to, m);
     else
-        err = turn_add(c->turn, to, m, q->op, q->way == SCAN);
+        err = turn_add(c->turn, to, m, q->op, q->way == HEAVY ? TURN_HEAVY : TURN_LIGHT);
     if (err != 0)
         catalog_say(c, to, err, -1);
     return 0;

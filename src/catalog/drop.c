@@ -124,7 +124,7 @@ static void drop_manifest(struct drop *d, const struct dropped *x, const char *v
             key_image(&k, 'K', d->repo, x->image);
             key_digest(&k, &record.contents.refs[i].digest);
             key_digest(&k, &x->digest);
-            db_delete_unseen(d->c->db, k.data, k.len);
+            db_delete(d->c->db, k.data, k.len);
         }
         if (record.contents.subject.alg != 0) {
             key_image(&k, 'R', d->repo, x->image);

@@ -87,7 +87,7 @@ void journal_make(struct journal *j)
         return;
     }
     if (!j->walk)
-        j->walk = db_walk_new(j->all->c->db, &j->letter, 1, NULL, 0);
+        j->walk = db_walk_new(db_committed(j->all->c->db), &j->letter, 1, NULL, 0);
     if (!make_some(j)) {
         err = db_walk_free(&j->walk);
         if (err == 0 && j->letter == 'T') {

@@ -153,7 +153,7 @@ static int open_and_publish(struct catalog *c, const char *path, enum index_map_
 {
     bool view = path != c->db_path;
     int err = !view ? open_database(c)
-                    : db_open(path, state == INDEX_PARTIAL ? DB_VIEW : DB_EXISTING, &c->db);
+                    : db_open(path, state == INDEX_PARTIAL ? KV_VIEW : KV_EXISTING, &c->db);
 
     if (err == 0 && view)
         err = view_identity(c, state);

@@ -46,9 +46,9 @@ must_check int op_target_get_for_delete(struct catalog *c, struct msg_reader *qu
 /* Puts the image's record when it is its first content. */
 must_check int op_image_touch(struct catalog *c, size_t repo_place, const char *repo,
                               const char *image);
-/* Removes the image's record when nothing but `except_key` is left in it. */
+/* Removes the image's record when nothing is left in it. */
 must_check int op_image_leave(struct catalog *c, size_t repo_place, const char *repo,
-                              const char *image, const void *except_key, size_t except_len);
+                              const char *image);
 /* Size of a blob's file; brings it back when garbage collection has just put it
  * aside. NOT_FOUND, DAMAGED (not a file), IO. */
 must_check int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
@@ -59,7 +59,7 @@ must_check int op_blob_link(struct catalog *c, size_t repo_place, const struct p
 must_check int op_tag_load(struct catalog *c, const struct push_target *t, const char *tag,
                            struct str *value, struct record_tag *record_r);
 /* Does a manifest that stays need this blob (letter L) or manifest (M) of the image? 0: none;
- * CONFLICT: *parent_r does; NOT_FOUND: there is no such thing to delete. Scans (turn.h). */
+ * CONFLICT: *parent_r does; NOT_FOUND: there is no such thing to delete. */
 must_check int op_named(struct catalog *c, size_t repo_place, const struct push_target *t,
                         char letter, struct digest *parent_r);
 /* The answer to a delete that op_named() found in conflict. */

@@ -67,39 +67,27 @@ int op_image_touch(struct catalog *c, size_t repo_place, const char *repo, const
     return 0;
 }
 
-/* Does the image hold any key of this letter but the excepted one? */
+/* Does the image hold any key of this letter? */
 static int image_has(struct catalog *c, char letter, const char *repo, const char *image,
-                     const void *except_key, size_t except_len, bool *has_r)
+                     bool *has_r)
 {
     struct key k;
     struct db_walk *walk;
 
-    *has_r = false;
     key_image(&k, letter, repo, image);
-    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk);
-         db_walk_next(walk)) {
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        if (len == except_len && memcmp(key, except_key, len) == 0)
-            continue;
-        if (db_get(c->db, key, len, NULL) == ERR_NOT_FOUND)
-            continue; /* this turn takes it away */
-        *has_r = true;
-        break;
-    }
+    walk = db_walk_new(c->db, k.data, k.len, NULL, 0);
+    *has_r = db_walk_valid(walk);
     return db_walk_free(&walk);
 }
 
-int op_image_leave(struct catalog *c, size_t repo_place, const char *repo, const char *image,
-                   const void *except_key, size_t except_len)
+int op_image_leave(struct catalog *c, size_t repo_place, const char *repo, const char *image)
 {
     struct key k;
     bool has = false;
-    int err = image_has(c, 'M', repo, image, except_key, except_len, &has);
+    int err = image_has(c, 'M', repo, image, &has);
 
     if (err == 0 && !has)
-        err = image_has(c, 'L', repo, image, except_key, except_len, &has);
+        err = image_has(c, 'L', repo, image, &has);
     if (err != 0 || has)
         return err;
     key_image(&k, 'I', repo, image);
@@ -113,7 +101,7 @@ void op_suspect(struct catalog *c, const char *repo, const char *image, const st
     struct key k;
 
     key_suspect(&k, op_now(), repo, image, digest);
-    db_put_unseen(c->db, k.data, k.len, "", 0);
+    db_put(c->db, k.data, k.len, "", 0);
 }
 
 int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const char *image,
@@ -322,8 +310,6 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
     err = db_get(c->db, link.data, link.len, &value);
     if (err == 0)
         err = record_blob_decode(value.data, value.len, &record);
-    if (err == 0)
-        err = op_image_leave(c, place, t.repo, t.image, link.data, link.len);
     if (err != 0)
         goto out;
     db_delete(c->db, link.data, link.len);
@@ -333,6 +319,7 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
     turn_count(c->turn, place)->blobs--;
     turn_count(c->turn, place)->bytes -= (int64_t)record.size;
     turn_retract(c->turn, INDEX_BLOB, t.repo, t.image, digest_text(&t.digest, text));
+    err = op_image_leave(c, place, t.repo, t.image);
 out:
     str_free(&value);
     msg_put_i32(answer, err);

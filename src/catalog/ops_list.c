@@ -69,10 +69,10 @@ static struct db_walk *walk_after(struct catalog *c, struct list *list, const st
 
     slice_look(list->slice, SLICE_SEEK, 0);
     if (!*last)
-        return db_walk_new(c->db, prefix->data, prefix->len, NULL, 0);
+        return db_walk_new(db_committed(c->db), prefix->data, prefix->len, NULL, 0);
     key_part(&start, last);
     key_char(&start, 1); /* behind "last\0", before any longer name: no name holds a byte 1 */
-    return db_walk_new(c->db, prefix->data, prefix->len, start.data, start.len);
+    return db_walk_new(db_committed(c->db), prefix->data, prefix->len, start.data, start.len);
 }
 
 /* The name behind the prefix. */
@@ -93,7 +93,7 @@ static int image_known(struct catalog *c, const char *repo, const char *image)
     struct key k;
 
     key_image(&k, 'I', repo, image);
-    return db_get(c->db, k.data, k.len, NULL);
+    return db_get(db_committed(c->db), k.data, k.len, NULL);
 }
 
 void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)

@@ -139,9 +139,9 @@ static void back_references(struct catalog *c, const struct push_target *t,
         key_digest(&k, &m->refs[i].digest);
         key_digest(&k, &t->digest);
         if (put) {
-            db_put_unseen(c->db, k.data, k.len, value.data, value.len);
+            db_put(c->db, k.data, k.len, value.data, value.len);
         } else {
-            db_delete_unseen(c->db, k.data, k.len);
+            db_delete(c->db, k.data, k.len);
             op_suspect(c, t->repo, t->image, &m->refs[i].digest);
         }
     }
@@ -372,8 +372,6 @@ static int remove_slice(struct catalog *c, size_t place, const struct push_targe
         err = record_manifest_decode(value.data, value.len, turn_arena(c->turn), &record);
     if (err == 0)
         err = tags_remove(c, place, t, tags, more_r);
-    if (err == 0 && !*more_r)
-        err = op_image_leave(c, place, t->repo, t->image, k.data, k.len);
     if (err != 0 || *more_r)
         goto out;
     db_delete(c->db, k.data, k.len);
@@ -384,6 +382,7 @@ static int remove_slice(struct catalog *c, size_t place, const struct push_targe
     turn_count(c->turn, place)->manifests--;
     turn_count(c->turn, place)->bytes -= (int64_t)record.size;
     turn_retract(c->turn, INDEX_MANIFEST, t->repo, t->image, digest_text(&t->digest, text));
+    err = op_image_leave(c, place, t->repo, t->image);
 out:
     str_free(&value);
     return err;

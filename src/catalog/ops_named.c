@@ -1,9 +1,9 @@
 /*
  * ops_named.c - what manifests that stay here name, a delete does not take away.
  *
- * Runs in the catalog inside a turn (turn.h), as part of deletes. They scan, so nothing
- * uncommitted is before them in their batch: a parent that was pushed before holds its
- * children, one that was deleted before holds nothing. Owns nothing, changes nothing.
+ * Runs in the catalog inside a turn (turn.h), as part of deletes. They see what came before them in
+ * their turn: a parent that was pushed holds its children, one that was deleted holds nothing.
+ * Owns nothing, changes nothing.
  */
 #include "catalog/ops.h"
 

@@ -27,16 +27,10 @@ static int named(struct catalog *c, const struct push_target *t, bool *named_r)
     struct key k;
     struct db_walk *walk;
 
-    *named_r = false;
     key_image(&k, 'K', t->repo, t->image);
     key_digest(&k, &t->digest);
-    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && !*named_r;
-         db_walk_next(walk)) {
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        *named_r = db_get(c->db, key, len, NULL) == 0;
-    }
+    walk = db_walk_new(c->db, k.data, k.len, NULL, 0);
+    *named_r = db_walk_valid(walk);
     return db_walk_free(&walk);
 }
 

@@ -50,7 +50,7 @@ static int manifest_read(struct catalog *c, const struct digest *digest, struct 
 
     key_image(&k, 'M', subject->repo, subject->image);
     key_digest(&k, digest);
-    err = db_get(c->db, k.data, k.len, &list->manifest);
+    err = db_get(db_committed(c->db), k.data, k.len, &list->manifest);
     slice_look(list->slice, SLICE_SEEK, list->manifest.len);
     return err != 0 ? err
                     : record_manifest_decode(list->manifest.data, list->manifest.len, list->arena,
@@ -104,7 +104,7 @@ static int referrers_walk(struct catalog *c, struct referrers *list)
         key_char(&start, 0); /* behind `last` itself */
     }
     slice_look(list->slice, SLICE_SEEK, 0);
-    for (walk = db_walk_new(c->db, prefix.data, prefix.len, start.data, start.len);
+    for (walk = db_walk_new(db_committed(c->db), prefix.data, prefix.len, start.data, start.len);
          db_walk_valid(walk) && err == 0 && !full(list); db_walk_next(walk)) {
         struct key_reader r;
         size_t len, note_len;

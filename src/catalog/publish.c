@@ -41,7 +41,7 @@ static uint64_t index_entries_hint(const struct catalog *c)
         live = 2 * (atomic_load(&c->index.header->slots_used) -
                     atomic_load(&c->index.header->slots_dead));
     for (size_t i = 0; i < sizeof(letters); i++)
-        bytes += db_bytes(c->db, letters[i], (char)(letters[i] + 1));
+        bytes += kv_bytes(db_kv(c->db), letters[i], (char)(letters[i] + 1));
     if (live < bytes / ENTRY_BYTES)
         live = bytes / ENTRY_BYTES;
     return live + 2 * ENTRIES_MIN;
@@ -60,7 +60,8 @@ static int count_damaged(struct catalog *c)
     struct db_walk *walk;
 
     memset(c->damaged_count, 0, sizeof(c->damaged_count));
-    for (walk = db_walk_new(c->db, "D", 1, NULL, 0); db_walk_valid(walk); db_walk_next(walk)) {
+    for (walk = db_walk_new(db_committed(c->db), "D", 1, NULL, 0); db_walk_valid(walk);
+         db_walk_next(walk)) {
         struct key_reader key;
         size_t len;
         const char *data = db_walk_key(walk, &len), *store;
@@ -192,8 +193,8 @@ static int publish_letter(struct catalog *c, struct index_writer *writer, char l
     int err = 0, walk_err;
     uint64_t damaged = 0;
 
-    for (walk = db_walk_new(c->db, &letter, 1, NULL, 0); db_walk_valid(walk) && err == 0;
-         db_walk_next(walk)) {
+    for (walk = db_walk_new(db_committed(c->db), &letter, 1, NULL, 0);
+         db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
         struct key_reader key;
         size_t key_len, value_len;
         const char *data = db_walk_key(walk, &key_len);
@@ -220,7 +221,8 @@ static int count_images(struct catalog *c)
     struct db_walk *walk;
     size_t place;
 
-    for (walk = db_walk_new(c->db, "I", 1, NULL, 0); db_walk_valid(walk); db_walk_next(walk)) {
+    for (walk = db_walk_new(db_committed(c->db), "I", 1, NULL, 0); db_walk_valid(walk);
+         db_walk_next(walk)) {
         struct key_reader key;
         size_t len;
         const char *data = db_walk_key(walk, &len), *repo;
@@ -239,7 +241,8 @@ static int count_store_bytes(struct catalog *c)
 {
     struct db_walk *walk;
 
-    for (walk = db_walk_new(c->db, "B", 1, NULL, 0); db_walk_valid(walk); db_walk_next(walk)) {
+    for (walk = db_walk_new(db_committed(c->db), "B", 1, NULL, 0); db_walk_valid(walk);
+         db_walk_next(walk)) {
         struct record_blob blob;
         struct key_reader key;
         size_t key_len, value_len;

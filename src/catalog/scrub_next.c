@@ -40,8 +40,8 @@ static bool target_of(const struct catalog *c, const struct key *key, const char
 
 bool scrub_next(struct catalog *c, struct key *cursor, struct scrub_target *t_r)
 {
-    struct db_walk *walk =
-        db_walk_new(c->db, "B", 1, cursor->len > 0 ? cursor->data : NULL, cursor->len);
+    struct db_walk *walk = db_walk_new(db_committed(c->db), "B", 1,
+                                       cursor->len > 0 ? cursor->data : NULL, cursor->len);
     bool found = false;
 
     for (; db_walk_valid(walk) && !found; db_walk_next(walk)) {
@@ -63,11 +63,11 @@ bool scrub_next_mark(struct catalog *c, struct key *mark, struct scrub_target *t
     struct str value = {0};
     bool found = false;
 
-    while (!found && damage_next(c->db, mark)) {
+    while (!found && damage_next(db_committed(c->db), mark)) {
         struct key blob = *mark;
 
         blob.data[0] = 'B'; /* the same fields */
-        found = db_get(c->db, blob.data, blob.len, &value) == 0 &&
+        found = db_get(db_committed(c->db), blob.data, blob.len, &value) == 0 &&
                 target_of(c, mark, value.data, value.len, t_r);
     }
     str_free(&value);

@@ -33,14 +33,8 @@ struct suspect {
 bool sweep_any_key(struct catalog *c, const struct key *prefix)
 {
     struct db_walk *walk = db_walk_new(c->db, prefix->data, prefix->len, NULL, 0);
-    bool any = false;
+    bool any = db_walk_valid(walk);
 
-    for (; db_walk_valid(walk) && !any; db_walk_next(walk)) {
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        any = db_get(c->db, key, len, NULL) != ERR_NOT_FOUND; /* unless this turn takes it */
-    }
     /* What cannot be read counts as there. */
     return db_walk_free(&walk) != 0 || any;
 }
@@ -87,9 +81,9 @@ static bool unlink_blob(struct sweep *s, const struct suspect *x, const struct k
         return false;
     }
     turn_retracted(c->turn, INDEX_BLOB, x->repo, x->image, text, was_live);
-    if (op_image_leave(c, x->repo_place, x->repo, x->image, link->data, link->len) != 0)
-        return false; /* the turn fails as a whole */
     db_delete(c->db, link->data, link->len);
+    if (op_image_leave(c, x->repo_place, x->repo, x->image) != 0)
+        return false; /* the turn fails as a whole */
     key_holder(&holder, c->conf->repos[x->repo_place].store->key, &x->digest, 'L', x->repo,
                x->image);
     db_delete(c->db, holder.data, holder.len);

@@ -34,7 +34,7 @@ struct turn_item {
     struct msg_writer answer;
     turn_op op;
     struct turn_task *task; /* instead of question and answer; or NULL */
-    bool scans;
+    enum turn_weight weight;
     bool again; /* not through with it: turn_again() */
     TAILQ_ENTRY(turn_item) entry;
 };
@@ -61,7 +61,6 @@ struct turn {
     struct catalog_count *counts;
     int64_t store_bytes[INDEX_STORES_MAX];
     struct pool_job job;
-    struct db_batch *batch; /* being written */
     int write_err;
     bool busy, scheduled;
     bool close; /* the database, when the running batch is written */
@@ -131,7 +130,7 @@ static void turn_schedule(struct turn *turn)
 }
 
 int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader *question,
-             turn_op op, bool scans)
+             turn_op op, enum turn_weight weight)
 {
     struct turn_item *item;
 
@@ -140,7 +139,7 @@ int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader 
     item = mem_alloc(sizeof(*item));
     item->to = to;
     item->op = op;
-    item->scans = scans;
+    item->weight = question->len > LIGHT_MAX ? TURN_HEAVY : weight;
     str_append(&item->question, question->data, question->len);
     wait_for_turn(turn, item);
     turn_schedule(turn);
@@ -152,7 +151,7 @@ void turn_add_task(struct turn *turn, struct turn_task *task)
     struct turn_item *item = mem_alloc(sizeof(*item));
 
     item->task = task;
-    item->scans = true;
+    item->weight = TURN_HEAVY;
     wait_for_turn(turn, item);
     turn_schedule(turn);
 }
@@ -327,7 +326,7 @@ static void turn_work(struct pool_job *job)
     if (turn->write_err == 0 && turn->held)
         turn->write_err = held_write(turn->catalog->held);
     if (turn->write_err == 0 && !turn->empty)
-        turn->write_err = db_write(turn->catalog->db, turn->batch);
+        turn->write_err = db_batch_write(turn->catalog->db);
 }
 
 static void database_close(struct turn *turn, int refusal)
@@ -355,8 +354,7 @@ static void turn_written(struct pool_job *job)
     struct catalog *c = turn->catalog;
     int err = turn->write_err;
 
-    db_batch_done(c->db, turn->batch);
-    turn->batch = NULL;
+    db_batch_done(c->db);
     turn->busy = false;
     journals_turn_done(c->journals, err);
     if (err != 0) {
@@ -398,22 +396,19 @@ static void item_run(struct turn *turn, struct turn_item *item)
  * queue always runs, so that nothing is overtaken for ever. */
 static void turn_run(struct turn *turn)
 {
-    struct db *db = turn->catalog->db;
     size_t count = 0, bytes = 0;
-    bool heavy = false; /* something heavy or a change that scanned is in it */
+    bool heavy = false; /* something heavy is in it */
 
     for (struct turn_item *item = TAILQ_FIRST(&turn->waiting), *next;
          item && count < BATCH_MAX && bytes < BATCH_BYTES_MAX; item = next) {
-        bool large = item->question.len > LIGHT_MAX;
-
         next = TAILQ_NEXT(item, entry);
-        if ((item->scans && !db_batch_empty(db)) || (large && heavy))
+        if (item->weight == TURN_HEAVY && heavy)
             continue;
         run_with_turn(turn, item);
         item_run(turn, item);
         count++;
-        bytes += large ? 0 : item->question.len;
-        heavy = heavy || large || (item->scans && !db_batch_empty(db));
+        bytes += item->question.len > LIGHT_MAX ? 0 : item->question.len;
+        heavy = heavy || item->weight == TURN_HEAVY;
     }
 }
 
@@ -458,6 +453,6 @@ static void turn_begin(void *ctx)
     journals_turn(turn->catalog->journals);
     turn->job.work = turn_work;
     turn->job.done = turn_written;
-    turn->batch = db_batch_take(turn->catalog->db);
+    db_batch_seal(turn->catalog->db);
     pool_submit(turn->catalog->pool, &turn->job);
 }

@@ -5,8 +5,9 @@
  * One turn: take what waits -> run each operation (it reads the database and
  * collects changes) -> tombstones into the index -> one synced batch on the
  * pool -> additions into the index -> answers. What arrives meanwhile waits for
- * the next turn. A turn takes so much that it keeps the loop for a few milliseconds; of what is
- * heavy, or scans, it takes one, and the light ones that came behind do not wait for the others.
+ * the next turn. An operation sees what those before it in its turn have changed. A turn takes so
+ * much that it keeps the loop for a few milliseconds; of what is heavy it takes one, and the light
+ * ones that came behind do not wait for the others.
  */
 #ifndef ENTREPOT_CATALOG_TURN_H
 #define ENTREPOT_CATALOG_TURN_H
@@ -20,18 +21,20 @@ typedef void (*turn_op)(struct catalog *c, struct msg_reader *question, struct m
 struct turn *turn_new(struct catalog *c);
 void turn_free(struct turn **turn);
 
-/* Queues a question; it is copied. `scans`: the operation walks the database, so
- * nothing uncommitted may be before it in its batch. BUSY when the queue is full, or holds too
- * many bytes. */
+/* What an operation costs. A long question makes a light one heavy: it is long by its references.
+ */
+enum turn_weight { TURN_LIGHT, TURN_HEAVY };
+
+/* Queues a question; it is copied. BUSY when the queue is full, or holds too many bytes. */
 must_check int turn_add(struct turn *turn, struct serve_return to,
-                        const struct msg_reader *question, turn_op op, bool scans);
+                        const struct msg_reader *question, turn_op op, enum turn_weight weight);
 /* By an operation that has done a part: when that is durable it is called again, with the same
  * question, behind whoever waits by then; what it has answered does not count. A crash between
  * the parts leaves some of them: each must be right by itself. */
 void turn_again(struct turn *turn);
-/* The catalog's own work within a turn. `run` collects changes like an operation
- * that scans; `done` follows when they are durable and visible (err 0) or nothing
- * of them holds, and before any later operation runs. Embedded in its owner. */
+/* The catalog's own work within a turn. `run` collects changes like a heavy operation; `done`
+ * follows when they are durable and visible (err 0) or nothing of them holds, and before any later
+ * operation runs. Embedded in its owner. */
 struct turn_task {
     void (*run)(struct turn_task *task);
     void (*done)(struct turn_task *task, int err);

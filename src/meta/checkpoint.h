@@ -25,10 +25,10 @@ must_check int checkpoint_make(const char *from, const char *to);
  * open writes comes to lie in `to`. `readable`: with copies of what can be read of the tables, too
  * (db_tables.h). After a failure nothing is left. Blocks. */
 must_check int checkpoint_view(const char *from, const char *to, bool readable);
-/* The directory `to` with a copy of every file of LevelDB's, for db_repair(): of a damaged database
- * that nobody has open. A file that cannot be read is left out, *skipped_r of them. NO_SPACE: less
- * is free than three times its size and CHECKPOINT_REMAINS_SPARE: a repair leaves out without a
- * word what it has no room for. After a failure nothing is left. Blocks. */
+/* The directory `to` with a copy of every file of LevelDB's, for kv_leveldb_repair(): of a damaged
+ * database that nobody has open. A file that cannot be read is left out, *skipped_r of them.
+ * NO_SPACE: less is free than three times its size and CHECKPOINT_REMAINS_SPARE: a repair leaves
+ * out without a word what it has no room for. After a failure nothing is left. Blocks. */
 #define CHECKPOINT_REMAINS_SPARE (16u << 20)
 must_check int checkpoint_remains(const char *from, const char *to, unsigned *skipped_r);
 /* Removes one of any kind, or what a crash left of it; content when there is none. Blocks. */

@@ -1,147 +1,123 @@
 /*
- * db.c - LevelDB behind a batch with an overlay.
+ * db.c - a batch of changes over an engine.
  *
- * Runs in the catalog. Owns the database handle; nobody else may open its path
- * (a second leveldb_open in one process even drops the first one's file lock).
- * A crash leaves LevelDB's log, which the next open replays up to the last
- * synced batch.
+ * Runs in the catalog and in entrepotctl. Owns the engine and the batch, which is memory only: a
+ * crash before or in its writing leaves all of it or nothing.
+ *
+ * A change is an entry that never changes again; a later one of the same key comes after it. Most
+ * are never looked for (one manifest has thousands of back-references), so they are only kept in a
+ * row, by the first byte of their keys, and what finds one again is made when somebody looks: a
+ * hash for gets, an order for walks.
  */
 #include "meta/db.h"
 
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/siphash.h"
-#include "meta/db_log.h"
 
-#include <errno.h>
-#include <leveldb/c.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 
 /* Keys are made of names that strangers choose. */
-static uint8_t overlay_seed[16];
-static unsigned overlay_hash(const void *key, size_t len)
+static uint8_t hash_seed[16];
+static unsigned key_hash(const void *key, size_t len)
 {
     uint64_t out[2];
 
-    siphash_128(overlay_seed, key, len, out);
+    siphash_128(hash_seed, key, len, out);
     return (unsigned)out[0];
 }
-#define HASH_FUNCTION(key, len, hashv) ((hashv) = overlay_hash((key), (len)))
+#define HASH_FUNCTION(key, len, hashv) ((hashv) = key_hash((key), (len)))
 #include <uthash.h>
 
-#define WRITE_BUFFER_BYTES (4u << 20)
-#define CACHE_BYTES        (4u << 20)
+#define ROWS 256
 
-struct overlay {
-    bool deleted;
-    char *value;
-    size_t value_len;
-    size_t key_len;
+struct entry {
+    struct kv_change change;
+    size_t number; /* how many came before it */
     UT_hash_handle hh;
-    char key[];
 };
 
-struct db_batch {
-    leveldb_writebatch_t *writes;
+/* Entries of one first byte. */
+struct row {
+    struct entry **made;    /* as they came */
+    struct entry **ordered; /* by key; of each key the last one */
+    size_t count, ordered_count;
+    size_t hashed, sorted; /* how many of `made` are in the hash, in the order */
+    struct entry *hash;
 };
 
 struct db {
-    leveldb_t *handle;
-    leveldb_options_t *options;
-    leveldb_cache_t *cache;
-    leveldb_filterpolicy_t *filter;
-    leveldb_readoptions_t *read;
-    leveldb_writeoptions_t *sync;
-    struct overlay *overlay;
-    leveldb_writebatch_t *writes; /* NULL: nothing collected */
-    size_t bytes;                 /* of keys and values in it */
+    struct kv *kv;
+    struct db *committed; /* NULL: this is one */
+    struct mem_arena *arena;
+    struct row rows[ROWS];
+    const struct kv_change **changes; /* all, as they came */
+    size_t count, bytes;              /* of them; of their keys and values */
+    size_t walks;                     /* that point to entries */
+    bool sealed;                      /* they are being written */
     bool read_failed;
 };
 
-#define TOLD_AGAIN_S 60
-
-/* Of a database that is tried again and again each reason is told once a minute. */
-static void read_failed(const char *reason)
-{
-    static char told[256];
-    static struct timespec when;
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    if (strncmp(reason, told, sizeof(told) - 1) == 0 && now.tv_sec - when.tv_sec < TOLD_AGAIN_S)
-        return;
-    log_error("cannot read the database", "reason=%s", log_quote(reason));
-    snprintf(told, sizeof(told), "%s", reason);
-    when = now;
-}
-
 struct db_walk {
-    leveldb_iterator_t *it;
+    struct db *db;
+    struct kv_walk *kv;
+    struct entry **entries; /* those of the batch that are left */
+    size_t count, at;
+    struct entry *present; /* of the batch, not of the engine */
     size_t prefix_len;
     char prefix[];
 };
 
-/* It is tried again and again: each reason is told once. */
-static void open_failed(const char *path, const char *reason)
+struct db *db_new(struct kv *kv)
 {
-    static char told[256];
+    struct db *db = mem_alloc(sizeof(*db));
 
-    if (strncmp(reason, told, sizeof(told) - 1) == 0)
-        return;
-    log_error("cannot open the database", "path=%s reason=%s", path, log_quote(reason));
-    snprintf(told, sizeof(told), "%s", reason);
+    MUST(getrandom(hash_seed, sizeof(hash_seed), 0) == sizeof(hash_seed));
+    db->kv = kv;
+    db->arena = mem_arena_new();
+    db->committed = mem_alloc(sizeof(*db->committed));
+    db->committed->kv = kv;
+    return db;
 }
 
-int db_open(const char *path, enum db_how how, struct db **db_r)
+int db_open(const char *path, enum kv_how how, struct db **db_r)
 {
-    int err = how == DB_VIEW ? 0 : db_log_check(path);
-    char *reason = NULL;
-    struct db *db;
+    struct kv *kv;
+    int err = kv_leveldb_open(path, how, &kv);
 
-    if (err != 0)
-        return err;
-    db = mem_alloc(sizeof(*db));
-    MUST(getrandom(overlay_seed, sizeof(overlay_seed), 0) == sizeof(overlay_seed));
-    db->options = leveldb_options_create();
-    leveldb_options_set_create_if_missing(db->options, how == DB_MAKE);
-    /* Else damage in tables drops records without a word, in compactions for good. */
-    leveldb_options_set_paranoid_checks(db->options, how != DB_VIEW);
-    leveldb_options_set_write_buffer_size(db->options, WRITE_BUFFER_BYTES);
-    leveldb_options_set_max_open_files(db->options, 256);
-    db->cache = leveldb_cache_create_lru(CACHE_BYTES);
-    leveldb_options_set_cache(db->options, db->cache);
-    db->filter = leveldb_filterpolicy_create_bloom(10);
-    leveldb_options_set_filter_policy(db->options, db->filter);
-    db->read = leveldb_readoptions_create();
-    leveldb_readoptions_set_verify_checksums(db->read, 1);
-    db->sync = leveldb_writeoptions_create();
-    leveldb_writeoptions_set_sync(db->sync, 1);
-
-    db->handle = leveldb_open(db->options, path, &reason);
-    if (!db->handle) {
-        open_failed(path, reason);
-        leveldb_free(reason);
-        db_close(&db);
-        return ERR_IO;
-    }
-    *db_r = db;
-    return 0;
+    if (err == 0)
+        *db_r = db_new(kv);
+    return err;
 }
 
-static void overlay_clear(struct db *db)
+struct kv *db_kv(struct db *db)
 {
-    struct overlay *o, *next;
+    return db->kv;
+}
 
-    HASH_ITER(hh, db->overlay, o, next) {
-        HASH_DEL(db->overlay, o);
-        free(o->value);
-        free(o);
+struct db *db_committed(struct db *db)
+{
+    return db->committed;
+}
+
+static void batch_clear(struct db *db)
+{
+    MUST(db->walks == 0);
+    for (size_t i = 0; i < ROWS && db->count > 0; i++) {
+        struct row *row = &db->rows[i];
+
+        HASH_CLEAR(hh, row->hash);
+        free(row->made);
+        free(row->ordered);
+        *row = (struct row){0};
     }
+    free(db->changes);
+    db->changes = NULL;
+    db->count = db->bytes = 0;
+    db->sealed = db->read_failed = false;
+    mem_arena_reset(db->arena);
 }
 
 void db_close(struct db **db_p)
@@ -151,106 +127,86 @@ void db_close(struct db **db_p)
     if (!db)
         return;
     *db_p = NULL;
-    overlay_clear(db);
-    if (db->writes)
-        leveldb_writebatch_destroy(db->writes);
-    if (db->handle)
-        leveldb_close(db->handle);
-    leveldb_writeoptions_destroy(db->sync);
-    leveldb_readoptions_destroy(db->read);
-    leveldb_options_destroy(db->options);
-    leveldb_filterpolicy_destroy(db->filter);
-    leveldb_cache_destroy(db->cache);
+    batch_clear(db);
+    mem_arena_free(&db->arena);
+    kv_close(&db->kv);
+    free(db->committed);
     free(db);
+}
+
+static struct row *row_of(struct db *db, const void *key, size_t key_len)
+{
+    MUST(key_len > 0);
+    return &db->rows[*(const uint8_t *)key];
+}
+
+static struct entry *entry_find(struct row *row, const void *key, size_t key_len)
+{
+    struct entry *e, *old;
+
+    for (; row->hashed < row->count; row->hashed++) {
+        e = row->made[row->hashed];
+        HASH_REPLACE(hh, row->hash, change.key[0], e->change.key_len, e, old);
+    }
+    HASH_FIND(hh, row->hash, key, key_len, e);
+    return e;
 }
 
 int db_get(struct db *db, const void *key, size_t key_len, struct str *value_r)
 {
-    struct overlay *o;
-    char *value, *reason = NULL;
-    size_t len = 0;
+    struct entry *e = db->count > 0 ? entry_find(row_of(db, key, key_len), key, key_len) : NULL;
+    int err;
 
     if (value_r)
         str_reset(value_r);
-    HASH_FIND(hh, db->overlay, key, key_len, o);
-    if (o) {
-        if (o->deleted)
+    if (e) {
+        if (!e->change.value)
             return ERR_NOT_FOUND;
         if (value_r)
-            str_append(value_r, o->value, o->value_len);
+            str_append(value_r, e->change.value, e->change.value_len);
         return 0;
     }
-    value = leveldb_get(db->handle, db->read, key, key_len, &len, &reason);
-    if (reason) {
-        read_failed(reason);
-        leveldb_free(reason);
+    err = kv_get(db->kv, key, key_len, value_r);
+    if (err != 0 && err != ERR_NOT_FOUND)
         db->read_failed = true;
-        return ERR_IO;
-    }
-    if (!value)
-        return ERR_NOT_FOUND;
-    if (value_r)
-        str_append(value_r, value, len);
-    leveldb_free(value);
-    return 0;
+    return err;
 }
 
-static struct overlay *overlay_at(struct db *db, const void *key, size_t key_len)
+static void entry_add(struct db *db, const void *key, size_t key_len, const void *value,
+                      size_t value_len)
 {
-    struct overlay *o;
+    struct row *row = row_of(db, key, key_len);
+    struct entry *e = mem_arena_alloc(db->arena, sizeof(*e) + key_len + value_len + 1);
+    char *bytes = (char *)(e + 1);
 
-    HASH_FIND(hh, db->overlay, key, key_len, o);
-    if (o) {
-        free(o->value);
-        o->value = NULL;
-        o->value_len = 0;
-        return o;
+    MUST(db->committed && !db->sealed);
+    memcpy(bytes, key, key_len);
+    e->number = db->count;
+    e->change = (struct kv_change){.key = bytes, .key_len = key_len, .value_len = value_len};
+    if (value) {
+        e->change.value = bytes + key_len;
+        memcpy(bytes + key_len, value, value_len);
     }
-    o = mem_alloc(sizeof(*o) + key_len);
-    memcpy(o->key, key, key_len);
-    o->key_len = key_len;
-    HASH_ADD_KEYPTR(hh, db->overlay, o->key, key_len, o);
-    return o;
-}
-
-void db_put_unseen(struct db *db, const void *key, size_t key_len, const void *value,
-                   size_t value_len)
-{
-    if (!db->writes)
-        db->writes = leveldb_writebatch_create();
-    leveldb_writebatch_put(db->writes, key, key_len, value, value_len);
+    row->made = mem_room(row->made, row->count, sizeof(*row->made));
+    row->made[row->count++] = e;
+    db->changes = mem_room(db->changes, db->count, sizeof(*db->changes));
+    db->changes[db->count++] = &e->change;
     db->bytes += key_len + value_len;
-}
-
-void db_delete_unseen(struct db *db, const void *key, size_t key_len)
-{
-    if (!db->writes)
-        db->writes = leveldb_writebatch_create();
-    leveldb_writebatch_delete(db->writes, key, key_len);
-    db->bytes += key_len;
 }
 
 void db_put(struct db *db, const void *key, size_t key_len, const void *value, size_t value_len)
 {
-    struct overlay *o = overlay_at(db, key, key_len);
-
-    db_put_unseen(db, key, key_len, value, value_len);
-    o->deleted = false;
-    o->value = mem_alloc(value_len + 1);
-    if (value_len)
-        memcpy(o->value, value, value_len);
-    o->value_len = value_len;
+    entry_add(db, key, key_len, value_len > 0 ? value : "", value_len);
 }
 
 void db_delete(struct db *db, const void *key, size_t key_len)
 {
-    db_delete_unseen(db, key, key_len);
-    overlay_at(db, key, key_len)->deleted = true;
+    entry_add(db, key, key_len, NULL, 0);
 }
 
 bool db_batch_empty(const struct db *db)
 {
-    return db->writes == NULL;
+    return db->count == 0;
 }
 
 size_t db_batch_bytes(const struct db *db)
@@ -258,15 +214,79 @@ size_t db_batch_bytes(const struct db *db)
     return db->bytes;
 }
 
+static int key_compare(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+
+    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+/* By key, then as they came. */
+static int entry_compare(const void *a, const void *b)
+{
+    const struct entry *one = *(struct entry *const *)a, *other = *(struct entry *const *)b;
+    int order =
+        key_compare(one->change.key, one->change.key_len, other->change.key, other->change.key_len);
+
+    return order != 0 ? order : (one->number > other->number) - (one->number < other->number);
+}
+
+/* Merges two rows in order; of a key only the last entry stays. */
+static size_t merge(struct entry **a, size_t a_count, struct entry **b, size_t b_count,
+                    struct entry **out)
+{
+    size_t count = 0;
+
+    for (size_t i = 0, j = 0; i < a_count || j < b_count;) {
+        struct entry *next;
+
+        if (j == b_count || (i < a_count && entry_compare(&a[i], &b[j]) < 0))
+            next = a[i++];
+        else
+            next = b[j++];
+        if (count > 0 && key_compare(out[count - 1]->change.key, out[count - 1]->change.key_len,
+                                     next->change.key, next->change.key_len) == 0)
+            out[count - 1] = next;
+        else
+            out[count++] = next;
+    }
+    return count;
+}
+
+/* What came since the last time is put in its place. */
+static void row_order(struct row *row)
+{
+    size_t fresh = row->count - row->sorted;
+    struct entry **some, **all;
+
+    if (fresh == 0)
+        return;
+    some = mem_alloc_array(fresh, sizeof(*some));
+    all = mem_alloc_array(row->ordered_count + fresh, sizeof(*all));
+    memcpy(some, row->made + row->sorted, fresh * sizeof(*some));
+    qsort(some, fresh, sizeof(*some), entry_compare);
+    row->ordered_count = merge(row->ordered, row->ordered_count, some, fresh, all);
+    free(some);
+    free(row->ordered);
+    row->ordered = all;
+    row->sorted = row->count;
+}
+
 void db_batch_each(struct db *db,
                    void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
                                 size_t value_len),
                    void *ctx)
 {
-    struct overlay *o, *next;
+    for (size_t i = 0; i < ROWS; i++) {
+        struct row *row = &db->rows[i];
 
-    HASH_ITER(hh, db->overlay, o, next)
-        each(ctx, o->key, o->key_len, o->deleted ? NULL : o->value, o->value_len);
+        row_order(row);
+        for (size_t n = 0; n < row->ordered_count; n++) {
+            const struct kv_change *change = &row->ordered[n]->change;
+
+            each(ctx, change->key, change->key_len, change->value, change->value_len);
+        }
+    }
 }
 
 bool db_read_failed(const struct db *db)
@@ -276,86 +296,108 @@ bool db_read_failed(const struct db *db)
 
 void db_batch_discard(struct db *db)
 {
-    overlay_clear(db);
-    if (db->writes)
-        leveldb_writebatch_destroy(db->writes);
-    db->writes = NULL;
-    db->bytes = 0;
-    db->read_failed = false;
+    MUST(!db->sealed);
+    batch_clear(db);
 }
 
-struct db_batch *db_batch_take(struct db *db)
+void db_batch_seal(struct db *db)
 {
-    struct db_batch *batch = mem_alloc(sizeof(*batch));
-
-    batch->writes = db->writes;
-    db->writes = NULL;
-    db->bytes = 0;
-    return batch;
+    db->sealed = true;
 }
 
-/* LevelDB tells what the system says as text alone, behind the file's path. */
-static int err_of_reason(const char *reason)
+int db_batch_write(struct db *db)
 {
-    static const int known[] = {ENOSPC, EDQUOT, EROFS, EACCES, EPERM, EMFILE, ENFILE};
-    size_t len = strlen(reason);
-
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        const char *text = strerror(known[i]);
-
-        if (len >= strlen(text) && strcmp(reason + len - strlen(text), text) == 0)
-            return err_from_errno(known[i]);
-    }
-    return ERR_IO;
+    MUST(db->sealed);
+    return kv_write(db->kv, db->changes, db->count);
 }
 
-int db_write(struct db *db, struct db_batch *batch)
+void db_batch_done(struct db *db)
 {
-    char *reason = NULL;
+    MUST(db->sealed);
+    batch_clear(db);
+}
+
+int db_batch_commit(struct db *db)
+{
     int err;
 
-    leveldb_write(db->handle, db->sync, batch->writes, &reason);
-    if (!reason)
-        return 0;
-    log_error("cannot write the database", "reason=%s", log_quote(reason));
-    err = err_of_reason(reason);
-    leveldb_free(reason);
+    db_batch_seal(db);
+    err = db_batch_write(db);
+    db_batch_done(db);
     return err;
 }
 
-void db_batch_done(struct db *db, struct db_batch *batch)
+/* The place of the first entry at or behind a key. */
+static size_t entry_at(const struct row *row, const void *key, size_t key_len)
 {
-    MUST(!db->writes);
-    overlay_clear(db);
-    leveldb_writebatch_destroy(batch->writes);
-    free(batch);
+    size_t low = 0, high = row->ordered_count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct kv_change *change = &row->ordered[middle]->change;
+
+        if (key_compare(change->key, change->key_len, key, key_len) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
-int db_repair(const char *path)
+static bool within(const struct db_walk *walk, const char *key, size_t key_len)
 {
-    leveldb_options_t *options = leveldb_options_create();
-    char *reason = NULL;
-
-    /* Else a table whose checksums do not fit is kept as it is, and cannot be read afterwards. */
-    leveldb_options_set_paranoid_checks(options, 1);
-    leveldb_repair_db(options, path, &reason);
-    leveldb_options_destroy(options);
-    if (!reason)
-        return 0;
-    log_error("cannot repair the database", "path=%s reason=%s", log_quote(path),
-              log_quote(reason));
-    leveldb_free(reason);
-    return ERR_IO;
+    return key_len >= walk->prefix_len && memcmp(key, walk->prefix, walk->prefix_len) == 0;
 }
 
-uint64_t db_bytes(struct db *db, char from, char to)
+/* Those of the batch that the walk will meet. */
+static void entries_take(struct db_walk *walk, struct row *row, const void *start, size_t start_len)
 {
-    const char *first = &from, *limit = &to;
-    const size_t len = 1;
-    uint64_t bytes = 0;
+    size_t first, last;
 
-    leveldb_approximate_sizes(db->handle, 1, &first, &len, &limit, &len, &bytes);
-    return bytes;
+    row_order(row);
+    first = last = entry_at(row, start, start_len);
+    while (last < row->ordered_count &&
+           within(walk, row->ordered[last]->change.key, row->ordered[last]->change.key_len))
+        last++;
+    walk->count = last - first;
+    if (walk->count == 0)
+        return;
+    walk->entries = mem_alloc_array(walk->count, sizeof(*walk->entries));
+    memcpy(walk->entries, row->ordered + first, walk->count * sizeof(*walk->entries));
+    walk->db->walks++;
+}
+
+static bool kv_within(const struct db_walk *walk)
+{
+    size_t len;
+    const char *key;
+
+    if (!kv_walk_valid(walk->kv))
+        return false;
+    key = kv_walk_key(walk->kv, &len);
+    return within(walk, key, len);
+}
+
+/* Whose key comes next: the batch's stands before the engine's, and hides it where they are the
+ * same; what it deleted is passed by. */
+static void settle(struct db_walk *walk)
+{
+    walk->present = NULL;
+    for (; walk->at < walk->count; walk->at++) {
+        struct entry *e = walk->entries[walk->at];
+        size_t len = 0;
+        const char *key = kv_within(walk) ? kv_walk_key(walk->kv, &len) : NULL;
+        int order = key ? key_compare(e->change.key, e->change.key_len, key, len) : -1;
+
+        if (order > 0)
+            return;
+        if (order == 0)
+            kv_walk_next(walk->kv);
+        if (e->change.value) {
+            walk->present = e;
+            return;
+        }
+    }
 }
 
 struct db_walk *db_walk_new(struct db *db, const void *prefix, size_t prefix_len, const void *start,
@@ -363,56 +405,61 @@ struct db_walk *db_walk_new(struct db *db, const void *prefix, size_t prefix_len
 {
     struct db_walk *walk = mem_alloc(sizeof(*walk) + prefix_len);
 
+    MUST(prefix_len > 0 || db->count == 0);
     memcpy(walk->prefix, prefix, prefix_len);
     walk->prefix_len = prefix_len;
-    walk->it = leveldb_create_iterator(db->handle, db->read);
-    if (start)
-        leveldb_iter_seek(walk->it, start, start_len);
-    else
-        leveldb_iter_seek(walk->it, prefix, prefix_len);
+    walk->db = db;
+    if (!start) {
+        start = prefix;
+        start_len = prefix_len;
+    }
+    walk->kv = kv_walk(db->kv, start, start_len);
+    if (db->count > 0)
+        entries_take(walk, row_of(db, prefix, prefix_len), start, start_len);
+    settle(walk);
     return walk;
 }
 
 bool db_walk_valid(const struct db_walk *walk)
 {
-    size_t len;
-    const char *key;
-
-    if (!leveldb_iter_valid(walk->it))
-        return false;
-    key = leveldb_iter_key(walk->it, &len);
-    return len >= walk->prefix_len && memcmp(key, walk->prefix, walk->prefix_len) == 0;
+    return walk->present || kv_within(walk);
 }
 
 void db_walk_next(struct db_walk *walk)
 {
-    leveldb_iter_next(walk->it);
+    if (walk->present)
+        walk->at++;
+    else
+        kv_walk_next(walk->kv);
+    settle(walk);
 }
 
 const char *db_walk_key(const struct db_walk *walk, size_t *len_r)
 {
-    return leveldb_iter_key(walk->it, len_r);
+    if (!walk->present)
+        return kv_walk_key(walk->kv, len_r);
+    *len_r = walk->present->change.key_len;
+    return walk->present->change.key;
 }
 
 const char *db_walk_value(const struct db_walk *walk, size_t *len_r)
 {
-    return leveldb_iter_value(walk->it, len_r);
+    if (!walk->present)
+        return kv_walk_value(walk->kv, len_r);
+    *len_r = walk->present->change.value_len;
+    return walk->present->change.value;
 }
 
 int db_walk_free(struct db_walk **walk_p)
 {
     struct db_walk *walk = *walk_p;
-    char *reason = NULL;
-    int err = 0;
+    int err = kv_walk_end(&walk->kv);
 
     *walk_p = NULL;
-    leveldb_iter_get_error(walk->it, &reason);
-    if (reason) {
-        read_failed(reason);
-        leveldb_free(reason);
-        err = ERR_IO;
-    }
-    leveldb_iter_destroy(walk->it);
+    walk->db->read_failed = walk->db->read_failed || err != 0;
+    if (walk->entries)
+        walk->db->walks--;
+    free(walk->entries);
     free(walk);
     return err;
 }

@@ -21,15 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static int write_now(struct db *db)
-{
-    struct db_batch *batch = db_batch_take(db);
-    int err = db_write(db, batch);
-
-    db_batch_done(db, batch);
-    return err;
-}
-
 /* V: u32 format, the id's letters, u64 time. Another format may hold anything behind that number.
  * format_r: 0 when there is no V. */
 static int version_get(struct db *db, uint32_t *format_r, struct identity *identity_r)
@@ -145,7 +136,7 @@ static int identity_make(struct db *db, struct meta_identity *m)
     identity_new_id(m->identity.id);
     m->identity.created_s = is_empty(db) ? (uint64_t)time(NULL) : 0;
     version_put(db, &m->identity);
-    err = write_now(db);
+    err = db_batch_commit(db);
     FAIL_POINT(catalog_identity_recorded);
     return err;
 }
@@ -255,7 +246,7 @@ int meta_open(const char *path, struct db **db_r, struct meta_identity *m)
 {
     struct meta_identity *file = mem_alloc(sizeof(*file));
     int file_err = file_read(path, file);
-    int err = db_open(path, file_err == ERR_NOT_FOUND ? DB_MAKE : DB_EXISTING, db_r);
+    int err = db_open(path, file_err == ERR_NOT_FOUND ? KV_MAKE : KV_EXISTING, db_r);
 
     if (err == 0) {
         err = identity_settle(*db_r, path, file_err, file, m);
@@ -270,14 +261,14 @@ int meta_open(const char *path, struct db **db_r, struct meta_identity *m)
 int meta_make(const char *path, const struct identity *identity, struct db **db_r,
               struct meta_identity *m)
 {
-    int err = db_open(path, DB_MAKE, db_r);
+    int err = db_open(path, KV_MAKE, db_r);
 
     if (err != 0)
         return err;
     memset(m, 0, sizeof(*m));
     m->identity = *identity;
     version_put(*db_r, identity);
-    err = write_now(*db_r);
+    err = db_batch_commit(*db_r);
     if (err == 0)
         err = file_write(path, m);
     if (err != 0)
@@ -301,7 +292,7 @@ int meta_store_add(struct db *db, const char *path, struct meta_identity *m, con
     str_puts(&value, called);
     db_put(db, k.data, k.len, value.data, value.len);
     str_free(&value);
-    err = write_now(db);
+    err = db_batch_commit(db);
     if (err != 0)
         return err;
     FAIL_POINT(catalog_store_recorded);

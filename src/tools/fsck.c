@@ -203,7 +203,7 @@ static int open_database(struct fsck *f)
         str_printf(&path, "%s/catalog", f->conf->data_dir);
         err = db_tables_check(path.data);
         if (err == 0)
-            err = db_open(path.data, DB_EXISTING, &f->db);
+            err = db_open(path.data, KV_EXISTING, &f->db);
         if (err == 0)
             err = fsck_identity(f);
         if (err == ERR_DAMAGED || err == ERR_IO)
@@ -280,15 +280,7 @@ static int check_ground(const struct fsck *f)
 
 static int repairs_write(struct fsck *f)
 {
-    struct db_batch *batch;
-    int err;
-
-    if (db_batch_empty(f->db))
-        return 0;
-    batch = db_batch_take(f->db);
-    err = db_write(f->db, batch);
-    db_batch_done(f->db, batch);
-    return err;
+    return db_batch_empty(f->db) ? 0 : db_batch_commit(f->db);
 }
 
 static int check_all(struct fsck *f)

@@ -149,7 +149,7 @@ int fsck_online_copy(struct fsck *f)
         err = checkpoint_make(from.data, to.data);
         if (err != 0)
             break;
-        err = db_open(to.data, DB_EXISTING, &f->db);
+        err = db_open(to.data, KV_EXISTING, &f->db);
     }
     if (err == 0)
         err = fsck_identity(f);

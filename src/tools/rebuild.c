@@ -39,17 +39,11 @@ void rebuild_path(const struct rebuild *r, const char *name, struct str *path)
 
 int rebuild_write(struct rebuild *r, struct db *db, bool now)
 {
-    struct db_batch *batch;
-    int err;
-
     if (db_batch_empty(db) ||
         (!now && ++r->collected < WRITE_AT && db_batch_bytes(db) < WRITE_AT_BYTES))
         return 0;
     r->collected = 0;
-    batch = db_batch_take(db);
-    err = db_write(db, batch);
-    db_batch_done(db, batch);
-    return err;
+    return db_batch_commit(db);
 }
 
 void rebuild_tell(struct rebuild *r, const char *kind, const char *format, ...)

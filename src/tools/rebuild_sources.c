@@ -77,7 +77,7 @@ static int remains_open(struct rebuild *r, const char *source, const char *copy)
                 err == ERR_NO_SPACE ? "; it takes three times its size for a while" : "");
         return err;
     }
-    if (db_repair(copy) != 0 || db_open(copy, DB_EXISTING, &r->remains) != 0)
+    if (kv_leveldb_repair(copy) != 0 || db_open(copy, KV_EXISTING, &r->remains) != 0)
         fprintf(stderr, "entrepotctl: nothing of %s can be read\n", source);
     return 0;
 }
@@ -345,7 +345,7 @@ int rebuild_collect(struct rebuild *r)
 
     rebuild_path(r, "wanted", &path);
     checkpoint_remove(path.data);
-    err = db_open(path.data, DB_MAKE, &r->wanted);
+    err = db_open(path.data, KV_MAKE, &r->wanted);
     str_free(&path);
     for (size_t i = 0; i < r->conf->store_count && err == 0; i++)
         err = ask_journal(r, i);

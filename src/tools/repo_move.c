@@ -49,14 +49,8 @@ struct held {
 
 static int batch_write(struct move *m)
 {
-    struct db_batch *batch;
-    int err = 0;
+    int err = db_batch_empty(m->f.db) ? 0 : db_batch_commit(m->f.db);
 
-    if (!db_batch_empty(m->f.db)) {
-        batch = db_batch_take(m->f.db);
-        err = db_write(m->f.db, batch);
-        db_batch_done(m->f.db, batch);
-    }
     m->changes = 0;
     for (size_t i = 0; err == 0 && i < m->aside_count; i++)
         if (store_blob_aside(&m->f.stores[m->aside_store[i]], &m->aside[i]) == 0)
@@ -119,8 +113,10 @@ static int each(struct move *m, int (*act)(struct move *m, const struct held *h)
         walk_err = db_walk_free(&walk);
         if (err == 0)
             err = walk_err;
+        if (err == 0)
+            err = batch_write(m);
     }
-    return err != 0 ? err : batch_write(m);
+    return err;
 }
 
 /* Reads, copies (`to` >= 0) and counts the bytes' digest on the way: a damaged blob does not become

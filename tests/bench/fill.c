@@ -21,14 +21,8 @@
 
 static void commit(struct db *db)
 {
-    struct db_batch *batch;
-
-    if (db_batch_empty(db))
-        return;
-    batch = db_batch_take(db);
-    if (db_write(db, batch) != 0)
+    if (!db_batch_empty(db) && db_batch_commit(db) != 0)
         client_die("the database cannot be written");
-    db_batch_done(db, batch);
 }
 
 static void put(struct db *db, const struct key *k, const struct str *value)
@@ -100,7 +94,7 @@ int main(int argc, char **argv)
         client_die("usage: fill DATABASE REPOSITORY STORE BLOBS TAGS");
     blobs = strtoul(argv[4], NULL, 10);
     tags = strtoul(argv[5], NULL, 10);
-    if (db_open(argv[1], DB_MAKE, &db) != 0)
+    if (db_open(argv[1], KV_MAKE, &db) != 0)
         client_die("%s cannot be opened", argv[1]);
     put_image(db, argv[2], FILLED_TAGGED);
     for (size_t i = 0; i < FILLED_IMAGES; i++) {

@@ -47,7 +47,6 @@ static int unmake(void **state)
 static void write_batch(struct db *db, uint64_t n)
 {
     char *fill = malloc(FILL_BYTES), name[32];
-    struct db_batch *batch;
 
     assert_non_null(fill);
     for (size_t at = 0; at < FILL_BYTES; at += 256)
@@ -57,9 +56,7 @@ static void write_batch(struct db *db, uint64_t n)
     db_put(db, "first", 5, &n, sizeof(n));
     db_put(db, name, strlen(name), fill, FILL_BYTES);
     db_put(db, "last", 4, &n, sizeof(n));
-    batch = db_batch_take(db);
-    assert_int_equal(db_write(db, batch), 0);
-    db_batch_done(db, batch);
+    assert_int_equal(db_batch_commit(db), 0);
     free(fill);
 }
 
@@ -91,7 +88,7 @@ static void look(uint64_t at_least)
     struct db *db;
     uint64_t n;
 
-    assert_int_equal(db_open(to, DB_MAKE, &db), 0);
+    assert_int_equal(db_open(to, KV_MAKE, &db), 0);
     n = number(db, "first");
     assert_true(n >= at_least);
     assert_int_equal(number(db, "last"), n);
@@ -110,7 +107,7 @@ static void test_while_it_is_written(void **state)
     pthread_t thread;
 
     (void)state;
-    assert_int_equal(db_open(from, DB_MAKE, &w.db), 0);
+    assert_int_equal(db_open(from, KV_MAKE, &w.db), 0);
     write_batch(w.db, 1);
     atomic_store(&w.written, 1);
     assert_int_equal(pthread_create(&thread, NULL, write_on, &w), 0);
@@ -136,11 +133,11 @@ static void test_apart_from_it(void **state)
     struct db *db, *copy;
 
     (void)state;
-    assert_int_equal(db_open(from, DB_MAKE, &db), 0);
+    assert_int_equal(db_open(from, KV_MAKE, &db), 0);
     for (uint64_t n = 1; n <= 100; n++)
         write_batch(db, n);
     assert_int_equal(checkpoint_make(from, to), 0);
-    assert_int_equal(db_open(to, DB_MAKE, &copy), 0);
+    assert_int_equal(db_open(to, KV_MAKE, &copy), 0);
     for (uint64_t n = 101; n <= 200; n++)
         write_batch(copy, n);
     assert_int_equal(number(copy, "last"), 200);
@@ -148,7 +145,7 @@ static void test_apart_from_it(void **state)
     db_close(&copy);
     checkpoint_remove(to);
     db_close(&db);
-    assert_int_equal(db_open(from, DB_MAKE, &db), 0);
+    assert_int_equal(db_open(from, KV_MAKE, &db), 0);
     assert_int_equal(number(db, "first"), 100);
     db_close(&db);
 }
@@ -168,7 +165,7 @@ static void test_unfinished_tables_stay(void **state)
     char path[80];
 
     (void)state;
-    assert_int_equal(db_open(from, DB_MAKE, &db), 0);
+    assert_int_equal(db_open(from, KV_MAKE, &db), 0);
     for (uint64_t n = 1; n <= 5; n++)
         write_batch(db, n);
     for (unsigned i = 1; i <= STRAYS; i++) {

@@ -36,22 +36,19 @@ static size_t log_length(char *name_r, size_t size)
 /* Batches of very different lengths; the seventh spans blocks. */
 static int setup(void **state)
 {
-    struct db_batch *batch;
     struct db *db;
     char name[400];
     char *value = mem_alloc(3 * BLOCK);
 
     (void)state;
     check_directory(directory);
-    assert_int_equal(db_open(directory, DB_MAKE, &db), 0);
+    assert_int_equal(db_open(directory, KV_MAKE, &db), 0);
     for (size_t i = 0; i < BATCHES; i++) {
         begins[i] = log_length(name, sizeof(name));
         for (size_t n = 0; n < 3 * BLOCK; n++)
             value[n] = (char)(rand() >> 7);
         db_put(db, &i, sizeof(i), value, i == 7 ? 3 * BLOCK : i * 300);
-        batch = db_batch_take(db);
-        assert_int_equal(db_write(db, batch), 0);
-        db_batch_done(db, batch);
+        assert_int_equal(db_batch_commit(db), 0);
     }
     begins[BATCHES] = log_length(name, sizeof(name));
     db_close(&db);
@@ -143,8 +140,8 @@ static void opens_changed(size_t keep, size_t at, char change)
     log_length(name, sizeof(name));
     bytes.data[at] ^= change;
     assert_int_equal(file_replace(name, bytes.data, keep, 0600, (uid_t)-1, (gid_t)-1), 0);
-    assert_int_equal(db_open(directory, DB_EXISTING, &db), ERR_DAMAGED);
-    assert_int_equal(db_open(directory, DB_VIEW, &db), 0); /* what LevelDB makes of it alone */
+    assert_int_equal(db_open(directory, KV_EXISTING, &db), ERR_DAMAGED);
+    assert_int_equal(db_open(directory, KV_VIEW, &db), 0); /* what LevelDB makes of it alone */
     assert_true(has(db, 0) && !has(db, 3));
     db_close(&db);
 }
@@ -177,7 +174,7 @@ static void test_a_torn_log_is_cut(void **state)
     assert_int_equal(db_log_check(directory), 0);
     assert_int_equal(file_read_all(name, 1u << 22, &now), 0);
     assert_int_equal(now.len, begins[BATCHES - 1]);
-    assert_int_equal(db_open(directory, DB_EXISTING, &db), 0);
+    assert_int_equal(db_open(directory, KV_EXISTING, &db), 0);
     assert_true(has(db, BATCHES - 2) && !has(db, BATCHES - 1));
     db_close(&db);
     str_free(&now);
@@ -198,13 +195,13 @@ static int opens_two(size_t from, size_t to, size_t less, size_t less_of_second)
     int err;
 
     check_remove(directory);
-    assert_int_equal(db_open(directory, DB_MAKE, &db), 0);
+    assert_int_equal(db_open(directory, KV_MAKE, &db), 0);
     db_close(&db);
     log_length(first, sizeof(first));
     snprintf(second, sizeof(second), "%s/000009.log", directory);
     write_log(first, begins[from], begins[to] - less);
     write_log(second, begins[4], begins[7] - less_of_second);
-    err = db_open(directory, DB_EXISTING, &db);
+    err = db_open(directory, KV_EXISTING, &db);
     if (err == 0) {
         assert_true(has(db, 2) && has(db, 5));
         assert_true(has(db, 6) == (to == 7 || less_of_second == 0));
@@ -236,17 +233,12 @@ static void test_an_empty_log_behind(void **state)
 
 static int put_all(struct db *db, size_t round)
 {
-    struct db_batch *batch;
     char value[400];
-    int err;
 
     memset(value, (int)('a' + round % 26), sizeof(value));
     for (size_t i = 0; i < 200; i++)
         db_put(db, &i, sizeof(i), value, sizeof(value));
-    batch = db_batch_take(db);
-    err = db_write(db, batch);
-    db_batch_done(db, batch);
-    return err;
+    return db_batch_commit(db);
 }
 
 static void oldest_table(char *name_r, size_t size)
@@ -273,7 +265,7 @@ static void test_a_damaged_table_is_not_merged(void **state)
 
     (void)state;
     for (size_t i = 0; i < 6; i++) { /* the log of one opening is a table of the next */
-        assert_int_equal(db_open(directory, DB_EXISTING, &db), 0);
+        assert_int_equal(db_open(directory, KV_EXISTING, &db), 0);
         err = put_all(db, i);
         db_close(&db);
         assert_true(err == 0 || (i > 2 && err == ERR_IO)); /* the merge may have begun already */
@@ -286,7 +278,7 @@ static void test_a_damaged_table_is_not_merged(void **state)
         fputs("damaged", file);
         fclose(file);
     }
-    assert_int_equal(db_open(directory, DB_EXISTING, &db), 0);
+    assert_int_equal(db_open(directory, KV_EXISTING, &db), 0);
     err = 0;
     for (size_t i = 0; err == 0 && i < 10000 && access(name, F_OK) == 0; i++)
         err = put_all(db, i);

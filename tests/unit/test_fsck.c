@@ -29,15 +29,12 @@ static struct db *db;
 
 static void open_db(void)
 {
-    assert_int_equal(db_open(db_path, DB_MAKE, &db), 0);
+    assert_int_equal(db_open(db_path, KV_MAKE, &db), 0);
 }
 
 static void close_db(void)
 {
-    struct db_batch *batch = db_batch_take(db);
-
-    assert_int_equal(db_write(db, batch), 0);
-    db_batch_done(db, batch);
+    assert_int_equal(db_batch_commit(db), 0);
     db_close(&db);
 }
 

@@ -150,10 +150,7 @@ static char *db_path(void)
 
 static void write_now(struct db *db)
 {
-    struct db_batch *batch = db_batch_take(db);
-
-    assert_int_equal(db_write(db, batch), 0);
-    db_batch_done(db, batch);
+    assert_int_equal(db_batch_commit(db), 0);
 }
 
 static struct meta_identity m, again;
@@ -186,7 +183,7 @@ static void test_the_record_on_the_disk(void **state)
     struct db *db;
 
     (void)state;
-    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
+    assert_int_equal(db_open(db_path(), KV_MAKE, &db), 0);
     db_put(db, "V", 1, golden, sizeof(golden) - 1);
     db_put(db, "N" OTHER "\0", 34, "main\0prime", 10);
     write_now(db);
@@ -209,7 +206,7 @@ static void test_an_older_database_gets_its_identity(void **state)
     struct db *db;
 
     (void)state;
-    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
+    assert_int_equal(db_open(db_path(), KV_MAKE, &db), 0);
     db_put(db, "Ihosted\0image\0", 14, "x", 1);
     db_put(db, "Bmain\0", 6, "x", 1);
     write_now(db);
@@ -258,12 +255,12 @@ static void test_another_format_is_refused(void **state)
     struct db *db = NULL;
 
     (void)state;
-    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
+    assert_int_equal(db_open(db_path(), KV_MAKE, &db), 0);
     db_put(db, "V", 1, newer, sizeof(newer) - 1);
     write_now(db);
     db_close(&db);
     assert_int_equal(meta_open(db_path(), &db, &m), ERR_UNSUPPORTED);
-    assert_int_equal(db_open(db_path(), DB_MAKE, &db), 0);
+    assert_int_equal(db_open(db_path(), KV_MAKE, &db), 0);
     db_put(db, "V", 1, shorter, sizeof(shorter) - 1);
     write_now(db);
     db_close(&db);
