@@ -3,6 +3,7 @@ import concurrent.futures
 import os
 import pathlib
 import subprocess
+import tempfile
 
 import pytest
 import requests
@@ -41,6 +42,7 @@ def gate(tmp_path):
 def slow(start, gate, tmp_path, monkeypatch):
     """slow(PATH, BYTES): a daemon whose files with PATH in their name and of that size lie behind the gate."""
     need("cc")
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")  # a disk: what lies in memory never waits for one
     library = tmp_path / "slow_disk.so"
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(HERE / "slow_disk.c"), "-ldl"], check=True)
 

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from harness import raw
-from harness.daemon import wait_for
+from harness.daemon import kill, wait_for
 from harness.registry import Registry, digest, error
 
 
@@ -302,7 +302,7 @@ def test_workers_killed_during_pushes(start):
         before = len(results)
         wait_for(lambda: len(results) > before + 3, "pushes go on", 30)
         victim = random.choice(daemon.pids("worker") + daemon.pids("catalog"))
-        os.kill(victim, signal.SIGKILL)
+        kill(victim, signal.SIGKILL)  # it may have gone meanwhile: the catalog's death ends what waits for it
     stop.set()
     for t in threads:
         t.join()

@@ -1,23 +1,45 @@
 """The sections that pytest runs. It tells what came of each test in a file of lines of JSON (runner/outcomes.py)."""
+import contextlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
 from runner.count import PROOF, TOP, Count
+
+# A daemon's first start makes the 512 directories of a store, which on a disk costs more than all the rest of a short test.
+MEMORY = pathlib.Path("/dev/shm")
+MEMORY_BYTES = 4 << 30
 
 # It makes one thread of all and everything 20 to 50 times as slow: not for tests of time, of many connections, of
 # descriptors, or with other programs at their heart.
 MEMCHECK_NOT = "ten_thousand or full_queue or descriptors or memory or slow or rate or deadline or guessing"
 
 
+@contextlib.contextmanager
+def memory():
+    """A directory in memory for what tests make, where there is enough of it; else None: the disk's."""
+    room = os.statvfs(MEMORY) if MEMORY.is_dir() else None
+    if not room or room.f_bavail * room.f_frsize < MEMORY_BYTES:
+        yield None
+        return
+    path = MEMORY / f"entrepot{os.urandom(4).hex()}"  # short: sockets lie below it
+    path.mkdir()
+    path.chmod(0o1777)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
 class Scripts:
     """One way to run tests: `args` of tests/run, environment, a title for names, more arguments for pytest.
-    held: what it says is printed as one, at its end."""
+    held: what it says is printed as one, at its end. on_disk: what they make lies there, whatever that costs."""
 
-    def __init__(self, args, env=None, title="", held=False, more=()):
-        self.args, self.env, self.title, self.held, self.more = args, env or {}, title, held, more
+    def __init__(self, args, env=None, title="", held=False, more=(), on_disk=False):
+        self.args, self.env, self.title, self.held, self.more, self.on_disk = args, env or {}, title, held, more, on_disk
         self.agains = {}
 
     def directory(self, name):
@@ -27,7 +49,8 @@ class Scripts:
 
     def run(self, title, arguments):
         """Tests by pytest's arguments: a directory, a file, a test's id."""
-        with tempfile.TemporaryDirectory(prefix="entrepot-run-") as temporary:
+        with tempfile.TemporaryDirectory(prefix="entrepot-run-") as temporary, memory() as place:
+            where = {"TMPDIR": str(place)} if place and not self.on_disk else {}
             outcomes = pathlib.Path(temporary) / "outcomes"
             command = ["/usr/bin/python3", "-m", "pytest", "-p", "no:cacheprovider", "-p", "runner.outcomes", "-q", "-rsfE",
                        "--durations=25", "--durations-min=3",
@@ -35,7 +58,8 @@ class Scripts:
             done = subprocess.run(command, cwd=TOP, stdin=subprocess.DEVNULL,
                                   stdout=subprocess.PIPE if self.held else None,
                                   stderr=subprocess.STDOUT if self.held else None,
-                                  env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(TOP / "tests"), **self.env})
+                                  env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(TOP / "tests"),
+                                       **where, **self.env})
             if self.held:
                 print(f"--- {title}\n{done.stdout.decode(errors='replace').rstrip()}\n--- end of {title}")
             lines = outcomes.read_text().splitlines() if outcomes.exists() else []
@@ -74,7 +98,7 @@ class Scripts:
             count.passed += 1
 
     def again(self, test):
-        return Scripts(self.args, self.env, self.title, self.held).run(f"{self.title}{test}", [test]).clean()
+        return Scripts(self.args, self.env, self.title, self.held, on_disk=self.on_disk).run(f"{self.title}{test}", [test]).clean()
 
 
 class Memcheck(Scripts):

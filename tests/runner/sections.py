@@ -7,6 +7,7 @@ from runner.scripts import Memcheck, Scripts
 PYTEST = ("http", "fault", "clients", "pkg")
 # Rows one after the other; the lanes of a row run beside each other.
 ROWS = ((("lint", "unit", "fuzz", "tsan"),), (("http", "fault"), ("asan",), ("clients", "pkg", "valgrind")))
+ON_DISK = ("fault", "pkg")  # what a real file system does is part of them; under ASan they run in memory, too
 BESIDE = ("clients", "pkg")  # told when they are over: another lane is read meanwhile
 NAMES = tuple(name for row in ROWS for lane in row for name in lane)
 ASAN = {"ENTREPOTD": str(TOP / "build-asan" / "entrepotd"), "ENTREPOTCTL": str(TOP / "build-asan" / "entrepotctl"),
@@ -35,7 +36,7 @@ RUN = {"lint": lambda args: programs.lint(args.all), "unit": lambda args: progra
 
 def run(name, args):
     try:
-        count = Scripts(args, held=name in BESIDE).directory(name) if name in PYTEST else RUN[name](args)
+        count = Scripts(args, held=name in BESIDE, on_disk=name in ON_DISK).directory(name) if name in PYTEST else RUN[name](args)
     except SystemExit as e:  # a build that failed: the other lane's results count all the same
         print(e)
         count = Count()
