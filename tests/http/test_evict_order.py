@@ -34,9 +34,10 @@ class Pulls:
     def blob(self, i, image=None):
         return self.client.at(image or f"i/{i}").get("blobs/" + digest(self.layers[i]))
 
-    def pull(self, i, image=None):
+    def pull(self, i, image=None, between=lambda: None):
         image = image or f"i/{i}"
         assert self.client.at(image).get("manifests/latest").status_code == 200
+        between()
         assert self.blob(i, image).content == self.layers[i]
         self.pulled.add((i, image))
         if i < 4:  # the last one makes the proxy look for room at once
@@ -54,7 +55,8 @@ def test_the_least_recently_used_goes(proxy, upstream):
     pulls = Pulls(upstream, proxy(upstream, ttl="1h", more=QUOTA))
     pulls.pull(0)
     next_second()
-    for i in (1, 2, 3):
+    pulls.pull(1, between=next_second)  # its manifest is the oldest of all, and stays
+    for i in (2, 3):
         pulls.pull(i)
     pulls.pull(0, "i/other")  # the same bytes in a second image: counted once
     next_second()
