@@ -43,6 +43,7 @@ void journal_state(struct journal *j, enum journal_health state)
 {
     if (j->walk && db_walk_free(&j->walk) != 0)
         log_warn("cannot read the database for a journal", "store=%s", journal_name(j));
+    db_close(&j->from);
     str_reset(&j->tail);
     j->tail_count = 0;
     j->letter = 0;

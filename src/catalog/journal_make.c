@@ -1,9 +1,9 @@
 /*
  * journal_make.c - writing a journal anew from the database, while changes go on.
  *
- * Runs in the catalog. A slice reads some records on the loop, and the thread writes them; what is
- * committed meanwhile collects in the tail, which follows at the end. A crash leaves the old file
- * and a part of the new one, which the next one replaces.
+ * Runs in the catalog. A slice reads some records of a snapshot on the loop, and the thread writes
+ * them; what is committed meanwhile collects in the tail, which follows at the end. A crash leaves
+ * the old file and a part of the new one, which the next one replaces.
  */
 #include "catalog/journal_one.h"
 #include "catalog/slice.h"
@@ -60,6 +60,7 @@ static void make_begin(struct journal *j)
     j->made_from = j->number;
     j->made = 0;
     j->letter = 'M';
+    j->from = db_new(kv_snapshot(db_kv(j->all->c->db)));
     journal_submit(j, JOURNAL_MAKE);
 }
 
@@ -68,6 +69,7 @@ static void make_end(struct journal *j)
     const struct journal_line line = {
         .kind = JOURNAL_END, .number = j->made_from, .count = j->made, .until = j->number};
 
+    db_close(&j->from);
     journal_put(&j->work.out, &line);
     str_append(&j->work.out, j->tail.data, j->tail.len);
     str_reset(&j->tail);
@@ -76,8 +78,7 @@ static void make_end(struct journal *j)
     journal_submit(j, JOURNAL_PLACE);
 }
 
-/* What the database says is fuzzy: it may hold changes that follow in the tail. A line tells what
- * has become of a manifest or tag, so it may be said twice. */
+/* What is there when it begins, of one moment; all that is committed since follows in the tail. */
 void journal_make(struct journal *j)
 {
     int err = 0;
@@ -87,7 +88,7 @@ void journal_make(struct journal *j)
         return;
     }
     if (!j->walk)
-        j->walk = db_walk_new(db_committed(j->all->c->db), &j->letter, 1, NULL, 0);
+        j->walk = db_walk_new(j->from, &j->letter, 1, NULL, 0);
     if (!make_some(j)) {
         err = db_walk_free(&j->walk);
         if (err == 0 && j->letter == 'T') {

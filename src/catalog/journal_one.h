@@ -24,6 +24,7 @@ struct journal {
     uint64_t lines;     /* in the file, about */
     bool unsynced, due; /* due: a second is over */
     bool told;          /* that it cannot be written */
+    struct db *from;    /* JOURNAL_MAKING: the database as it was when that began */
     struct db_walk *walk;
     char letter;        /* that is walked over; 0: the first line is not written yet */
     uint64_t made;      /* lines since the first one */
