@@ -9,7 +9,8 @@ from harness.daemon import ENTREPOTCTL, ENTREPOTD, wait_for
 from harness.registry import Registry, digest
 
 HERE = pathlib.Path(__file__).parent
-pytestmark = pytest.mark.skipif(any(x in str(ENTREPOTD) for x in ("asan", "valgrind")), reason="they have a mmap and signals of their own")
+pytestmark = pytest.mark.skipif(any(x in str(ENTREPOTD) for x in ("asan", "valgrind")),
+                                reason="slow: a preloaded library, and a mmap and signals of their own, do not go together")
 
 
 @pytest.fixture

@@ -237,12 +237,13 @@ def test_an_asker_in_the_last_moment_wins(collector):
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_the_mark_comes_before_the_look(collector, method):
     """Whoever is about to look for a blob has marked it already: a whole sweep between the two leaves it."""
-    daemon = collector(top='gc_grace = "1s"\ngc_interval = "1d"\n', workers=1)
+    grace = 5  # which a mark and a sweep are within, however busy the machine is
+    daemon = collector(top=f'gc_grace = "{grace}s"\ngc_interval = "1d"\n', workers=1)
     registry = Registry(daemon.url, "gc/mark")
     data = os.urandom(100)
     registry.push_blob(data)
     pushed = int(time.time())
-    wait_for(lambda: time.time() >= pushed + 3, "the grace period of the push is over")
+    wait_for(lambda: time.time() >= pushed + grace + 2, "the grace period of the push is over")
     daemon.fail.arm("worker_blob_marked", "wait")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(Registry(daemon.url, "gc/mark").request, method, f"/v2/gc/mark/blobs/{digest(data)}")
