@@ -309,7 +309,8 @@ static void collect(void *ctx, const char *key, size_t key_len, const char *valu
 
 void journals_turn(struct journals *js)
 {
-    db_batch_each(js->c->db, collect, js);
+    db_batch_each(js->c->db, 'M', collect, js);
+    db_batch_each(js->c->db, 'T', collect, js);
     for (size_t i = 0; i < js->c->conf->store_count; i++)
         if (js->list[i].turned != js->list[i].number)
             witness_number_put(js->c->db, js->c->conf->stores[i].key, js->list[i].turned);

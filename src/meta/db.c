@@ -272,20 +272,18 @@ static void row_order(struct row *row)
     row->sorted = row->count;
 }
 
-void db_batch_each(struct db *db,
+void db_batch_each(struct db *db, char first,
                    void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
                                 size_t value_len),
                    void *ctx)
 {
-    for (size_t i = 0; i < ROWS; i++) {
-        struct row *row = &db->rows[i];
+    struct row *row = row_of(db, &first, 1);
 
-        row_order(row);
-        for (size_t n = 0; n < row->ordered_count; n++) {
-            const struct kv_change *change = &row->ordered[n]->change;
+    row_order(row);
+    for (size_t n = 0; n < row->ordered_count; n++) {
+        const struct kv_change *change = &row->ordered[n]->change;
 
-            each(ctx, change->key, change->key_len, change->value, change->value_len);
-        }
+        each(ctx, change->key, change->key_len, change->value, change->value_len);
     }
 }
 

@@ -34,9 +34,9 @@ void db_delete(struct db *db, const void *key, size_t key_len);
 bool db_batch_empty(const struct db *db);
 /* Of keys and values collected: the batch takes as much memory, and some more. */
 size_t db_batch_bytes(const struct db *db);
-/* Calls for each key that was collected, once, in their order, with what it has become; value
- * NULL: deleted. */
-void db_batch_each(struct db *db,
+/* Calls for each key with that first byte that was collected, once, in their order, with what it
+ * has become; value NULL: deleted. Others, thousands perhaps, are not looked at. */
+void db_batch_each(struct db *db, char first,
                    void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
                                 size_t value_len),
                    void *ctx);

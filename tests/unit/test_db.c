@@ -255,12 +255,14 @@ static void test_each_change_once(void **state)
     (void)state;
     set(db, "b", "1");
     set(db, "a", "1");
-    db_batch_each(db, note, text);
+    db_batch_each(db, 'a', note, text);
     set(db, "b", NULL);
     set(db, "a2", "2");
     set(db, "a", "3");
     *text = 0;
-    db_batch_each(db, note, text);
+    db_batch_each(db, 'a', note, text);
+    db_batch_each(db, 'b', note, text);
+    db_batch_each(db, 'c', note, text);
     assert_string_equal(text, "a=3 a2=2 b=- ");
     db_close(&db);
 }
