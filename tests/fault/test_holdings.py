@@ -32,6 +32,13 @@ def of(daemon, repo, image="app"):
     return Registry(daemon.url, f"{repo}/{image}")
 
 
+def is_back(daemon, kept):
+    """With its section."""
+    configure(daemon, text())
+    daemon.start()
+    assert of(daemon, "kept").get("manifests/1").content == kept
+
+
 CHANGES = {
     "store": (text("blobstore = two"), "blob store main"),
     "proxy": (text(section=False, more=PROXY), "cannot become proxy"),
@@ -75,9 +82,7 @@ def test_a_change_under_content_is_refused(daemon, change):
     daemon.stop()
     again = subprocess.run([ENTREPOTD, "-f", "-c", str(daemon.conf)], capture_output=True, text=True, timeout=60)
     assert again.returncode == 78 and why in again.stderr
-    configure(daemon, text())
-    daemon.start()
-    assert of(daemon, "kept").get("manifests/1").content == kept
+    is_back(daemon, kept)
     daemon.ctl("repo", "drop", "kept", "--yes")
     assert of(daemon, "kept").get("manifests/1").status_code == 404
     configure(daemon, body)
@@ -118,9 +123,7 @@ def test_a_removed_section(daemon):
     assert of(daemon, "kept").get("manifests/1").status_code == 404
     daemon.ctl("gc")
     daemon.stop()
-    configure(daemon, text())
-    daemon.start()
-    assert of(daemon, "kept").get("manifests/1").content == kept
+    is_back(daemon, kept)
     assert of(daemon, "kept").get(f"blobs/{digest(b'layer')}").content == b"layer"
     daemon.stop()
     assert daemon.fsck()[0] == 0
@@ -233,9 +236,7 @@ def test_what_a_group_took_the_name_of_is_kept(daemon):
     assert of(daemon, "kept").get("manifests/1").status_code == 404
     daemon.ctl("gc")
     daemon.stop()
-    configure(daemon, text())
-    daemon.start()
-    assert of(daemon, "kept").get("manifests/1").content == kept
+    is_back(daemon, kept)
     daemon.stop()
     assert daemon.fsck()[0] == 0
 

@@ -291,13 +291,19 @@ def watched(start):
     return daemon
 
 
-def test_a_database_that_fell_back_is_told_and_costs_the_journal_nothing(watched):
-    daemon = watched
+def pushed_behind_a_copy(daemon):
+    """Images, a copy of the database, and then an image more, to which t2 moves: the registry, what t1 is, and that image."""
     filled(daemon)
     registry = copied(daemon)
     t1 = registry.get("manifests/t1").content
     lost = registry.push_image("lost")
     registry.put_manifest(lost, "t2")
+    return registry, t1, lost
+
+
+def test_a_database_that_fell_back_is_told_and_costs_the_journal_nothing(watched):
+    daemon = watched
+    registry, t1, lost = pushed_behind_a_copy(daemon)
     assert registry.delete("manifests/t3").status_code == 202
     wait_for(lambda: ("test/image", "t3") not in state(daemon)[0], "the journal has it")
     put_back(daemon)
@@ -323,11 +329,7 @@ def test_a_database_that_fell_back_is_told_and_costs_the_journal_nothing(watched
 def test_its_first_line_is_damaged_and_the_database_fell_back(watched):
     """It is this store's all the same: a witness of what the database lost."""
     daemon = watched
-    filled(daemon)
-    registry = copied(daemon)
-    t1 = registry.get("manifests/t1").content
-    lost = registry.push_image("lost")
-    registry.put_manifest(lost, "t2")
+    _, t1, lost = pushed_behind_a_copy(daemon)
     wait_for(lambda: state(daemon)[0]["test/image", "t2"] == digest(lost), "the journal has it")
     put_back(daemon)
     first_line(path_of(daemon))

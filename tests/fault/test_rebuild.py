@@ -492,16 +492,24 @@ def test_what_can_be_read_is_served_until_then(kept, damage):
     serves_all(daemon, kept)
 
 
+def move(daemon, store):
+    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", store], check=True)
+
+
+def configure_moved(daemon):
+    daemon.conf.write_text(daemon.conf.read_text().replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
+
+
 @pytest.mark.parametrize("started,damage", [(True, nothing), (False, nothing), (False, no_current)])
 def test_a_repository_that_was_moved(kept, started, damage):
     """Its new store's journal tells of it, before a daemon has started, too."""
     daemon = kept.daemon
     stopped(kept)
-    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
+    move(daemon, "two")
     for args in (["fsck", "--repair"], ["rebuild", "--list"], ["rebuild", "--yes"]):  # nothing is looked for in the old place
         done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), *args], capture_output=True, text=True, timeout=60)
         assert done.returncode == FAILED and "keep blobstore = two" in done.stderr, done
-    daemon.conf.write_text(daemon.conf.read_text().replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
+    configure_moved(daemon)
     if started:
         daemon.start()
         stopped(kept)
@@ -517,13 +525,12 @@ def test_a_repository_that_was_moved_and_the_configuration_was_not_changed(kept)
     """With the database goes the file that says where it is; its images are not called nobody's."""
     daemon = kept.daemon
     stopped(kept)
-    whole = daemon.conf.read_text()
-    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
+    move(daemon, "two")
     nothing(daemon)
     done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "rebuild", "--yes"], capture_output=True, text=True)
     assert done.returncode == FAILED and "set blobstore = two" in done.stderr, done
     assert not catalog(daemon).exists() and journal(daemon, "two").exists()
-    daemon.conf.write_text(whole.replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
+    configure_moved(daemon)
     assert rebuild(daemon)[0] == SURE
     serves_all(daemon, kept)
 
@@ -533,13 +540,13 @@ def test_a_repository_that_was_moved_there_and_back(kept):
     daemon = kept.daemon
     stopped(kept)
     whole = daemon.conf.read_text()
-    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "two"], check=True)
-    daemon.conf.write_text(whole.replace("hosted one { blobstore = main }", "hosted one { blobstore = two }"))
+    move(daemon, "two")
+    configure_moved(daemon)
     daemon.start()
     kept.untag("one/team/app", "v2")
     kept.push("one/team/app", "elsewhere")
     stopped(kept)
-    subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), "repo", "move", "one", "--store", "main"], check=True)
+    move(daemon, "main")
     daemon.conf.write_text(whole)
     nothing(daemon)
     assert rebuild(daemon)[0] == SURE
