@@ -319,7 +319,6 @@ static void turn_answer(struct turn *turn, int err)
 static void turn_work(struct pool_job *job)
 {
     struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
-
     int failed = FAIL_POINT(catalog_turn_write);
 
     turn->write_err = failed != 0 ? err_from_errno(failed) : 0;

@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "meta/db_log.h"
 #include "meta/db_tables.h"
 
 #include <dirent.h>
@@ -24,13 +25,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COPY_BYTES   (1u << 20)
-#define ATTEMPTS     100
-#define ATTEMPT_US   20000
-#define NAME_BYTES   32 /* LevelDB's are shorter */
-#define NAMES_MAX    100000
-#define SUFFIX_BYTES 4
-#define SPARE_BYTES  (64u << 20) /* to stay free beside the copy */
+#define COPY_BYTES  (1u << 20)
+#define ATTEMPTS    100
+#define ATTEMPT_US  20000
+#define NAME_BYTES  32 /* LevelDB's are shorter */
+#define NAMES_MAX   100000
+#define SPARE_BYTES (64u << 20) /* to stay free beside the copy */
 
 struct file {
     char name[NAME_BYTES];
@@ -44,13 +44,6 @@ struct files {
     struct file *list; /* by name */
     size_t count;
 };
-
-static bool is_log(const char *name)
-{
-    size_t len = strlen(name);
-
-    return len > SUFFIX_BYTES && strcmp(name + len - SUFFIX_BYTES, ".log") == 0;
-}
 
 static bool is_manifest(const char *name)
 {
@@ -77,7 +70,7 @@ static void add(struct files *files, int dir_fd, const char *name)
             return; /* it went just now */
         file.size = (uint64_t)st.st_size;
         file.changed = st.st_mtim;
-    } else if (!is_log(name)) {
+    } else if (!db_log_is(name)) {
         return;
     }
     files->list = mem_room(files->list, files->count, sizeof(*files->list));
@@ -191,7 +184,7 @@ static int copy_rest(int from_dir, int to_dir, const struct files *files, const 
     int err = 0;
 
     for (size_t i = 0; i < files->count && err == 0; i++)
-        if (is_log(files->list[i].name))
+        if (db_log_is(files->list[i].name))
             err = copy(from_dir, to_dir, files->list[i].name);
     if (err == 0)
         err = copy(from_dir, to_dir, manifest);
@@ -344,7 +337,8 @@ int checkpoint_view(const char *from, const char *to, bool readable)
 /* Whatever LevelDB made; not what lies beside it. */
 static bool is_leveldb(const char *name)
 {
-    return db_tables_is(name) || is_log(name) || is_manifest(name) || strcmp(name, "CURRENT") == 0;
+    return db_tables_is(name) || db_log_is(name) || is_manifest(name) ||
+           strcmp(name, "CURRENT") == 0;
 }
 
 /* For the copy, what a repair makes of it, and what is made of that. */

@@ -270,17 +270,22 @@ static int compare(const void *a, const void *b)
     return x->number < y->number ? -1 : x->number > y->number;
 }
 
+bool db_log_is(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len > 4 && strcmp(name + len - 4, ".log") == 0;
+}
+
 static size_t list(DIR *dir, struct one *logs)
 {
     struct dirent *entry;
     size_t count = 0;
 
     while (count < LOGS_MAX && (entry = readdir(dir))) {
-        size_t len = strlen(entry->d_name);
-
-        if (len <= 4 || len >= NAME_BYTES || strcmp(entry->d_name + len - 4, ".log") != 0)
+        if (!db_log_is(entry->d_name) || strlen(entry->d_name) >= NAME_BYTES)
             continue;
-        memcpy(logs[count].name, entry->d_name, len + 1);
+        memcpy(logs[count].name, entry->d_name, strlen(entry->d_name) + 1);
         logs[count++].number = strtoull(entry->d_name, NULL, 10);
     }
     qsort(logs, count, sizeof(*logs), compare);

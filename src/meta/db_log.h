@@ -11,7 +11,11 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* LevelDB's name of one? */
+bool db_log_is(const char *name);
 
 enum db_log_state {
     DB_LOG_WHOLE,  /* LevelDB reads all of it; what is short at its very end it leaves out itself */

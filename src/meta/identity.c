@@ -181,6 +181,15 @@ bool meta_there(const char *path)
     return there;
 }
 
+bool meta_named(const char *path, const char *id)
+{
+    struct meta_identity *file = mem_alloc(sizeof(*file));
+    bool named = file_read(path, file) != 0 || strcmp(file->identity.id, id) == 0;
+
+    free(file);
+    return named;
+}
+
 /* A daemon comes back each second: each reason is told once. */
 static void tell(const char *path, int err)
 {

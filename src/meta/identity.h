@@ -29,6 +29,8 @@ struct meta_identity {
 must_check int meta_open(const char *path, struct db **db_r, struct meta_identity *m_r);
 /* Is there a database in `path` that says who it is? */
 bool meta_there(const char *path);
+/* Is the database in `path` that of the file beside it? So, too, where that cannot be read. */
+bool meta_named(const char *path, const char *id);
 /* Makes a database in `path`, where there is none, that is to be the one of that identity. */
 must_check int meta_make(const char *path, const struct identity *identity, struct db **db_r,
                          struct meta_identity *m_r);

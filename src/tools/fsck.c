@@ -217,26 +217,18 @@ static int open_database(struct fsck *f)
  * identities. */
 static bool is_named(const struct fsck *f, const struct identity *identity)
 {
-    struct identity_stores *stores = mem_alloc(sizeof(*stores));
-    struct identity named = {0};
     struct str path = {0};
-    bool agrees = true;
-    int dir;
+    bool named;
 
     str_printf(&path, "%s/catalog", f->conf->data_dir);
-    dir = open(path.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir >= 0 && identity_read(dir, &named, stores) == 0)
-        agrees = strcmp(named.id, identity->id) == 0;
-    if (dir >= 0)
-        close(dir);
-    if (!agrees)
+    named = meta_named(path.data, identity->id);
+    if (!named)
         fprintf(stderr,
                 "entrepotctl: the database in %s is not the one that its file IDENTITY "
                 "names, or has lost all it had\n",
                 path.data);
     str_free(&path);
-    free(stores);
-    return agrees;
+    return named;
 }
 
 /* The names that stores have in keys. A database of before identities has no others. */
