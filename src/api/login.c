@@ -214,7 +214,7 @@ struct logins *login_new(struct api *api, int run_dir_fd)
     struct logins *l = mem_alloc(sizeof(*l));
     struct link_setup setup = {.loop = api->loop,
                                .dir_fd = run_dir_fd,
-                               .name = ROLE_SOCKET_AUTH,
+                               .role = MSG_ROLE_AUTH,
                                .queue_max = AUTH_QUEUE,
                                .on_connect = auth_connected,
                                .on_message = auth_message,

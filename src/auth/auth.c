@@ -81,6 +81,15 @@ static int auth_hello(struct auth *a, struct serve_return to, struct msg_reader 
     return 0;
 }
 
+static const struct {
+    int (*answer)(struct auth *a, struct serve_return to, struct msg_reader *m);
+} questions[MSG_TYPE_COUNT] = {
+    [MSG_AUTH_HELLO] = {auth_hello},          [MSG_AUTH_LOGIN] = {auth_login},
+    [MSG_AUTH_TOKEN] = {auth_token},          [MSG_AUTH_CHECK] = {auth_check},
+    [MSG_ROBOT_CREATE] = {auth_robot_create}, [MSG_ROBOT_REVOKE] = {auth_robot_revoke},
+    [MSG_ROBOT_LIST] = {auth_robot_list},
+};
+
 static int auth_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
                         void *ctx)
 {
@@ -95,22 +104,7 @@ static int auth_message(struct serve *serve, struct serve_return to, struct msg_
         auth_answer_err(a, to, ERR_UNAVAILABLE);
         return 0;
     }
-    switch (m->type) {
-    case MSG_AUTH_HELLO:
-        return auth_hello(a, to, m);
-    case MSG_AUTH_LOGIN:
-    case MSG_AUTH_TOKEN:
-    case MSG_AUTH_CHECK:
-        return auth_check_message(a, to, m);
-    case MSG_ROBOT_CREATE:
-        return auth_robot_create(a, to, m);
-    case MSG_ROBOT_REVOKE:
-        return auth_robot_revoke(a, to, m);
-    case MSG_ROBOT_LIST:
-        return auth_robot_list(a, to, m);
-    default:
-        return ERR_PROTOCOL;
-    }
+    return questions[m->type].answer(a, to, m);
 }
 
 /* What needs the signing key. Until it can be used, all logins are answered 503. */
@@ -194,6 +188,7 @@ int auth_main(const struct role_start *start)
     struct auth *a = &only;
     struct role_setup role = {.start = start, .on_stop = auth_stop};
     struct serve_setup setup = {.listen_fd = start->listen_fd,
+                                .role = MSG_ROLE_AUTH,
                                 .operator_uid = start->operator_uid,
                                 .peers_max = PEERS_MAX,
                                 .on_message = auth_message,

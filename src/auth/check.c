@@ -235,19 +235,21 @@ static bool stamp_counts(const struct auth *a, const struct auth_check *q)
     return false;
 }
 
-int auth_check_message(struct auth *a, struct serve_return to, struct msg_reader *m)
+int auth_check(struct auth *a, struct serve_return to, struct msg_reader *m)
+{
+    struct auth_check check;
+
+    auth_check_get(m, &check);
+    if (msg_end(m) != 0)
+        return ERR_PROTOCOL;
+    auth_answer_err(a, to, stamp_counts(a, &check) ? 0 : ERR_DENIED);
+    return 0;
+}
+
+static int check(struct auth *a, struct serve_return to, struct msg_reader *m, bool token)
 {
     struct auth_question q;
-    struct auth_check check;
-    bool token = m->type == MSG_AUTH_TOKEN;
 
-    if (m->type == MSG_AUTH_CHECK) {
-        auth_check_get(m, &check);
-        if (msg_end(m) != 0)
-            return ERR_PROTOCOL;
-        auth_answer_err(a, to, stamp_counts(a, &check) ? 0 : ERR_DENIED);
-        return 0;
-    }
     auth_question_get(m, &q);
     if (msg_end(m) != 0)
         return ERR_PROTOCOL;
@@ -260,4 +262,14 @@ int auth_check_message(struct auth *a, struct serve_return to, struct msg_reader
     else
         check_user(a, to, &q, token);
     return 0;
+}
+
+int auth_login(struct auth *a, struct serve_return to, struct msg_reader *m)
+{
+    return check(a, to, m, false);
+}
+
+int auth_token(struct auth *a, struct serve_return to, struct msg_reader *m)
+{
+    return check(a, to, m, true);
 }

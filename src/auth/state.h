@@ -73,7 +73,9 @@ must_check int auth_keys_open(struct auth *a);
 void auth_users_look(struct auth *a);
 
 /* check.c */
-must_check int auth_check_message(struct auth *a, struct serve_return to, struct msg_reader *m);
+must_check int auth_login(struct auth *a, struct serve_return to, struct msg_reader *m);
+must_check int auth_token(struct auth *a, struct serve_return to, struct msg_reader *m);
+must_check int auth_check(struct auth *a, struct serve_return to, struct msg_reader *m);
 
 /* manage.c */
 must_check int auth_robot_create(struct auth *a, struct serve_return to, struct msg_reader *m);

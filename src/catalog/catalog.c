@@ -42,39 +42,40 @@ enum way {
     LIST,    /* a slice of a list: readers.h */
     CHANGE,  /* goes through a turn */
     HEAVY,   /* that too, and may be long */
-    TOLD     /* costs next to nothing, and tells of a database that lacks something, too */
+    TOLD,    /* costs next to nothing, and tells of a database that lacks something, too */
+    HELLO    /* answered with the descriptor of the index, whatever is open */
 };
 
 struct question {
-    enum msg_type type;
     turn_op op;
     enum way way;
 };
 
-static const struct question questions[] = {
-    {MSG_BLOB_COMMIT, op_blob_commit, CHANGE},
-    {MSG_BLOB_MOUNT, op_blob_mount, CHANGE},
-    {MSG_BLOB_DELETE, op_blob_delete, HEAVY},
-    {MSG_MANIFEST_PUT, op_manifest_put, CHANGE},
-    {MSG_MANIFEST_DELETE, op_manifest_delete, HEAVY},
-    {MSG_TAG_DELETE, op_tag_delete, CHANGE},
-    {MSG_PROXY_LINK, op_proxy_link, CHANGE},
-    {MSG_TAG_TOUCH, op_tag_touch, CHANGE},
-    {MSG_TAG_GONE, op_tag_gone, CHANGE},
-    {MSG_TAG_LIST, op_tag_list, LIST},
-    {MSG_IMAGE_LIST, op_image_list, LIST},
-    {MSG_IMAGE_SEARCH, op_image_search, LIST},
-    {MSG_REFERRER_LIST, op_referrer_list, LIST},
-    {MSG_REPO_STATS, op_repo_stats, TOLD},
-    {MSG_GC_ORPHANS, orphans_op, AT_ONCE},
-    {MSG_GC_RUN, gc_op_run, AT_ONCE},
-    {MSG_EVICT, evict_op, AT_ONCE},
-    {MSG_REPO_DROP, drop_op, AT_ONCE},
-    {MSG_GC_STATUS, gc_op_status, AT_ONCE},
-    {MSG_SCRUB_RUN, scrub_op_run, AT_ONCE},
-    {MSG_SCRUB_STATUS, scrub_op_status, AT_ONCE},
-    {MSG_BLOB_DAMAGED, scrub_op_damaged, AT_ONCE},
-    {MSG_CATALOG_STATS, op_catalog_stats, TOLD},
+static const struct question questions[MSG_TYPE_COUNT] = {
+    [MSG_CATALOG_HELLO] = {NULL, HELLO},
+    [MSG_BLOB_COMMIT] = {op_blob_commit, CHANGE},
+    [MSG_BLOB_MOUNT] = {op_blob_mount, CHANGE},
+    [MSG_BLOB_DELETE] = {op_blob_delete, HEAVY},
+    [MSG_MANIFEST_PUT] = {op_manifest_put, CHANGE},
+    [MSG_MANIFEST_DELETE] = {op_manifest_delete, HEAVY},
+    [MSG_TAG_DELETE] = {op_tag_delete, CHANGE},
+    [MSG_PROXY_LINK] = {op_proxy_link, CHANGE},
+    [MSG_TAG_TOUCH] = {op_tag_touch, CHANGE},
+    [MSG_TAG_GONE] = {op_tag_gone, CHANGE},
+    [MSG_TAG_LIST] = {op_tag_list, LIST},
+    [MSG_IMAGE_LIST] = {op_image_list, LIST},
+    [MSG_IMAGE_SEARCH] = {op_image_search, LIST},
+    [MSG_REFERRER_LIST] = {op_referrer_list, LIST},
+    [MSG_REPO_STATS] = {op_repo_stats, TOLD},
+    [MSG_GC_ORPHANS] = {orphans_op, AT_ONCE},
+    [MSG_GC_RUN] = {gc_op_run, AT_ONCE},
+    [MSG_EVICT] = {evict_op, AT_ONCE},
+    [MSG_REPO_DROP] = {drop_op, AT_ONCE},
+    [MSG_GC_STATUS] = {gc_op_status, AT_ONCE},
+    [MSG_SCRUB_RUN] = {scrub_op_run, AT_ONCE},
+    [MSG_SCRUB_STATUS] = {scrub_op_status, AT_ONCE},
+    [MSG_BLOB_DAMAGED] = {scrub_op_damaged, AT_ONCE},
+    [MSG_CATALOG_STATS] = {op_catalog_stats, TOLD},
 };
 
 int catalog_repo(const struct catalog *c, const char *name, size_t *place_r)
@@ -99,14 +100,6 @@ static void catalog_say(struct catalog *c, struct serve_return to, int err, int 
     serve_reply_begin(&w, to);
     msg_put_i32(&w, err);
     serve_reply(c->serve, to, &w, fd);
-}
-
-static const struct question *question_of(unsigned type)
-{
-    for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
-        if (questions[i].type == type)
-            return &questions[i];
-    return NULL;
 }
 
 static void catalog_read(struct catalog *c, struct serve_return to, struct msg_reader *m,
@@ -135,7 +128,7 @@ static void catalog_list(struct serve_return to, struct msg_reader *m, void *ctx
         return;
     }
     c->slice = (struct slice){0};
-    catalog_read(c, to, m, question_of(m->type)->op);
+    catalog_read(c, to, m, questions[m->type].op);
     c->lists.slices++;
     if (c->slice.keys > c->lists.keys_max)
         c->lists.keys_max = c->slice.keys;
@@ -152,16 +145,14 @@ static int catalog_message(struct serve *serve, struct serve_return to, struct m
                            void *ctx)
 {
     struct catalog *c = ctx;
-    const struct question *q = question_of(m->type);
+    const struct question *q = &questions[m->type];
     int err = 0;
 
     (void)serve;
-    if (m->type == MSG_HELLO) {
+    if (q->way == HELLO) {
         catalog_say(c, to, 0, c->index.read_fd);
         return msg_end(m);
     }
-    if (!q)
-        return ERR_PROTOCOL;
     if (!c->db && !(q->way == TOLD && lacks_any(c)))
         err = without_database(c, q->way);
     else if (q->way == AT_ONCE || q->way == TOLD)
@@ -273,6 +264,7 @@ int catalog_main(const struct role_start *start)
     struct str path = {0};
     struct role_setup role = {.start = start, .on_stop = catalog_stop, .ctx = c};
     struct serve_setup serve = {.listen_fd = start->listen_fd,
+                                .role = MSG_ROLE_CATALOG,
                                 .operator_uid = start->operator_uid,
                                 .peers_max = PEERS_MAX,
                                 .on_message = catalog_message,

@@ -158,6 +158,14 @@ static void peer_gone(uint64_t id, void *ctx)
     free(peer);
 }
 
+static int on_hello(struct fetch *f, struct serve_return to, struct msg_reader *m)
+{
+    if (msg_end(m) != 0)
+        return ERR_PROTOCOL;
+    peer_hello(f, to);
+    return 0;
+}
+
 static bool image_ok(const char *image)
 {
     return name_image_ok(image, strlen(image));
@@ -278,37 +286,22 @@ static int on_status(struct fetch *f, struct serve_return to, struct msg_reader 
     return 0;
 }
 
+static const struct {
+    int (*answer)(struct fetch *f, struct serve_return to, struct msg_reader *m);
+} questions[MSG_TYPE_COUNT] = {
+    [MSG_FETCH_HELLO] = {on_hello},       [MSG_FETCH_BLOB] = {on_blob},
+    [MSG_FETCH_RANGE] = {on_blob},        [MSG_FETCH_HEAD] = {on_blob},
+    [MSG_FETCH_MANIFEST] = {on_manifest}, [MSG_FETCH_LIST] = {on_list},
+    [MSG_FETCH_SEARCH] = {on_search},     [MSG_FETCH_STATUS] = {on_status},
+    [MSG_PROXY_STATUS] = {on_status},     [MSG_WARM] = {on_warm},
+    [MSG_WARM_STATUS] = {on_status},
+};
+
 static int fetcher_message(struct serve *serve, struct serve_return to, struct msg_reader *m,
                            void *ctx)
 {
-    struct fetch *f = ctx;
-
     (void)serve;
-    switch (m->type) {
-    case MSG_FETCH_HELLO:
-        if (msg_end(m) != 0)
-            return ERR_PROTOCOL;
-        peer_hello(f, to);
-        return 0;
-    case MSG_FETCH_BLOB:
-    case MSG_FETCH_RANGE:
-    case MSG_FETCH_HEAD:
-        return on_blob(f, to, m);
-    case MSG_FETCH_MANIFEST:
-        return on_manifest(f, to, m);
-    case MSG_FETCH_LIST:
-        return on_list(f, to, m);
-    case MSG_FETCH_SEARCH:
-        return on_search(f, to, m);
-    case MSG_WARM:
-        return on_warm(f, to, m);
-    case MSG_FETCH_STATUS:
-    case MSG_PROXY_STATUS:
-    case MSG_WARM_STATUS:
-        return on_status(f, to, m);
-    default:
-        return ERR_PROTOCOL;
-    }
+    return questions[m->type].answer(ctx, to, m);
 }
 
 static void index_take(struct fetch *f, int fd)
@@ -340,7 +333,7 @@ static void catalog_connected(struct link *link, void *ctx)
     struct fetch *f = ctx;
 
     f->hello.done = hello_done;
-    link_ask_begin(link, &f->hello, MSG_HELLO);
+    link_ask_begin(link, &f->hello, MSG_CATALOG_HELLO);
     link_ask_send_first(link, &f->hello);
 }
 
@@ -421,7 +414,7 @@ static int fetcher_open(struct fetch *f)
     const struct conf *conf = f->start->conf;
     struct link_setup link = {.loop = f->loop,
                               .dir_fd = f->start->run_dir_fd,
-                              .name = ROLE_SOCKET_CATALOG,
+                              .role = MSG_ROLE_CATALOG,
                               .queue_max = CATALOG_QUEUE,
                               .on_connect = catalog_connected,
                               .on_message = catalog_message,
@@ -448,6 +441,7 @@ int fetcher_main(const struct role_start *start)
     struct fetch *f = &only;
     struct role_setup role = {.start = start, .on_stop = fetcher_stop, .ctx = f};
     struct serve_setup setup = {.listen_fd = start->listen_fd,
+                                .role = MSG_ROLE_FETCHER,
                                 .operator_uid = start->operator_uid,
                                 .peers_max = PEERS_MAX,
                                 .on_message = fetcher_message,

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "base/net.h"
+#include "ipc/role.h"
 
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -85,7 +86,7 @@ static void link_dispatch(struct link *link, const struct str *in, int fd)
     struct ask *ask;
 
     if (msg_reader_init(&reader, in->data, in->len) != 0) {
-        log_error("malformed message from a role", "socket=%s", link->setup.name);
+        log_error("malformed message from a role", "socket=%s", role_socket(link->setup.role));
         if (fd >= 0)
             close(fd);
         return;
@@ -164,7 +165,8 @@ static void link_retry(struct loop_timer *timer)
 
 static void link_connect(struct link *link)
 {
-    int err = net_seqpacket_connect(link->setup.dir_fd, link->setup.name, &link->watch.fd);
+    int err =
+        net_seqpacket_connect(link->setup.dir_fd, role_socket(link->setup.role), &link->watch.fd);
 
     if (err == 0) {
         err = loop_fd_add(link->setup.loop, &link->watch, EPOLLIN);
@@ -237,6 +239,7 @@ void link_free(struct link **link_p)
 
 struct msg_writer *link_ask_begin(struct link *link, struct ask *ask, enum msg_type type)
 {
+    MUST(msg_role(type) == link->setup.role);
     ask->id = ++link->last_id;
     ask->sent = false;
     ask->repeated = false;

@@ -28,9 +28,9 @@ struct link;
 
 struct link_setup {
     struct loop *loop;
-    int dir_fd;       /* of the role sockets; kept by the caller */
-    const char *name; /* "catalog.sock" */
-    size_t queue_max; /* questions under way */
+    int dir_fd;         /* of the role sockets; kept by the caller */
+    enum msg_role role; /* who is asked */
+    size_t queue_max;   /* questions under way */
     /* The line is up, or up again. A greeting that must arrive before the questions that are
      * repeated is sent from here, with link_ask_send_first(). */
     void (*on_connect)(struct link *link, void *ctx);
@@ -41,8 +41,8 @@ struct link_setup {
 
 struct link *link_new(const struct link_setup *setup);
 void link_free(struct link **link);
-/* Begins a question: returns a writer positioned behind the header; put the fields, then
- * link_ask_send. */
+/* Begins a question that the link's role answers: returns a writer positioned behind the header;
+ * put the fields, then link_ask_send. */
 struct msg_writer *link_ask_begin(struct link *link, struct ask *ask, enum msg_type type);
 void link_ask_send(struct link *link, struct ask *ask);
 /* The same, ahead of all others; for on_connect. Not repeated after EOF: `done` gets CLOSED. */

@@ -10,11 +10,16 @@
 
 #include <string.h>
 
+enum asker { ASKER_ALL, ASKER_OPERATOR };
+
 static const struct {
     const char *name;
+    enum msg_role role;
+    enum asker asker;
     unsigned deadline_ms;
-} types[MSG_TYPE_COUNT] = {[MSG_NONE] = {"NONE", 0},
-#define X(name, deadline) [MSG_##name] = {#name, deadline},
+} types[MSG_TYPE_COUNT] = {[MSG_NONE] = {"NONE", MSG_ROLE_NOBODY, ASKER_ALL, 0},
+#define X(name, role, asker, deadline)                                                             \
+    [MSG_##name] = {#name, MSG_ROLE_##role, ASKER_##asker, deadline},
                            MSG_TABLE(X)
 #undef X
 };
@@ -29,22 +34,14 @@ unsigned msg_deadline_ms(unsigned type)
     return type < MSG_TYPE_COUNT ? types[type].deadline_ms : 0;
 }
 
+enum msg_role msg_role(unsigned type)
+{
+    return type < MSG_TYPE_COUNT ? types[type].role : MSG_ROLE_NOBODY;
+}
+
 bool msg_privileged(unsigned type)
 {
-    switch (type) {
-    case MSG_ROBOT_CREATE:
-    case MSG_ROBOT_REVOKE:
-    case MSG_ROBOT_LIST:
-    case MSG_GC_ORPHANS:
-    case MSG_GC_RUN:
-    case MSG_SCRUB_RUN:
-    case MSG_EVICT:
-    case MSG_REPO_DROP:
-    case MSG_WARM:
-        return true;
-    default:
-        return false;
-    }
+    return type < MSG_TYPE_COUNT && types[type].asker == ASKER_OPERATOR;
 }
 
 void msg_begin(struct msg_writer *w, enum msg_type type, uint64_t id)
@@ -54,6 +51,15 @@ void msg_begin(struct msg_writer *w, enum msg_type type, uint64_t id)
     str_reset(&w->buf);
     str_append(&w->buf, head, sizeof(head));
     str_append(&w->buf, &id, sizeof(id));
+}
+
+enum msg_type msg_writer_type(const struct msg_writer *w)
+{
+    uint16_t type;
+
+    MUST(w->buf.len >= MSG_HEADER);
+    memcpy(&type, w->buf.data, sizeof(type));
+    return type;
 }
 
 void msg_put_u8(struct msg_writer *w, uint8_t v)

@@ -22,71 +22,83 @@
 #define MSG_MAX        (16u << 20)
 #define MSG_HEADER     16
 
-/* X(NAME, deadline of the asking side in milliseconds) */
+/* Who is asked. */
+enum msg_role {
+    MSG_ROLE_NOBODY,
+    MSG_ROLE_CATALOG,
+    MSG_ROLE_FETCHER,
+    MSG_ROLE_AUTH,
+    MSG_ROLE_MASTER
+};
+
+/* X(NAME, who answers, who may ask, deadline of the asking side in milliseconds). Told and not
+ * asked, NOBODY answers it. ALL: roles, entrepotctl; OPERATOR: entrepotctl alone, by its account.
+ */
 #define MSG_TABLE(X)                                                                               \
-    /* worker, ctl -> catalog */                                                                   \
-    X(HELLO, 20000)       /* -> descriptor of the index */                                         \
-    X(BLOB_COMMIT, 20000) /* a file was made durable under its digest: link it */                  \
-    X(BLOB_MOUNT, 20000)  /* link a blob of another image */                                       \
-    X(BLOB_DELETE, 20000)                                                                          \
-    X(MANIFEST_PUT, 20000)                                                                         \
-    X(MANIFEST_DELETE, 20000)                                                                      \
-    X(TAG_DELETE, 20000)                                                                           \
-    X(TAG_LIST, 20000)                                                                             \
-    X(IMAGE_LIST, 20000)                                                                           \
-    X(IMAGE_SEARCH, 20000)                                                                         \
-    X(REFERRER_LIST, 20000)                                                                        \
-    X(REPO_STATS, 20000)                                                                           \
-    X(GC_ORPHANS, 20000) /* look for files without a record now; u8: and take them */              \
-    X(GC_RUN, 20000)     /* sweep now */                                                           \
-    X(GC_STATUS, 20000)  /* what sweeps have done and do */                                        \
-    X(SCRUB_RUN, 20000)  /* read every blob now */                                                 \
-    X(SCRUB_STATUS, 20000)                                                                         \
-    X(BLOB_DAMAGED, 20000) /* a worker could not serve this one: look at it */                     \
-    X(CATALOG_STATS, 2000) /* for metrics */                                                       \
-    /* worker, ctl -> fetcher; contents in msg_fetch.h */                                          \
-    X(FETCH_HELLO, 20000) /* -> an eventfd that rings when the board has changed */                \
-    X(FETCH_BLOB, 90000)  /* -> descriptor of a growing file */                                    \
-    X(FETCH_RANGE, 90000) /* the same for a part of a blob */                                      \
-    X(FETCH_HEAD, 60000)                                                                           \
-    X(FETCH_MANIFEST, 90000) /* by tag or digest */                                                \
-    X(FETCH_LIST, 60000)                                                                           \
-    X(FETCH_SEARCH, 60000)                                                                         \
-    X(FETCH_STATUS, 5000) /* running jobs */                                                       \
-    X(PROXY_STATUS, 5000) /* budgets, tokens, health of the proxies */                             \
-    X(WARM, 5000)         /* ctl: fetch an image ahead of need */                                  \
-    X(WARM_STATUS, 5000)                                                                           \
+    /* workers, fetcher, entrepotctl -> catalog */                                                 \
+    X(CATALOG_HELLO, CATALOG, ALL, 20000) /* -> descriptor of the index */                         \
+    X(BLOB_COMMIT, CATALOG, ALL, 20000)   /* a file was made durable under its digest: link it */  \
+    X(BLOB_MOUNT, CATALOG, ALL, 20000)    /* link a blob of another image */                       \
+    X(BLOB_DELETE, CATALOG, ALL, 20000)                                                            \
+    X(MANIFEST_PUT, CATALOG, ALL, 20000)                                                           \
+    X(MANIFEST_DELETE, CATALOG, ALL, 20000)                                                        \
+    X(TAG_DELETE, CATALOG, ALL, 20000)                                                             \
+    X(TAG_LIST, CATALOG, ALL, 20000)                                                               \
+    X(IMAGE_LIST, CATALOG, ALL, 20000)                                                             \
+    X(IMAGE_SEARCH, CATALOG, ALL, 20000)                                                           \
+    X(REFERRER_LIST, CATALOG, ALL, 20000)                                                          \
+    X(REPO_STATS, CATALOG, ALL, 20000)                                                             \
+    X(GC_ORPHANS, CATALOG, OPERATOR, 20000) /* look for files without a record now */              \
+    X(GC_RUN, CATALOG, OPERATOR, 20000)     /* sweep now */                                        \
+    X(GC_STATUS, CATALOG, ALL, 20000)       /* what sweeps have done and do */                     \
+    X(SCRUB_RUN, CATALOG, OPERATOR, 20000)  /* read every blob now */                              \
+    X(SCRUB_STATUS, CATALOG, ALL, 20000)                                                           \
+    X(BLOB_DAMAGED, CATALOG, ALL, 20000) /* a worker could not serve this one: look at it */       \
+    X(CATALOG_STATS, CATALOG, ALL, 2000) /* for metrics */                                         \
+    /* workers, entrepotctl -> fetcher; contents in msg_fetch.h */                                 \
+    X(FETCH_HELLO, FETCHER, ALL, 20000) /* -> an eventfd that rings when the board has changed */  \
+    X(FETCH_BLOB, FETCHER, ALL, 90000)  /* -> descriptor of a growing file */                      \
+    X(FETCH_RANGE, FETCHER, ALL, 90000) /* the same for a part of a blob */                        \
+    X(FETCH_HEAD, FETCHER, ALL, 60000)                                                             \
+    X(FETCH_MANIFEST, FETCHER, ALL, 90000) /* by tag or digest */                                  \
+    X(FETCH_LIST, FETCHER, ALL, 60000)                                                             \
+    X(FETCH_SEARCH, FETCHER, ALL, 60000)                                                           \
+    X(FETCH_STATUS, FETCHER, ALL, 5000) /* running jobs */                                         \
+    X(PROXY_STATUS, FETCHER, ALL, 5000) /* budgets, tokens, health of the proxies */               \
+    X(WARM, FETCHER, OPERATOR, 5000)    /* fetch an image ahead of need */                         \
+    X(WARM_STATUS, FETCHER, ALL, 5000)                                                             \
     /* fetcher -> catalog */                                                                       \
-    X(PROXY_LINK, 20000)                                                                           \
-    X(TAG_TOUCH, 20000)                                                                            \
-    X(TAG_GONE, 20000)                                                                             \
-    X(EVICT, 20000)     /* ctl -> catalog: what a proxy cached of an image goes */                 \
-    X(REPO_DROP, 20000) /* ctl -> catalog: all that a repository holds goes */                     \
-    /* worker -> auth */                                                                           \
-    X(AUTH_HELLO, 5000) /* -> struct auth_state */                                                 \
-    X(AUTH_LOGIN, 10000)                                                                           \
-    X(AUTH_TOKEN, 10000)                                                                           \
-    X(AUTH_CHECK, 5000) /* does this user's token still count? */                                  \
-    /* ctl -> auth */                                                                              \
-    X(ROBOT_CREATE, 10000)                                                                         \
-    X(ROBOT_REVOKE, 10000)                                                                         \
-    X(ROBOT_LIST, 10000)                                                                           \
+    X(PROXY_LINK, CATALOG, ALL, 20000)                                                             \
+    X(TAG_TOUCH, CATALOG, ALL, 20000)                                                              \
+    X(TAG_GONE, CATALOG, ALL, 20000)                                                               \
+    /* entrepotctl -> catalog */                                                                   \
+    X(EVICT, CATALOG, OPERATOR, 20000)     /* what a proxy cached of an image goes */              \
+    X(REPO_DROP, CATALOG, OPERATOR, 20000) /* all that a repository holds goes */                  \
+    /* workers -> auth */                                                                          \
+    X(AUTH_HELLO, AUTH, ALL, 5000) /* -> struct auth_state */                                      \
+    X(AUTH_LOGIN, AUTH, ALL, 10000)                                                                \
+    X(AUTH_TOKEN, AUTH, ALL, 10000)                                                                \
+    X(AUTH_CHECK, AUTH, ALL, 5000) /* does this user's token still count? */                       \
+    /* entrepotctl -> auth */                                                                      \
+    X(ROBOT_CREATE, AUTH, OPERATOR, 10000)                                                         \
+    X(ROBOT_REVOKE, AUTH, OPERATOR, 10000)                                                         \
+    X(ROBOT_LIST, AUTH, OPERATOR, 10000)                                                           \
     /* auth -> worker, unasked */                                                                  \
-    X(AUTH_STATE, 0)                                                                               \
+    X(AUTH_STATE, NOBODY, ALL, 0)                                                                  \
     /* catalog -> worker, unasked */                                                               \
-    X(INDEX_NEW, 0)                                                                                \
+    X(INDEX_NEW, NOBODY, ALL, 0)                                                                   \
     /* child -> master, on the control channel */                                                  \
-    X(READY, 0)                                                                                    \
-    X(INDEX_KEEP, 0) /* catalog: keep these descriptors of the index for those born later */       \
-    X(TROUBLE, 0)    /* str: lines of what it cannot do at present, with the cure; "": nothing */  \
-    /* ctl -> master, on the control socket */                                                     \
-    X(CTL_STATUS, 5000)                                                                            \
+    X(READY, NOBODY, ALL, 0)                                                                       \
+    X(INDEX_KEEP, NOBODY, ALL, 0) /* catalog: descriptors of the index, for those born later */    \
+    X(TROUBLE, NOBODY, ALL, 0)    /* what it cannot do at present */                               \
+    /* entrepotctl -> master, on the control socket */                                             \
+    X(CTL_STATUS, MASTER, ALL, 5000)                                                               \
     /* the answer to any question */                                                               \
-    X(REPLY, 0)
+    X(REPLY, NOBODY, ALL, 0)
 
 enum msg_type {
     MSG_NONE = 0,
-#define X(name, deadline) MSG_##name,
+#define X(name, role, asker, deadline) MSG_##name,
     MSG_TABLE(X)
 #undef X
         MSG_TYPE_COUNT
@@ -94,6 +106,8 @@ enum msg_type {
 
 const char *msg_name(unsigned type);
 unsigned msg_deadline_ms(unsigned type);
+/* Who answers it; NOBODY for what is no question. */
+enum msg_role msg_role(unsigned type);
 /* Only the operator's tools ask this, never a role. */
 bool msg_privileged(unsigned type);
 
@@ -103,6 +117,8 @@ struct msg_writer {
 };
 
 void msg_begin(struct msg_writer *w, enum msg_type type, uint64_t id);
+/* Of what has begun. */
+enum msg_type msg_writer_type(const struct msg_writer *w);
 void msg_put_u8(struct msg_writer *w, uint8_t v);
 void msg_put_u32(struct msg_writer *w, uint32_t v);
 void msg_put_u64(struct msg_writer *w, uint64_t v);

@@ -37,6 +37,19 @@ struct role {
     char trouble[ROLE_TROUBLE_MAX]; /* as the master has it */
 };
 
+const char *role_socket(enum msg_role role)
+{
+    static const char *const sockets[] = {
+        [MSG_ROLE_CATALOG] = ROLE_SOCKET_CATALOG,
+        [MSG_ROLE_FETCHER] = ROLE_SOCKET_FETCHER,
+        [MSG_ROLE_AUTH] = ROLE_SOCKET_AUTH,
+        [MSG_ROLE_MASTER] = ROLE_SOCKET_CONTROL,
+    };
+
+    MUST(role != MSG_ROLE_NOBODY);
+    return sockets[role];
+}
+
 static bool role_keeps(const struct role_start *start, int fd)
 {
     if (fd == start->control_fd || fd == start->run_dir_fd || fd == start->listen_fd ||

@@ -30,6 +30,8 @@
 #define ROLE_SOCKET_AUTH    "auth.sock"
 #define ROLE_SOCKET_FETCHER "fetcher.sock"
 #define ROLE_SOCKET_CONTROL "control.sock"
+/* Where that role is asked: the name of a socket in the run directory. */
+const char *role_socket(enum msg_role role);
 
 /* Which descriptor an INDEX_KEEP message carries. */
 enum role_index_fd { ROLE_INDEX_WRITABLE = 1, ROLE_INDEX_READABLE = 2 };

@@ -148,7 +148,9 @@ static void peer_receive(struct serve_peer *peer)
 
             log_debug("asked", "type=%s id=%llu by=%d", msg_name(reader.type),
                       (unsigned long long)reader.id, (int)peer->pid);
-            if (msg_privileged(reader.type) && peer->uid != serve->setup.operator_uid)
+            if (msg_role(reader.type) != serve->setup.role)
+                err = ERR_PROTOCOL;
+            else if (msg_privileged(reader.type) && peer->uid != serve->setup.operator_uid)
                 peer_refuse(peer, to, reader.type);
             else
                 err = serve->setup.on_message(serve, to, &reader, serve->setup.ctx);

@@ -19,7 +19,8 @@ struct serve_return {
 
 struct serve_setup {
     struct loop *loop;
-    int listen_fd; /* inherited from the master; never closed here */
+    int listen_fd;      /* inherited from the master; never closed here */
+    enum msg_role role; /* whose questions are taken; others end the peer */
     /* What msg_privileged() names is answered DENIED to peers of any other account. */
     uid_t operator_uid;
     size_t peers_max;

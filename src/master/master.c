@@ -300,7 +300,8 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
                int started_fd)
 {
     struct master *m = self = mem_alloc(sizeof(*m));
-    struct serve_setup control = {.peers_max = 16, .on_message = status_message, .ctx = m};
+    struct serve_setup control = {
+        .role = MSG_ROLE_MASTER, .peers_max = 16, .on_message = status_message, .ctx = m};
 
     master_init(m, conf, roles, started_fd);
     log_identity("master", 0);

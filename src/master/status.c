@@ -69,14 +69,13 @@ static void status_slot(struct msg_writer *w, const struct master *m, size_t pla
     msg_put_str(w, status_trouble(slot));
 }
 
-int status_message(struct serve *serve, struct serve_return to, struct msg_reader *question,
-                   void *ctx)
+static int status_all(struct master *m, struct serve *serve, struct serve_return to,
+                      struct msg_reader *question)
 {
-    struct master *m = ctx;
     struct msg_writer w = {0};
     uint32_t count = 0;
 
-    if (question->type != MSG_CTL_STATUS || msg_end(question) != 0)
+    if (msg_end(question) != 0)
         return ERR_PROTOCOL;
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
         count += m->slots[i].state != SLOT_EMPTY;
@@ -93,4 +92,17 @@ int status_message(struct serve *serve, struct serve_return to, struct msg_reade
             status_slot(&w, m, i);
     serve_reply(serve, to, &w, -1);
     return 0;
+}
+
+static const struct {
+    int (*answer)(struct master *m, struct serve *serve, struct serve_return to,
+                  struct msg_reader *question);
+} questions[MSG_TYPE_COUNT] = {
+    [MSG_CTL_STATUS] = {status_all},
+};
+
+int status_message(struct serve *serve, struct serve_return to, struct msg_reader *question,
+                   void *ctx)
+{
+    return questions[question->type].answer(ctx, serve, to, question);
 }

@@ -65,20 +65,19 @@ FILE *ctl_talk(const struct ctl *ctl);
 /* Asks; whatever is not a yes is told. */
 bool ctl_agreed(const struct ctl *ctl, const char *question);
 
-/* ctl_ask.c: one question over a role socket, waiting for the answer. `in` holds
+/* ctl_ask.c: one question to the role that answers it, waiting for the answer. `in` holds
  * the reply's bytes and is the caller's to free. Why there was no answer is printed, and `in` is
  * empty then; an error that is the answer is the caller's to tell. */
-must_check int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *question,
-                       struct str *in, struct msg_reader *reply_r);
+must_check int ctl_ask(const struct ctl *ctl, struct msg_writer *question, struct str *in,
+                       struct msg_reader *reply_r);
 
 /* Tells an error that is the answer; nothing when ctl_ask() has told already. */
 void ctl_refused(int err, const struct str *in);
 
 /* Asks a question without fields and prints the answer with one of the two; the
  * exit status. `name`: of the command, which takes no arguments. */
-int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *socket,
-             enum msg_type type, void (*json)(struct msg_reader *reply),
-             void (*text)(struct msg_reader *reply));
+int ctl_show(const struct ctl *ctl, const char *name, int argc, enum msg_type type,
+             void (*json)(struct msg_reader *reply), void (*text)(struct msg_reader *reply));
 
 /* Printers of an answer that says no more than that something has begun. */
 void ctl_started_json(struct msg_reader *reply);

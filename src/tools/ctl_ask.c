@@ -67,13 +67,13 @@ static pid_t stopped_peer(int fd)
     return pid;
 }
 
-static int ask_wait(const struct ctl *ctl, int fd, const char *socket, struct str *in, int *pass_fd)
+static int ask_wait(const struct ctl *ctl, int fd, enum msg_role role, struct str *in, int *pass_fd)
 {
     struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
     int ready = poll(&poll_fd, 1, LOOK_MS);
     pid_t pid = 0;
 
-    if (ready == 0 && strcmp(socket, ROLE_SOCKET_CONTROL) == 0)
+    if (ready == 0 && role == MSG_ROLE_MASTER)
         pid = stopped_peer(fd);
     if (pid > 0) {
         fprintf(stderr,
@@ -82,7 +82,7 @@ static int ask_wait(const struct ctl *ctl, int fd, const char *socket, struct st
                 (int)pid, (int)pid);
         return ERR_TIMEOUT;
     }
-    if (ready == 0 && strcmp(socket, ROLE_SOCKET_FETCHER) == 0 && !ctl_role_runs(ctl, "fetcher")) {
+    if (ready == 0 && role == MSG_ROLE_FETCHER && !ctl_role_runs(ctl, "fetcher")) {
         fprintf(stderr, "entrepotctl: nothing is fetched: no proxy is configured\n");
         return ERR_UNAVAILABLE;
     }
@@ -91,11 +91,12 @@ static int ask_wait(const struct ctl *ctl, int fd, const char *socket, struct st
     return ready <= 0 ? ERR_TIMEOUT : msg_receive(fd, in, pass_fd);
 }
 
-int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *question, struct str *in,
+int ctl_ask(const struct ctl *ctl, struct msg_writer *question, struct str *in,
             struct msg_reader *reply_r)
 {
+    enum msg_role role = msg_role(msg_writer_type(question));
     int fd = -1, pass_fd = -1;
-    int err = ask_connect(ctl, socket, &fd);
+    int err = ask_connect(ctl, role_socket(role), &fd);
 
     *reply_r = (struct msg_reader){0};
     if (err != 0) {
@@ -106,7 +107,7 @@ int ctl_ask(const struct ctl *ctl, const char *socket, struct msg_writer *questi
     msg_writer_free(question);
     /* News for workers may come before the answer. */
     while (err == 0 && reply_r->type != MSG_REPLY) {
-        err = ask_wait(ctl, fd, socket, in, &pass_fd);
+        err = ask_wait(ctl, fd, role, in, &pass_fd);
         if (pass_fd >= 0)
             close(pass_fd);
         pass_fd = -1;
@@ -131,9 +132,8 @@ void ctl_refused(int err, const struct str *in)
                                    : "");
 }
 
-int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *socket,
-             enum msg_type type, void (*json)(struct msg_reader *reply),
-             void (*text)(struct msg_reader *reply))
+int ctl_show(const struct ctl *ctl, const char *name, int argc, enum msg_type type,
+             void (*json)(struct msg_reader *reply), void (*text)(struct msg_reader *reply))
 {
     struct msg_writer question = {0};
     struct msg_reader reply;
@@ -145,7 +145,7 @@ int ctl_show(const struct ctl *ctl, const char *name, int argc, const char *sock
         return EXIT_FAILURE;
     }
     msg_begin(&question, type, 1);
-    err = ctl_ask(ctl, socket, &question, &in, &reply);
+    err = ctl_ask(ctl, &question, &in, &reply);
     if (err == 0) {
         (ctl->json ? json : text)(&reply);
         err = msg_end(&reply);

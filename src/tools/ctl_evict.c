@@ -40,7 +40,7 @@ int ctl_evict(const struct ctl *ctl, int argc, char **argv)
     msg_begin(&question, MSG_EVICT, 1);
     msg_put_str(&question, argv[0]);
     msg_put_str(&question, image ? image : "");
-    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    err = ctl_ask(ctl, &question, &in, &reply);
     if (err != 0 && in.len > 0) /* else it has been told that the daemon does not answer */
         explain(err, argv[0]);
     else if (err == 0 && ctl->json)

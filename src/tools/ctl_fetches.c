@@ -102,8 +102,7 @@ static void fetches_text(struct msg_reader *r)
 int ctl_fetches(const struct ctl *ctl, int argc, char **argv)
 {
     (void)argv;
-    return ctl_show(ctl, "fetches", argc, ROLE_SOCKET_FETCHER, MSG_FETCH_STATUS, fetches_json,
-                    fetches_text);
+    return ctl_show(ctl, "fetches", argc, MSG_FETCH_STATUS, fetches_json, fetches_text);
 }
 
 static void remote_json(struct msg_reader *r)
@@ -182,6 +181,5 @@ int ctl_proxy(const struct ctl *ctl, int argc, char **argv)
         fputs("usage: entrepotctl proxy status\n", stderr);
         return EXIT_FAILURE;
     }
-    return ctl_show(ctl, "proxy status", 0, ROLE_SOCKET_FETCHER, MSG_PROXY_STATUS, proxy_json,
-                    proxy_text);
+    return ctl_show(ctl, "proxy status", 0, MSG_PROXY_STATUS, proxy_json, proxy_text);
 }

@@ -66,7 +66,7 @@ static int status_get(const struct ctl *ctl, struct stats_gc *stats_r)
     int err;
 
     msg_begin(&question, MSG_GC_STATUS, 1);
-    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    err = ctl_ask(ctl, &question, &in, &reply);
     if (err == 0)
         stats_gc_get(&reply, stats_r);
     else
@@ -84,7 +84,7 @@ static int orphans_ask(const struct ctl *ctl, bool take)
 
     msg_begin(&question, MSG_GC_ORPHANS, 1);
     msg_put_u8(&question, take);
-    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    err = ctl_ask(ctl, &question, &in, &reply);
     if (err != 0)
         ctl_refused(err, &in);
     str_free(&in);
@@ -136,11 +136,10 @@ static int gc_orphans(const struct ctl *ctl, bool take)
 int ctl_gc(const struct ctl *ctl, int argc, char **argv)
 {
     if (argc == 1 && strcmp(argv[0], "--status") == 0)
-        return ctl_show(ctl, "gc --status", 0, ROLE_SOCKET_CATALOG, MSG_GC_STATUS, gc_json,
-                        gc_text);
+        return ctl_show(ctl, "gc --status", 0, MSG_GC_STATUS, gc_json, gc_text);
     if (argc >= 1 && argc <= 2 && strcmp(argv[0], "--orphans") == 0 &&
         (argc == 1 || strcmp(argv[1], "--yes") == 0))
         return gc_orphans(ctl, argc == 2);
-    return ctl_show(ctl, "gc [--status | --orphans [--yes]]", argc, ROLE_SOCKET_CATALOG, MSG_GC_RUN,
-                    ctl_started_json, ctl_started_text);
+    return ctl_show(ctl, "gc [--status | --orphans [--yes]]", argc, MSG_GC_RUN, ctl_started_json,
+                    ctl_started_text);
 }

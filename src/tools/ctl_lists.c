@@ -122,8 +122,7 @@ static void repos_text(struct msg_reader *r)
 int ctl_repos(const struct ctl *ctl, int argc, char **argv)
 {
     (void)argv;
-    return ctl_show(ctl, "repos", argc, ROLE_SOCKET_CATALOG, MSG_REPO_STATS, repos_json,
-                    repos_text);
+    return ctl_show(ctl, "repos", argc, MSG_REPO_STATS, repos_json, repos_text);
 }
 
 /* Is there a repository of that name, or something kept of one? An error is told. */
@@ -136,7 +135,7 @@ static int repo_check(const struct ctl *ctl, const char *repo)
     int err;
 
     msg_begin(&question, MSG_REPO_STATS, 1);
-    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+    err = ctl_ask(ctl, &question, &in, &reply);
     for (uint32_t left = err == 0 ? msg_get_u32(&reply) : 0; left > 0 && !reply.bad; left--) {
         struct stats_repo line;
 
@@ -172,7 +171,7 @@ static int list_all(const struct ctl *ctl, enum msg_type type, const char *repo,
 
         msg_begin(&question, type, 1);
         push_list_put(&question, &list);
-        err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, &in, &reply);
+        err = ctl_ask(ctl, &question, &in, &reply);
         if (err == 0)
             push_names_get(&reply, &head);
         for (uint32_t i = 0; err == 0 && i < head.count && !reply.bad; i++) {

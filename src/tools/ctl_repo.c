@@ -53,7 +53,7 @@ static int ask(const struct ctl *ctl, const char *name, bool begin, struct str *
     msg_begin(&question, MSG_REPO_DROP, 1);
     msg_put_str(&question, name);
     msg_put_u8(&question, begin);
-    err = ctl_ask(ctl, ROLE_SOCKET_CATALOG, &question, in, &reply);
+    err = ctl_ask(ctl, &question, in, &reply);
     if (err != 0) {
         /* Else it has been told that the daemon does not answer. */
         if (in->len > 0 && !(err == ERR_NOT_FOUND && state_r->state == STATS_DROP_RUNNING))

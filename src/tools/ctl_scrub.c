@@ -41,8 +41,7 @@ static void scrub_text(struct msg_reader *r)
 int ctl_scrub(const struct ctl *ctl, int argc, char **argv)
 {
     if (argc == 1 && strcmp(argv[0], "--status") == 0)
-        return ctl_show(ctl, "scrub --status", 0, ROLE_SOCKET_CATALOG, MSG_SCRUB_STATUS, scrub_json,
-                        scrub_text);
-    return ctl_show(ctl, "scrub [--status]", argc, ROLE_SOCKET_CATALOG, MSG_SCRUB_RUN,
-                    ctl_started_json, ctl_started_text);
+        return ctl_show(ctl, "scrub --status", 0, MSG_SCRUB_STATUS, scrub_json, scrub_text);
+    return ctl_show(ctl, "scrub [--status]", argc, MSG_SCRUB_RUN, ctl_started_json,
+                    ctl_started_text);
 }

@@ -170,7 +170,7 @@ bool ctl_role_runs(const struct ctl *ctl, const char *role)
     uint32_t count;
 
     msg_begin(&question, MSG_CTL_STATUS, 1);
-    if (ctl_ask(ctl, ROLE_SOCKET_CONTROL, &question, &in, &r) != 0) {
+    if (ctl_ask(ctl, &question, &in, &r) != 0) {
         str_free(&in);
         return true;
     }
@@ -194,6 +194,5 @@ bool ctl_role_runs(const struct ctl *ctl, const char *role)
 int ctl_status(const struct ctl *ctl, int argc, char **argv)
 {
     (void)argv;
-    return ctl_show(ctl, "status", argc, ROLE_SOCKET_CONTROL, MSG_CTL_STATUS, status_json,
-                    status_text);
+    return ctl_show(ctl, "status", argc, MSG_CTL_STATUS, status_json, status_text);
 }

@@ -42,7 +42,7 @@ static const char *reason(int err)
 static int ask(const struct ctl *ctl, struct msg_writer *question, struct str *in,
                struct msg_reader *reply)
 {
-    int err = ctl_ask(ctl, ROLE_SOCKET_AUTH, question, in, reply);
+    int err = ctl_ask(ctl, question, in, reply);
 
     if (err != 0 && in->len > 0) /* else it has been told that the daemon does not answer */
         fprintf(stderr, "entrepotctl: %s\n", reason(err));

@@ -79,7 +79,7 @@ static int warm_begin(const struct ctl *ctl, const struct fetch_warm *q, uint64_
 
     msg_begin(&question, MSG_WARM, 1);
     fetch_warm_put(&question, q);
-    err = ctl_ask(ctl, ROLE_SOCKET_FETCHER, &question, &in, &reply);
+    err = ctl_ask(ctl, &question, &in, &reply);
     if (err == 0) {
         *id_r = msg_get_u64(&reply);
         err = msg_end(&reply);
@@ -130,7 +130,7 @@ static int warm_follow(const struct ctl *ctl, const struct fetch_warm *q, uint64
 
         msg_begin(&question, MSG_WARM_STATUS, 1);
         msg_put_u64(&question, id);
-        err = ctl_ask(ctl, ROLE_SOCKET_FETCHER, &question, &in, &reply);
+        err = ctl_ask(ctl, &question, &in, &reply);
         if (err == 0) {
             fetch_warm_status_get(&reply, &s);
             err = msg_end(&reply);

@@ -156,7 +156,7 @@ static void catalog_connected(struct link *link, void *ctx)
     struct worker *w = ctx;
 
     w->hello.done = hello_done;
-    link_ask_begin(link, &w->hello, MSG_HELLO);
+    link_ask_begin(link, &w->hello, MSG_CATALOG_HELLO);
     link_ask_send_first(link, &w->hello);
 }
 
@@ -315,7 +315,7 @@ static void worker_open_fetcher(struct worker *w)
 {
     struct link_setup link = {.loop = w->loop,
                               .dir_fd = w->start->run_dir_fd,
-                              .name = ROLE_SOCKET_FETCHER,
+                              .role = MSG_ROLE_FETCHER,
                               .queue_max = ROLE_QUEUE,
                               .on_connect = fetcher_connected,
                               .on_message = fetcher_message,
@@ -343,7 +343,7 @@ static int worker_open(struct worker *w)
     const struct conf *conf = w->start->conf;
     struct link_setup link = {.loop = w->loop,
                               .dir_fd = w->start->run_dir_fd,
-                              .name = ROLE_SOCKET_CATALOG,
+                              .role = MSG_ROLE_CATALOG,
                               .queue_max = ROLE_QUEUE,
                               .on_connect = catalog_connected,
                               .on_message = catalog_message,

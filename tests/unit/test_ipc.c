@@ -3,6 +3,7 @@
 #include "base/net.h"
 #include "ipc/link.h"
 #include "ipc/msg_push.h"
+#include "ipc/role.h"
 #include "ipc/serve.h"
 
 #include <fcntl.h>
@@ -154,8 +155,11 @@ static int on_question(struct serve *s, struct serve_return to, struct msg_reade
 
 static void serve_start(void)
 {
-    struct serve_setup setup = {
-        .loop = loop, .listen_fd = listen_fd, .peers_max = 8, .on_message = on_question};
+    struct serve_setup setup = {.loop = loop,
+                                .listen_fd = listen_fd,
+                                .role = MSG_ROLE_CATALOG,
+                                .peers_max = 8,
+                                .on_message = on_question};
 
     assert_int_equal(serve_new(&setup, &serve), 0);
 }
@@ -173,7 +177,7 @@ static void on_answer(struct ask *ask, int err, struct msg_reader *reply, int fd
 static void test_questions_outlive_their_role(void **state)
 {
     char path[64];
-    struct link_setup setup = {.name = "x.sock", .queue_max = 10};
+    struct link_setup setup = {.role = MSG_ROLE_CATALOG, .queue_max = 10};
     struct ask asks[3] = {0};
     struct link *link;
 
@@ -181,7 +185,7 @@ static void test_questions_outlive_their_role(void **state)
     check_directory(path);
     dir_fd = open(path, O_DIRECTORY);
     loop = loop_new();
-    assert_int_equal(net_seqpacket_listen(dir_fd, "x.sock", &listen_fd), 0);
+    assert_int_equal(net_seqpacket_listen(dir_fd, role_socket(MSG_ROLE_CATALOG), &listen_fd), 0);
     setup.loop = loop;
     setup.dir_fd = dir_fd;
     mute = true;
@@ -207,6 +211,49 @@ static void test_questions_outlive_their_role(void **state)
     check_remove(path);
 }
 
+static void on_gone(uint64_t peer, void *ctx)
+{
+    (void)peer;
+    (void)ctx;
+    loop_stop(loop);
+}
+
+/* What another role answers does not reach this one, and ends the peer. */
+static void test_questions_of_other_roles_end_the_peer(void **state)
+{
+    char path[64];
+    struct serve_setup setup = {
+        .role = MSG_ROLE_CATALOG, .peers_max = 8, .on_message = on_question, .on_gone = on_gone};
+    struct msg_writer w = {0};
+    struct str in = {0};
+    int fd, passed;
+
+    (void)state;
+    check_directory(path);
+    dir_fd = open(path, O_DIRECTORY);
+    loop = loop_new();
+    assert_int_equal(net_seqpacket_listen(dir_fd, "x.sock", &listen_fd), 0);
+    heard = 0;
+    mute = true;
+    setup.loop = loop;
+    setup.listen_fd = listen_fd;
+    assert_int_equal(serve_new(&setup, &serve), 0);
+    assert_int_equal(net_seqpacket_connect(dir_fd, "x.sock", &fd), 0);
+    msg_begin(&w, MSG_FETCH_STATUS, 1);
+    assert_int_equal(msg_send(fd, &w, -1), 0);
+    loop_run(loop); /* until it was heard, or the peer is gone */
+    assert_int_equal(msg_receive(fd, &in, &passed), ERR_CLOSED);
+    assert_int_equal(heard, 0);
+    close(fd);
+    msg_writer_free(&w);
+    str_free(&in);
+    serve_free(&serve);
+    loop_free(&loop);
+    close(listen_fd);
+    close(dir_fd);
+    check_remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +261,7 @@ int main(void)
         cmocka_unit_test(test_every_cut_is_noticed),
         cmocka_unit_test(test_long_messages_take_the_detour),
         cmocka_unit_test(test_questions_outlive_their_role),
+        cmocka_unit_test(test_questions_of_other_roles_end_the_peer),
     };
 
     return cmocka_run_group_tests_name("ipc", tests, NULL, NULL);
