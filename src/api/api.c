@@ -268,7 +268,7 @@ size_t api_store_place(const struct api_call *call)
 
 const struct store *api_store(const struct api_call *call)
 {
-    return &call->api->stores[api_store_place(call)];
+    return call->api->stores[api_store_place(call)];
 }
 
 bool api_may_push(struct api_call *call)

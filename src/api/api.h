@@ -19,7 +19,7 @@
 #include "shm/recent.h"
 #include "shm/sessions.h"
 #include "shm/tally.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 struct api_hashes;
 struct pipes;
@@ -41,7 +41,7 @@ struct api {
     struct link *fetcher;    /* NULL: no proxy is configured */
     struct follows *follows; /* the same */
     struct index_map index;  /* header NULL: none yet */
-    struct store stores[INDEX_STORES_MAX];
+    struct store *stores[INDEX_STORES_MAX];
     struct tally_page *tally;
     struct recent *recent;     /* marked when a client is told that it is here */
     struct placed *placed;     /* upload sessions that ended lately */

@@ -13,7 +13,7 @@
 #define KEPT_MAX 256
 
 struct kept {
-    char id[LAYOUT_ID_LEN + 1];
+    char id[STORE_UPLOAD_ID_LEN + 1];
     uint64_t offset;
     struct digest_ctx *ctx;
     TAILQ_ENTRY(kept) entry;
@@ -57,7 +57,7 @@ void api_hashes_keep(struct api_hashes *hashes, const char *id, uint64_t offset,
 {
     struct kept *kept = mem_alloc(sizeof(*kept));
 
-    memcpy(kept->id, id, LAYOUT_ID_LEN);
+    memcpy(kept->id, id, STORE_UPLOAD_ID_LEN);
     kept->offset = offset;
     kept->ctx = ctx;
     TAILQ_INSERT_HEAD(&hashes->list, kept, entry);

@@ -11,7 +11,7 @@
 #define ENTREPOT_API_HASHES_H
 
 #include "base/digest.h"
-#include "store/layout.h"
+#include "store/store.h"
 
 struct api_hashes;
 

@@ -10,7 +10,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 #include <stdbool.h>
 #include <time.h>

@@ -122,7 +122,7 @@ static bool session_count(struct api_call *call, uint32_t *tag_r)
     uint64_t share = max / SHARES > SHARE_MIN ? max / SHARES : SHARE_MIN;
     int err;
 
-    *tag_r = sessions_tag(api_store(call)->id, upstream_client(call, holder));
+    *tag_r = sessions_tag(store_id(api_store(call)), upstream_client(call, holder));
     err = sessions_add(call->api->sessions, api_store_place(call), *tag_r, share, max);
     if (err == ERR_QUOTA)
         problem_answer(call->r, PROBLEM_TOO_MANY_UPLOADS,
@@ -302,8 +302,8 @@ static int session_find(struct api_call *call, bool lock)
     struct upload *u = upload_new(call);
     int err;
 
-    if (strlen(call->route.ref) == LAYOUT_ID_LEN)
-        memcpy(u->id, call->route.ref, LAYOUT_ID_LEN);
+    if (strlen(call->route.ref) == STORE_UPLOAD_ID_LEN)
+        memcpy(u->id, call->route.ref, STORE_UPLOAD_ID_LEN);
     err = store_upload_open(api_store(call), u->owner, call->route.image, u->id, lock, &call->fd,
                             &u->size);
     u->start = u->size;

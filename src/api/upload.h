@@ -7,7 +7,7 @@
 
 #include "api/api.h"
 #include "base/states.h"
-#include "store/layout.h"
+#include "store/store.h"
 
 /* What a request of an upload session is doing; upload_move alone moves it. Between requests a
  * session is its file, and in no state. */
@@ -38,7 +38,7 @@ enum upload_part {
 struct upload {
     enum upload_phase phase;
     enum upload_part part;
-    char id[LAYOUT_ID_LEN + 1];
+    char id[STORE_UPLOAD_ID_LEN + 1];
     const char *owner; /* the repository, and the user who began the session: "REPO\nUSER" */
     uint64_t start;    /* bytes that were there before this request */
     uint64_t size;     /* bytes now */

@@ -49,7 +49,7 @@ bool upload_room(struct api_call *call, uint64_t size, uint64_t more, enum probl
         *text_r = "the blob store's quota is used up; delete images or raise the quota";
         return false;
     }
-    if (file_free_bytes(api_store(call)->dir_fd, &free_bytes) == 0 && store->keep_free > 0 &&
+    if (store_free_bytes(api_store(call), &free_bytes) == 0 && store->keep_free > 0 &&
         (free_bytes < store->keep_free || free_bytes - store->keep_free < more)) {
         *problem_r = PROBLEM_NO_SPACE;
         *text_r = "the disk is too full for this content";
@@ -87,7 +87,7 @@ struct session {
     struct api *api;
     const struct store *store;
     char *owner, *image;
-    char id[LAYOUT_ID_LEN + 1];
+    char id[STORE_UPLOAD_ID_LEN + 1];
 };
 
 /* What is known of the hash, for whoever takes the next request. */
@@ -179,7 +179,7 @@ static void *body_room(struct http_request *r, size_t *len_r)
 static int finish(struct api_call *call)
 {
     struct upload *u = call->op;
-    char session[LAYOUT_PATH_MAX];
+    char session[STORE_UPLOAD_KEY_MAX];
     struct digest found;
     int err = pipe_write_rest(u->pipe);
 
@@ -195,7 +195,7 @@ static int finish(struct api_call *call)
         return err;
     if (!digest_equal(&found, &u->wanted))
         return ERR_MISMATCH;
-    if (u->part != UPLOAD_WHOLE && layout_upload(u->id, u->owner, call->route.image, session))
+    if (u->part != UPLOAD_WHOLE && store_upload_key(u->id, u->owner, call->route.image, session))
         placed_note(call->api->placed, session, &u->wanted);
     return store_upload_finish(api_store(call), pipe_fd(u->pipe), u->owner, call->route.image,
                                u->id, &u->wanted);

@@ -103,9 +103,9 @@ static bool is_here(struct api_call *call)
 static bool was_placed(struct api_call *call, uint64_t *size_r)
 {
     const struct upload *u = call->op;
-    char session[LAYOUT_PATH_MAX];
+    char session[STORE_UPLOAD_KEY_MAX];
 
-    return layout_upload(u->id, u->owner, call->route.image, session) &&
+    return store_upload_key(u->id, u->owner, call->route.image, session) &&
            placed_known(call->api->placed, session, &u->wanted) &&
            store_blob_size(api_store(call), &u->wanted, size_r) == 0;
 }

@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "store/belong.h"
+#include "store/store_fs.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -55,13 +56,13 @@ static bool has_records(const struct catalog *c, const char *name)
 static enum binding look(struct catalog *c, size_t place, struct identity *identity_r)
 {
     const char *name = c->conf->stores[place].name;
-    int dir = c->stores[place].dir_fd;
+    int dir = c->stores[place]->dir_fd;
     int err = identity_read(dir, identity_r, NULL);
 
     if (err == ERR_NOT_FOUND) {
         bool records = has_records(c, name), known = identity_called(&c->meta.stores, name) >= 0;
 
-        if (belong_has_blobs(dir))
+        if (store_has_blobs(c->stores[place]))
             return records && c->meta.identity.created_s == 0 && !known ? BIND_OLD : BIND_UNKNOWN;
         return records || known ? BIND_AWAY : BIND_NEW;
     }
@@ -94,7 +95,7 @@ static enum binding bind_new(struct catalog *c, size_t place, struct identity *i
     identity_new_id(identity->id);
     strcpy(identity->database, c->meta.identity.id);
     strcpy(identity->name, c->conf->stores[place].name);
-    err = identity_write(c->stores[place].dir_fd, identity, NULL);
+    err = identity_write(c->stores[place]->dir_fd, identity, NULL);
     FAIL_POINT(catalog_store_bound);
     if (err != 0)
         return BIND_UNWRITABLE;
@@ -109,8 +110,8 @@ static enum binding bind_adopted(struct catalog *c, size_t place, struct identit
     if (strcmp(identity->database, c->meta.identity.id) == 0)
         return BIND_OURS;
     strcpy(identity->database, c->meta.identity.id);
-    return identity_write(c->stores[place].dir_fd, identity, NULL) == 0 ? BIND_OURS
-                                                                        : BIND_UNWRITABLE;
+    return identity_write(c->stores[place]->dir_fd, identity, NULL) == 0 ? BIND_OURS
+                                                                         : BIND_UNWRITABLE;
 }
 
 /* A copy: what is known of all stores is read anew whenever one is added. */
@@ -141,7 +142,7 @@ static int bind_one(struct catalog *c, size_t place)
             log_error(reasons[found], "store=%s path=%s", c->conf->stores[place].name,
                       log_quote(c->conf->stores[place].path));
         c->bind_told[place] = (int)found;
-        store_close(&c->stores[place]);
+        store_close(c->stores[place]);
         return 0;
     }
     c->bind_told[place] = 0;
@@ -154,14 +155,14 @@ static int bind_one(struct catalog *c, size_t place)
 /* True: it has a file that says so, whatever is in it. */
 static bool says_who(const struct catalog *c, size_t place)
 {
-    return faccessat(c->stores[place].dir_fd, IDENTITY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
+    return faccessat(c->stores[place]->dir_fd, IDENTITY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 /* Is a store with that id there, under whatever name? */
 static bool is_bound(const struct catalog *c, const char *id)
 {
     for (size_t i = 0; i < c->conf->store_count; i++)
-        if (c->stores[i].dir_fd >= 0 && strcmp(c->store_ids[i], id) == 0)
+        if (store_is_open(c->stores[i]) && strcmp(c->store_ids[i], id) == 0)
             return true;
     return false;
 }
@@ -173,7 +174,7 @@ static void name_away(struct catalog *c)
     for (size_t i = 0; i < c->conf->store_count; i++) {
         int known = identity_called(&c->meta.stores, c->conf->stores[i].name);
 
-        if (c->stores[i].dir_fd < 0 && known >= 0 && !is_bound(c, c->meta.stores.at[known].id))
+        if (!store_is_open(c->stores[i]) && known >= 0 && !is_bound(c, c->meta.stores.at[known].id))
             name_in_keys(c, i, c->meta.stores.at[known].id);
     }
 }
@@ -185,7 +186,7 @@ int bind_stores(struct catalog *c)
     /* First those that say who they are: another's old name is free for a new one. */
     for (int saying = 1; saying >= 0; saying--)
         for (size_t i = 0; i < c->conf->store_count && err == 0; i++)
-            if (c->stores[i].dir_fd >= 0 && says_who(c, i) == saying)
+            if (store_is_open(c->stores[i]) && says_who(c, i) == saying)
                 err = bind_one(c, i);
     if (err == 0)
         name_away(c);
@@ -197,7 +198,8 @@ void bind_names(struct catalog *c)
     for (size_t i = 0; i < c->conf->store_count; i++) {
         struct identity identity;
 
-        if (c->stores[i].dir_fd < 0 || identity_read(c->stores[i].dir_fd, &identity, NULL) != 0)
+        if (!store_is_open(c->stores[i]) ||
+            identity_read(c->stores[i]->dir_fd, &identity, NULL) != 0)
             continue;
         name_in_keys(c, i, identity.id);
         strcpy(c->store_ids[i], identity.id);
@@ -209,8 +211,8 @@ bool bind_still(struct catalog *c, size_t place)
 {
     struct identity identity;
 
-    if (c->stores[place].dir_fd >= 0 &&
-        identity_read(c->stores[place].dir_fd, &identity, NULL) == 0 &&
+    if (store_is_open(c->stores[place]) &&
+        identity_read(c->stores[place]->dir_fd, &identity, NULL) == 0 &&
         strcmp(identity.id, c->store_ids[place]) == 0)
         return true;
     log_error("a blob store is not what it was: nothing in it counts as damaged",

@@ -184,7 +184,7 @@ static int survey_store(struct catalog *c, struct survey *s)
 
     if (failed != 0)
         return err_from_errno(failed);
-    return store_uploads_survey(&c->stores[s->store], c->conf->upload_expiry_ms, survey_seen, s,
+    return store_uploads_survey(c->stores[s->store], c->conf->upload_expiry_ms, survey_seen, s,
                                 &c->survey_count[s->store], &c->survey_bytes[s->store]);
 }
 
@@ -195,7 +195,7 @@ static void survey_work(struct pool_job *job)
     bool whole = true;
 
     for (s.store = 0; s.store < c->conf->store_count; s.store++) {
-        if (c->stores[s.store].dir_fd < 0 || survey_store(c, &s) == 0)
+        if (!store_is_open(c->stores[s.store]) || survey_store(c, &s) == 0)
             continue;
         log_warn("cannot look through the upload sessions", "store=%s",
                  c->conf->stores[s.store].name);
@@ -252,7 +252,7 @@ static void catalog_close(struct catalog *c)
         index_writer_close(&c->index);
     db_close(&c->db);
     for (size_t i = 0; i < c->conf->store_count; i++)
-        store_close(&c->stores[i]);
+        store_free(&c->stores[i]);
     free(c->counts);
     free(c->db_path);
     loop_free(&c->loop);

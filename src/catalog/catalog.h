@@ -19,7 +19,7 @@
 #include "shm/index_write.h"
 #include "shm/recent.h"
 #include "shm/sessions.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 struct drop;
 struct evict;
@@ -61,7 +61,7 @@ struct catalog {
     struct index_writer index;           /* header NULL: there is none yet */
     uint64_t index_generation;
     bool index_outdated; /* made from a database that turned out to lack changes */
-    struct store stores[INDEX_STORES_MAX]; /* by place in conf->stores */
+    struct store *stores[INDEX_STORES_MAX]; /* by place in conf->stores */
     uint64_t store_created_s[INDEX_STORES_MAX];
     char store_ids[INDEX_STORES_MAX][IDENTITY_ID_LEN + 1];
     char store_keys[INDEX_STORES_MAX][IDENTITY_NAME_MAX + 1]; /* conf_store.key */

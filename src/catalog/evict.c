@@ -189,7 +189,7 @@ static uint64_t store_excess(const struct evict *e, size_t place)
     const struct conf_store *store = &e->c->conf->stores[place];
     uint64_t used = (uint64_t)e->c->store_bytes[place], free_bytes, excess = 0;
 
-    if (store->keep_free > 0 && file_free_bytes(e->c->stores[place].dir_fd, &free_bytes) == 0 &&
+    if (store->keep_free > 0 && store_free_bytes(e->c->stores[place], &free_bytes) == 0 &&
         free_bytes < store->keep_free + store->keep_free / 20)
         excess = store->keep_free + store->keep_free / 10 - free_bytes;
     if (store->quota > 0 &&
@@ -355,7 +355,7 @@ static void trash_work(struct pool_job *job)
     struct evict *e = (struct evict *)((char *)job - offsetof(struct evict, trash_job));
 
     for (size_t i = 0; i < e->c->conf->store_count; i++)
-        if (store_trash_empty(&e->c->stores[i], TRASH_MS) != 0)
+        if (store_trash_empty(e->c->stores[i], TRASH_MS) != 0)
             log_warn("cannot look through the trash", NULL);
 }
 

@@ -39,7 +39,7 @@ static void trash_work(struct pool_job *job)
     struct gc *gc = (struct gc *)((char *)job - offsetof(struct gc, trash_job));
 
     for (size_t i = 0; i < gc->c->conf->store_count; i++)
-        if (gc->c->stores[i].dir_fd >= 0 && store_trash_empty(&gc->c->stores[i], TRASH_MS) != 0)
+        if (store_is_open(gc->c->stores[i]) && store_trash_empty(gc->c->stores[i], TRASH_MS) != 0)
             log_warn("cannot look through the trash", NULL);
     FAIL_POINT(catalog_gc_emptied);
 }

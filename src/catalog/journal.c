@@ -12,6 +12,7 @@
 #include "catalog/journal_one.h"
 #include "catalog/lacks.h"
 #include "meta/witness.h"
+#include "store/store_fs.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -96,7 +97,7 @@ static void check(struct journal *j)
 
     if (w->dir_fd >= 0)
         close(w->dir_fd);
-    w->dir_fd = fcntl(c->stores[j->place].dir_fd, F_DUPFD_CLOEXEC, 0);
+    w->dir_fd = fcntl(c->stores[j->place]->dir_fd, F_DUPFD_CLOEXEC, 0);
     strcpy(w->database, c->meta.identity.id);
     strcpy(w->store, c->store_ids[j->place]);
     j->checked = j->number - j->wait_count;
@@ -262,7 +263,7 @@ static void begin(struct journal *j)
     if (witness_number(c->db, c->conf->stores[j->place].key, &j->number) != 0)
         j->number = 0; /* what cannot be read is not relied on */
     j->turned = j->number;
-    if (c->stores[j->place].dir_fd < 0)
+    if (!store_is_open(c->stores[j->place]))
         return;
     if (!j->work.there && !j->running)
         wait_reset(j);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "catalog/turn.h"
 #include "meta/witness.h"
+#include "store/store_fs.h"
 
 /* Told once in a catalog's life: the database is looked at again and again. */
 static void note(struct catalog *c, size_t store, uint64_t number, uint64_t journal)
@@ -32,7 +33,7 @@ static void note(struct catalog *c, size_t store, uint64_t number, uint64_t jour
 static bool is_ahead(const struct catalog *c, size_t store, uint64_t number,
                      struct journal_file *file_r)
 {
-    int dir = c->stores[store].dir_fd;
+    int dir = c->stores[store]->dir_fd;
 
     return dir >= 0 && journal_glance(dir, JOURNAL_FILE, file_r) == 0 &&
            journal_ours(file_r, c->meta.identity.id, c->store_ids[store]) &&
@@ -70,7 +71,7 @@ bool lacks_still(const struct catalog *c)
 
     for (size_t i = 0; i < c->conf->store_count; i++)
         if (c->lacks[i].lacks &&
-            (c->stores[i].dir_fd < 0 || is_ahead(c, i, c->lacks[i].number, &file)))
+            (!store_is_open(c->stores[i]) || is_ahead(c, i, c->lacks[i].number, &file)))
             return true;
     return false;
 }

@@ -208,11 +208,9 @@ static bool stores_open(struct catalog *c)
     bool more = false;
 
     for (size_t i = 0; i < c->conf->store_count; i++) {
-        bool was = c->stores[i].dir_fd >= 0;
+        bool was = store_is_open(c->stores[i]);
 
-        more = (store_try(&c->stores[i], c->conf->stores[i].name, c->conf->stores[i].path, false) &&
-                !was) ||
-               more;
+        more = (store_try(c->stores[i], false) && !was) || more;
     }
     return more;
 }
@@ -220,7 +218,7 @@ static bool stores_open(struct catalog *c)
 static bool stores_all(const struct catalog *c)
 {
     for (size_t i = 0; i < c->conf->store_count; i++)
-        if (c->stores[i].dir_fd < 0)
+        if (!store_is_open(c->stores[i]))
             return false;
     return true;
 }
@@ -317,7 +315,7 @@ void opening_begin(struct catalog *c)
     c->reopen.fire = opening_due;
     c->opening_first = true;
     for (size_t i = 0; i < c->conf->store_count; i++)
-        c->stores[i].dir_fd = -1;
+        c->stores[i] = store_new(&c->conf->stores[i]);
     c->index = (struct index_writer){.fd = -1, .read_fd = -1};
     if (c->start->index_write_fd >= 0 &&
         index_writer_adopt(c->start->index_write_fd, &c->index) == 0)

@@ -148,7 +148,7 @@ out:
 int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
                  uint64_t *size_r)
 {
-    const struct store *store = &c->stores[catalog_store_of(c, repo_place)];
+    const struct store *store = c->stores[catalog_store_of(c, repo_place)];
     int err = store_blob_size(store, digest, size_r);
 
     if (err == ERR_NOT_FOUND && store_blob_back(store, digest) == 0)

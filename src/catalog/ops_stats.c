@@ -72,7 +72,7 @@ static void stats_put(const struct catalog *c, struct msg_writer *answer)
                                 .journal = journals_health(c->journals, i) == JOURNAL_KEPT,
                                 .lost = c->lacks[i].lacks,
                                 .elsewhere = c->elsewhere[i],
-                                .open = c->stores[i].dir_fd >= 0 && !c->elsewhere[i]};
+                                .open = store_is_open(c->stores[i]) && !c->elsewhere[i]};
 
         stats_store_put(answer, &s);
     }

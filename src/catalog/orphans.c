@@ -1,9 +1,9 @@
 /*
  * orphans.c - files of blobs without a record.
  *
- * Runs in the catalog: one directory at a time is read by a thread; then, between two turns, it is
- * decided which of its files no record knows. Owns the state of the walk, nothing durable: after a
- * crash it begins anew.
+ * Runs in the catalog: one piece of a store's list at a time is read by a thread; then, between two
+ * turns, it is decided which of its files no record knows. Owns the state of the walk, nothing
+ * durable: after a crash it begins anew.
  */
 #include "catalog/orphans.h"
 
@@ -17,9 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A slow walk over all directories of a store takes a day. */
-#define SHARDS    512 /* of both algorithms */
-#define STEP_MS   (24u * 3600 * 1000 / SHARDS)
+/* A slow walk over a store takes a day. */
+#define STEP_MS   (24u * 3600 * 1000 / STORE_LIST_PIECES)
 #define FOUND_MAX 4096
 /* More than a count has found, before a walk that takes stops. */
 #define MORE 8
@@ -43,14 +42,15 @@ struct orphans {
     struct pool_job job;
     bool busy;
     /* The walk that runs, and the one that was asked for meanwhile: it takes over at the next
-     * directory. */
+     * piece of the list. */
     struct course {
         enum walk walk;
-        bool fast; /* without waiting between directories */
+        bool fast; /* without waiting between pieces */
         bool few;  /* when it has counted, another one takes what is few */
     } now, asked;
     bool has_asked;
-    unsigned shard; /* of all stores, counted through */
+    size_t store; /* whose list it is at */
+    struct store_cursor cursor;
     struct store_found *found;
     size_t found_count;
     struct count counts[INDEX_STORES_MAX], counting[INDEX_STORES_MAX];
@@ -58,22 +58,17 @@ struct orphans {
     uint64_t taken, taken_bytes;
 };
 
-static size_t store_of(const struct orphans *o)
-{
-    return o->shard / SHARDS;
-}
-
-/* On a thread: the files of one directory that are older than gc_grace. Files that come while it
- * walks are younger. */
+/* On a thread: the next piece of what is older than gc_grace. Files that come while it walks are
+ * younger. */
 static void list_work(struct pool_job *job)
 {
     struct orphans *o = (struct orphans *)((char *)job - offsetof(struct orphans, job));
-    const struct store *store = &o->c->stores[store_of(o)];
-    uint8_t alg = o->shard / 256 % 2 ? DIGEST_SHA512 : DIGEST_SHA256;
+    const struct store *store = o->c->stores[o->store];
 
     o->found_count = 0;
-    if (store->dir_fd >= 0 && store_blobs_list(store, alg, o->shard % 256, o->c->conf->gc_grace_ms,
-                                               o->found, FOUND_MAX, &o->found_count) != 0)
+    if (store_blobs_list(store, &o->cursor, o->c->conf->gc_grace_ms, o->found, FOUND_MAX,
+                         &o->found_count) != 0 &&
+        store_is_open(store))
         log_warn("cannot look through a directory of blobs", NULL);
 }
 
@@ -109,7 +104,8 @@ static void tell_held(struct orphans *o)
 static void course_begin(struct orphans *o, struct course course)
 {
     o->now = course;
-    o->shard = 0;
+    o->store = 0;
+    o->cursor = (struct store_cursor){0};
     memset(o->counting, 0, sizeof(o->counting));
     for (size_t i = 0; i < o->c->conf->store_count; i++)
         o->counts[i].taken = 0;
@@ -142,8 +138,10 @@ static void step_next(struct orphans *o)
     if (o->has_asked) {
         o->has_asked = false;
         course_begin(o, o->asked);
-    } else if (++o->shard == (unsigned)o->c->conf->store_count * SHARDS) {
-        walk_end(o);
+    } else if (o->cursor.end) {
+        o->cursor = (struct store_cursor){0};
+        if (++o->store == o->c->conf->store_count)
+            walk_end(o);
     }
     loop_timer_set(o->c->loop, &o->timer, o->now.fast ? 0 : STEP_MS);
 }
@@ -170,7 +168,7 @@ static void take(struct orphans *o, size_t store, const struct store_found *foun
     /* More than were counted: something happens here that nobody has looked at. */
     if (o->now.walk == WALK_FEW && (!may_take(o, store) || n->taken > n->unknown + MORE))
         return;
-    if (store_blob_aside(&o->c->stores[store], &found->digest) != 0)
+    if (store_blob_aside(o->c->stores[store], &found->digest) != 0)
         return;
     n->taken++;
     o->taken++;
@@ -181,7 +179,7 @@ static void take(struct orphans *o, size_t store, const struct store_found *foun
 static void task_done(struct turn_task *task, int err)
 {
     struct orphans *o = (struct orphans *)((char *)task - offsetof(struct orphans, task));
-    size_t store = store_of(o);
+    size_t store = o->store;
 
     for (size_t i = 0; err == 0 && i < o->found_count; i++) {
         const struct store_found *found = &o->found[i];
@@ -208,7 +206,7 @@ static void step_due(struct loop_timer *timer)
     pool_submit(o->c->pool, &o->job);
 }
 
-/* Begins with the next directory. Whoever wants all taken is not overruled by who wants less. */
+/* Begins with the next piece. Whoever wants all taken is not overruled by who wants less. */
 static void ask_for(struct orphans *o, struct course course)
 {
     if (o->has_asked && o->asked.walk == WALK_ALL)

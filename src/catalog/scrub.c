@@ -20,13 +20,9 @@
 #include "catalog/turn.h"
 #include "meta/keys.h"
 #include "meta/records.h"
-#include "store/layout.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define TICK_MS    250
@@ -61,22 +57,17 @@ static void scrub_step(struct scrub *s);
 
 static int open_blob(struct scrub *s)
 {
-    const struct store *store = &s->c->stores[s->now.store];
-    char path[LAYOUT_PATH_MAX];
-    int failed = FAIL_POINT(catalog_scrub_open);
-    struct stat st;
+    int failed = FAIL_POINT(catalog_scrub_open), err;
+    uint64_t size;
 
     if (failed != 0)
         return err_from_errno(failed);
-    layout_blob(&s->now.digest, path);
-    s->fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
-    if (s->fd < 0 && errno == EINVAL)
-        s->fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (s->fd < 0)
-        return err_from_errno(errno);
+    err = store_blob_open_raw(s->c->stores[s->now.store], &s->now.digest, &s->fd, &size);
+    if (err != 0)
+        return err;
     /* Even an empty one costs a look at the disk. */
     s->budget -= s->budget < READ_ALIGN ? s->budget : READ_ALIGN;
-    return fstat(s->fd, &st) == 0 && (uint64_t)st.st_size == s->now.size ? 0 : ERR_DAMAGED;
+    return size == s->now.size ? 0 : ERR_DAMAGED;
 }
 
 static void read_on(struct scrub *s)
@@ -140,18 +131,6 @@ static void target_end(struct scrub *s)
     s->have = false;
 }
 
-/* Is what we read still what the name leads to? A push may have healed it. */
-static bool still_there(const struct scrub *s)
-{
-    char path[LAYOUT_PATH_MAX];
-    struct stat ours, named;
-
-    if (fstatat(s->c->stores[s->now.store].dir_fd, layout_blob(&s->now.digest, path), &named,
-                AT_SYMLINK_NOFOLLOW) != 0)
-        return s->fd < 0;
-    return s->fd >= 0 && fstat(s->fd, &ours) == 0 && ours.st_ino == named.st_ino;
-}
-
 /* Within a turn: nobody links or heals it meanwhile. */
 static void damage_run(struct turn_task *task)
 {
@@ -159,7 +138,8 @@ static void damage_run(struct turn_task *task)
     const char *store = s->c->conf->stores[s->now.store].key;
     bool known = damage_known(s->c, store, &s->now.digest);
 
-    if (sweep_unknown(s->c, s->now.store, &s->now.digest) || !still_there(s) ||
+    if (sweep_unknown(s->c, s->now.store, &s->now.digest) ||
+        !store_blob_is(s->c->stores[s->now.store], &s->now.digest, s->fd) ||
         !bind_still(s->c, s->now.store)) {
         s->result = SCRUB_MORE; /* gone, healed or elsewhere meanwhile */
     } else if (s->result == SCRUB_GOOD) {
@@ -202,7 +182,7 @@ static void damage_done(struct turn_task *task, int err)
         s->stats.damaged += s->result == SCRUB_DAMAGED;
         s->stats.missing += s->result == SCRUB_MISSING;
         if (s->result == SCRUB_DAMAGED)
-            err = store_blob_quarantine(&s->c->stores[s->now.store], &s->now.digest, s->fd);
+            err = store_blob_quarantine(s->c->stores[s->now.store], &s->now.digest, s->fd);
         FAIL_POINT(catalog_quarantine);
         damage_tell(s, err == ERR_CONFLICT ? 0 : err);
     }

@@ -14,7 +14,7 @@
 static bool store_place(const struct catalog *c, const char *key, size_t *place_r)
 {
     for (size_t i = 0; i < c->conf->store_count; i++)
-        if (strcmp(c->conf->stores[i].key, key) == 0 && c->stores[i].dir_fd >= 0) {
+        if (strcmp(c->conf->stores[i].key, key) == 0 && store_is_open(c->stores[i])) {
             *place_r = i;
             return true;
         }

@@ -51,7 +51,7 @@ void trouble_tell(const struct catalog *c)
                        "back to %s, then reload; meanwhile pulls are served, pushes are answered "
                        "503\n",
                        c->conf->stores[i].name, c->conf->stores[i].path);
-        else if (c->stores[i].dir_fd < 0)
+        else if (!store_is_open(c->stores[i]))
             str_printf(&text,
                        "blobstore %s cannot be used: entrepotctl store list and the log tell why; "
                        "meanwhile what needs it is answered 503\n",

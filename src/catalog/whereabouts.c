@@ -13,9 +13,7 @@
 #include "base/mem.h"
 #include "catalog/trouble.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #define LOOK_MS 1000
 
@@ -26,25 +24,12 @@ struct whereabouts {
     bool found[INDEX_STORES_MAX]; /* the thread's */
 };
 
-/* What cannot be looked at is no reason to refuse anything. */
-static bool leads_elsewhere(const char *path, int dir_fd)
-{
-    struct stat ours, there;
-
-    if (dir_fd < 0 || fstat(dir_fd, &ours) != 0)
-        return false;
-    if (stat(path, &there) != 0)
-        return errno == ENOENT || errno == ENOTDIR;
-    return ours.st_dev != there.st_dev || ours.st_ino != there.st_ino;
-}
-
 static void look(struct pool_job *job)
 {
     struct whereabouts *w = CONTAINER_OF(job, struct whereabouts, job);
-    const struct conf *conf = w->c->conf;
 
-    for (size_t i = 0; i < conf->store_count; i++)
-        w->found[i] = leads_elsewhere(conf->stores[i].path, w->c->stores[i].dir_fd);
+    for (size_t i = 0; i < w->c->conf->store_count; i++)
+        w->found[i] = store_is_elsewhere(w->c->stores[i]);
 }
 
 static void found(struct pool_job *job)
@@ -53,7 +38,7 @@ static void found(struct pool_job *job)
     struct catalog *c = w->c;
 
     for (size_t i = 0; i < c->conf->store_count; i++) {
-        bool elsewhere = w->found[i] && c->stores[i].dir_fd >= 0;
+        bool elsewhere = w->found[i] && store_is_open(c->stores[i]);
 
         if (elsewhere == c->elsewhere[i])
             continue;

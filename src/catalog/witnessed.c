@@ -11,6 +11,7 @@
 #include "base/siphash.h"
 #include "meta/keys.h"
 #include "meta/witness.h"
+#include "store/store_fs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +78,7 @@ static void take(void *ctx, const struct journal_line *l)
 static void ask(struct witnessed *w, size_t store)
 {
     const struct catalog *c = w->c;
-    int dir = c->stores[store].dir_fd;
+    int dir = c->stores[store]->dir_fd;
     struct identity identity;
     struct journal_file file;
     uint64_t number;

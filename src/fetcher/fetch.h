@@ -13,7 +13,7 @@
 #include "ipc/serve.h"
 #include "shm/board.h"
 #include "shm/index_read.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 #include <sys/queue.h>
 
@@ -65,7 +65,7 @@ struct fetch {
     struct ask hello;
     struct index_map index;
     struct board *board;
-    struct store *stores;           /* by place in the configuration */
+    struct store **stores;          /* by place in the configuration */
     struct loop_timer stores_timer; /* those that did not open */
     struct proxy **proxies;         /* by place of the repository; NULL for others */
     struct peer *peers;             /* who said hello, by id */

@@ -361,7 +361,7 @@ static void sweep_work(struct pool_job *job)
     struct sweep *s = CONTAINER_OF(job, struct sweep, job);
 
     for (size_t i = 0; i < s->f->start->conf->store_count; i++)
-        store_partials_sweep(&s->f->stores[i], SWEEP_OLDER_MS);
+        store_partials_sweep(s->f->stores[i], SWEEP_OLDER_MS);
 }
 
 static void sweep_done(struct pool_job *job)
@@ -387,7 +387,7 @@ static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
     p->f = f;
     p->repo = repo;
     p->conf = repo->proxy;
-    p->store = &f->stores[repo->store - f->start->conf->stores];
+    p->store = f->stores[repo->store - f->start->conf->stores];
     p->health = mem_alloc_array(p->conf->remote_count + 1, sizeof(*p->health));
     p->upstream = upstream_new(f->loop);
     p->misses = misses_new(f->loop);
@@ -404,7 +404,7 @@ static void fetcher_stores(struct loop_timer *timer)
     bool all = true;
 
     for (size_t i = 0; i < conf->store_count; i++)
-        all = store_try(&f->stores[i], conf->stores[i].name, conf->stores[i].path, true) && all;
+        all = store_try(f->stores[i], true) && all;
     if (!all)
         loop_timer_set(f->loop, timer, STORES_MS);
 }
@@ -423,7 +423,7 @@ static int fetcher_open(struct fetch *f)
     f->stores = mem_alloc_array(conf->store_count + 1, sizeof(*f->stores));
     f->proxies = mem_alloc_array(conf->repo_count + 1, sizeof(struct proxy *));
     for (size_t i = 0; i < conf->store_count; i++)
-        f->stores[i].dir_fd = -1;
+        f->stores[i] = store_new(&conf->stores[i]);
     f->stores_timer.fire = fetcher_stores;
     fetcher_stores(&f->stores_timer);
     for (size_t i = 0; i < conf->repo_count; i++)

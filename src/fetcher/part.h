@@ -9,7 +9,7 @@
 #include "base/pool.h"
 #include "base/states.h"
 #include "base/str.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 #include <stdbool.h>
 

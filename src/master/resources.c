@@ -12,7 +12,7 @@
 #include "conf/holdings.h"
 #include "master/master.h"
 #include "store/belong.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -177,14 +177,10 @@ int resources_stores(const struct master *m, const struct conf *conf)
 
     belong_look(conf, b);
     for (size_t i = 0; i < conf->store_count && err == 0; i++) {
-        struct store store;
-
         if (b->stores[i] == BELONG_AWAY) /* nothing is made in its place */
             continue;
-        err = store_open(conf->stores[i].path, m->uid, m->gid, &store);
-        if (err == 0)
-            store_close(&store);
-        else
+        err = store_make(&conf->stores[i], m->uid, m->gid);
+        if (err != 0)
             log_error(err == ERR_NOT_FOUND ? "a blob store is not made because what is above it is "
                                              "missing; is its disk mounted?"
                                            : "cannot make or open a blob store",

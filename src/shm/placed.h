@@ -23,7 +23,7 @@
 struct placed;
 
 must_check int placed_new(struct placed **placed_r);
-/* Before the rename. `session` names it among all sessions of its store (layout_upload). */
+/* Before the rename. `session` names it among all sessions of its store (store_upload_key). */
 void placed_note(struct placed *placed, const char *session, const struct digest *digest);
 bool placed_known(const struct placed *placed, const char *session, const struct digest *digest);
 

@@ -7,9 +7,8 @@
 
 #include "base/file.h"
 #include "base/mem.h"
-#include "store/layout.h"
+#include "store/store_fs.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,31 +22,6 @@
 #define ORPHANS_SHARE     20
 #define ORPHANS_FEW       8
 #define ORPHANS_FEW_SHARE 4
-
-static bool directory_has_files(int dir_fd, const char *path)
-{
-    struct dirent *entry;
-    bool found = false;
-    DIR *dir;
-
-    if (file_dir_open(dir_fd, path, &dir) != 0)
-        return false;
-    while (!found && (entry = readdir(dir)) != NULL)
-        found = entry->d_name[0] != '.';
-    closedir(dir);
-    return found;
-}
-
-bool belong_has_blobs(int dir_fd)
-{
-    char path[LAYOUT_PATH_MAX];
-
-    for (unsigned shard = 0; shard < 256; shard++)
-        if (directory_has_files(dir_fd, layout_shard(DIGEST_SHA256, shard, path)) ||
-            directory_has_files(dir_fd, layout_shard(DIGEST_SHA512, shard, path)))
-            return true;
-    return false;
-}
 
 bool belong_orphans_few(uint64_t database_created_s, uint64_t store_created_s, uint64_t files,
                         uint64_t orphans)
@@ -115,7 +89,7 @@ static enum belong_store look_at_store(const struct conf *conf, struct belong *b
     if (dir < 0) /* what cannot be entered today answers 503 and is looked at again */
         return errno != ENOENT || known ? BELONG_AWAY : BELONG_NEW;
     err = identity_read(dir, identity_r, NULL);
-    if (err == ERR_NOT_FOUND && belong_has_blobs(dir))
+    if (err == ERR_NOT_FOUND && store_dir_has_blobs(dir))
         found = b->database == BELONG_UNNAMED ||
                         (b->database == BELONG_DATABASE && b->identity.created_s == 0)
                     ? BELONG_OLD

@@ -56,7 +56,5 @@ bool belong_orphans_few(uint64_t database_created_s, uint64_t store_created_s, u
 /* What the database knows of a store of the name that is at `place` of the configuration, as a
  * place in b->known. -1: nothing, or that one has another name by now and is there. */
 int belong_known(const struct conf *conf, const struct belong *b, size_t place);
-/* Does the directory hold anything below blobs/? */
-bool belong_has_blobs(int dir_fd);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * store_fs.c - finished blobs on a file system.
+ * store_fs.c - a store that is a directory, and the finished blobs in it.
  *
  * Master (making directories), workers and catalog. A blob appears by rename of
  * a synced file and disappears by unlink; whoever holds it open keeps it. A
@@ -10,6 +10,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/str.h"
 #include "store/identity.h"
 #include "store/layout.h"
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -49,68 +51,89 @@ static int make_fan_out(int dir_fd, const char *alg, uid_t uid, gid_t gid)
     return err;
 }
 
-int store_open(const char *path, uid_t uid, gid_t gid, struct store *store_r)
+int store_make(const struct conf_store *conf, uid_t uid, gid_t gid)
 {
+    static const char *const rooms[] = {"uploads", "trash", "partial", "quarantine", "blobs"};
     int fd = -1, failed;
-    int err = file_mkdir_open(path, DIR_MODE, uid, gid, &fd);
+    int err = file_mkdir_open(conf->path, DIR_MODE, uid, gid, &fd);
 
     if (err != 0)
         return err;
-    err = make_dir(fd, "uploads", uid, gid);
-    if (err == 0)
-        err = make_dir(fd, "trash", uid, gid);
-    if (err == 0)
-        err = make_dir(fd, "partial", uid, gid);
-    if (err == 0)
-        err = make_dir(fd, "quarantine", uid, gid);
-    if (err == 0)
-        err = make_dir(fd, "blobs", uid, gid);
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]) && err == 0; i++)
+        err = make_dir(fd, rooms[i], uid, gid);
     if (err == 0)
         err = make_fan_out(fd, "sha256", uid, gid);
     if (err == 0)
         err = make_fan_out(fd, "sha512", uid, gid);
-    if (err != 0) {
+    failed = errno;
+    close(fd);
+    errno = failed;
+    return err;
+}
+
+struct store *store_new(const struct conf_store *conf)
+{
+    struct store *store = mem_alloc(sizeof(*store));
+
+    store->conf = conf;
+    store->dir_fd = -1;
+    return store;
+}
+
+void store_free(struct store **store_p)
+{
+    if (*store_p)
+        store_close(*store_p);
+    free(*store_p);
+    *store_p = NULL;
+}
+
+int store_open(struct store *store, enum store_use use)
+{
+    int fd = open(store->conf->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), failed;
+    int rights = use == STORE_WRITE ? R_OK | W_OK | X_OK : R_OK | X_OK;
+
+    if (fd >= 0 && use != STORE_ANYHOW && faccessat(fd, "blobs", rights, AT_EACCESS) != 0) {
         failed = errno;
         close(fd);
         errno = failed;
-        return err;
+        fd = -1;
     }
-    store_r->dir_fd = fd;
-    return 0;
+    store->dir_fd = fd;
+    return fd >= 0 ? 0 : err_from_errno(errno);
 }
 
-/* Makes nothing: in an empty mount point there is to be nothing of ours. errno tells. */
-static int open_bound(const char *path, const char *name, bool bound, struct store *store)
+/* errno tells. */
+static int open_bound(struct store *store, bool bound)
 {
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct identity identity = {0};
-    int err = 0;
+    int err = store_open(store, STORE_ANYHOW);
 
-    if (fd < 0)
-        return err_from_errno(errno);
-    if (faccessat(fd, "blobs", R_OK | W_OK | X_OK, AT_EACCESS) != 0 && errno == EACCES)
+    if (err != 0)
+        return err;
+    if (faccessat(store->dir_fd, "blobs", R_OK | W_OK | X_OK, AT_EACCESS) != 0 && errno == EACCES)
         err = ERR_NO_ACCESS;
     else if (bound)
-        err = identity_read(fd, &identity, NULL);
-    if (err == 0 && bound && strcmp(identity.name, name) != 0)
+        err = identity_read(store->dir_fd, &identity, NULL);
+    if (err == 0 && bound && strcmp(identity.name, store->conf->name) != 0)
         err = ERR_CONFLICT;
     if (err != 0) {
-        close(fd);
+        store_close(store);
         errno = err == ERR_NO_ACCESS ? EACCES : ENODEV;
         return err;
     }
-    store->dir_fd = fd;
     memcpy(store->id, identity.id, sizeof(store->id));
     return 0;
 }
 
-bool store_try(struct store *store, const char *name, const char *path, bool bound)
+bool store_try(struct store *store, bool bound)
 {
+    const char *name = store->conf->name;
     int told = store->told;
 
     if (store->dir_fd >= 0)
         return true;
-    if (open_bound(path, name, bound, store) == 0) {
+    if (open_bound(store, bound) == 0) {
         if (told != 0)
             log_notice("the blob store can be opened again", "store=%s", name);
         store->told = 0;
@@ -126,7 +149,8 @@ bool store_try(struct store *store, const char *name, const char *path, bool bou
                 ? "a blob store is empty or another one; is its disk mounted? Until it is, it "
                   "answers 503"
                 : "cannot open a blob store; until it opens it answers 503",
-            "store=%s path=%s errno=%s", name, log_quote(path), log_quote(strerror(store->told)));
+            "store=%s path=%s errno=%s", name, log_quote(store->conf->path),
+            log_quote(strerror(store->told)));
     return false;
 }
 
@@ -135,6 +159,32 @@ void store_close(struct store *store)
     if (store->dir_fd >= 0)
         close(store->dir_fd);
     store->dir_fd = -1;
+}
+
+bool store_is_open(const struct store *store)
+{
+    return store->dir_fd >= 0;
+}
+
+const char *store_id(const struct store *store)
+{
+    return store->id;
+}
+
+bool store_is_elsewhere(const struct store *store)
+{
+    struct stat ours, there;
+
+    if (store->dir_fd < 0 || fstat(store->dir_fd, &ours) != 0)
+        return false;
+    if (stat(store->conf->path, &there) != 0)
+        return errno == ENOENT || errno == ENOTDIR;
+    return ours.st_dev != there.st_dev || ours.st_ino != there.st_ino;
+}
+
+int store_free_bytes(const struct store *store, uint64_t *bytes_r)
+{
+    return file_free_bytes(store->dir_fd, bytes_r);
 }
 
 int store_blob_open(const struct store *store, const struct digest *digest, uint64_t size,
@@ -166,6 +216,27 @@ int store_blob_size(const struct store *store, const struct digest *digest, uint
         return err_from_errno(errno);
     if (!S_ISREG(st.st_mode))
         return ERR_DAMAGED;
+    *size_r = (uint64_t)st.st_size;
+    return 0;
+}
+
+int store_blob_open_raw(const struct store *store, const struct digest *digest, int *fd_r,
+                        uint64_t *size_r)
+{
+    char path[LAYOUT_PATH_MAX];
+    struct stat st;
+    int fd = openat(store->dir_fd, layout_blob(digest, path),
+                    O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_DIRECT);
+
+    if (fd < 0 && errno == EINVAL)
+        fd = openat(store->dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (fd < 0)
+        return err_from_errno(errno);
+    if (fstat(fd, &st) != 0) {
+        close(fd);
+        return ERR_IO;
+    }
+    *fd_r = fd;
     *size_r = (uint64_t)st.st_size;
     return 0;
 }

@@ -61,8 +61,17 @@ static bool same_file(const struct store *store, const char *path, int fd)
 {
     struct stat named, ours;
 
-    return fstatat(store->dir_fd, path, &named, AT_SYMLINK_NOFOLLOW) == 0 &&
-           fstat(fd, &ours) == 0 && named.st_ino == ours.st_ino && named.st_dev == ours.st_dev;
+    if (fstatat(store->dir_fd, path, &named, AT_SYMLINK_NOFOLLOW) != 0)
+        return fd < 0;
+    return fd >= 0 && fstat(fd, &ours) == 0 && named.st_ino == ours.st_ino &&
+           named.st_dev == ours.st_dev;
+}
+
+bool store_blob_is(const struct store *store, const struct digest *digest, int fd)
+{
+    char path[LAYOUT_PATH_MAX];
+
+    return same_file(store, layout_blob(digest, path), fd);
 }
 
 int store_blob_quarantine(const struct store *store, const struct digest *digest, int fd)
@@ -144,13 +153,48 @@ static void list_one(int dir_fd, const char *name, const struct stat *st, void *
     l->found[l->count++] = (struct store_found){.digest = digest, .size = (uint64_t)st->st_size};
 }
 
-int store_blobs_list(const struct store *store, uint8_t alg, unsigned shard, uint64_t older_than_ms,
+/* A piece is one of the 256 directories of an algorithm. */
+int store_blobs_list(const struct store *store, struct store_cursor *cursor, uint64_t older_than_ms,
                      struct store_found *found, size_t max, size_t *count_r)
 {
-    struct listing l = {.alg = alg, .older_than_ms = older_than_ms, .found = found, .max = max};
+    struct listing l = {.alg = cursor->at < 256 ? DIGEST_SHA256 : DIGEST_SHA512,
+                        .older_than_ms = older_than_ms,
+                        .found = found,
+                        .max = max};
     char path[LAYOUT_PATH_MAX];
-    int err = each_file(store, layout_shard(alg, shard, path), list_one, &l);
+    int err = each_file(store, layout_shard(l.alg, cursor->at % 256, path), list_one, &l);
 
+    cursor->end = ++cursor->at == STORE_LIST_PIECES;
     *count_r = l.count;
     return err;
+}
+
+static bool directory_has_files(int dir_fd, const char *path)
+{
+    struct dirent *entry;
+    bool found = false;
+    DIR *dir;
+
+    if (file_dir_open(dir_fd, path, &dir) != 0)
+        return false;
+    while (!found && (entry = readdir(dir)) != NULL)
+        found = entry->d_name[0] != '.';
+    closedir(dir);
+    return found;
+}
+
+bool store_dir_has_blobs(int dir_fd)
+{
+    char path[LAYOUT_PATH_MAX];
+
+    for (unsigned shard = 0; shard < 256; shard++)
+        if (directory_has_files(dir_fd, layout_shard(DIGEST_SHA256, shard, path)) ||
+            directory_has_files(dir_fd, layout_shard(DIGEST_SHA512, shard, path)))
+            return true;
+    return false;
+}
+
+bool store_has_blobs(const struct store *store)
+{
+    return store_dir_has_blobs(store->dir_fd);
 }

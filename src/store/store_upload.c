@@ -87,6 +87,15 @@ int store_upload_open(const struct store *store, const char *repo, const char *i
     return 0;
 }
 
+_Static_assert(STORE_UPLOAD_KEY_MAX == LAYOUT_PATH_MAX && STORE_UPLOAD_ID_LEN == LAYOUT_ID_LEN,
+               "a session's key is its path");
+
+bool store_upload_key(const char *id, const char *repo, const char *image,
+                      char key_r[STORE_UPLOAD_KEY_MAX])
+{
+    return layout_upload(id, repo, image, key_r);
+}
+
 static bool sum_path(const char *repo, const char *image, const char *id, char out[LAYOUT_PATH_MAX])
 {
     if (!layout_upload(id, repo, image, out))

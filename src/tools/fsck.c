@@ -14,6 +14,7 @@
 #include "meta/db_tables.h"
 #include "meta/identity.h"
 #include "store/belong.h"
+#include "store/store_fs.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -155,19 +156,14 @@ static int open_stores(struct fsck *f)
 {
     f->stores = mem_alloc_array(f->conf->store_count, sizeof(*f->stores));
     for (size_t i = 0; i < f->conf->store_count; i++)
-        f->stores[i].dir_fd = -1;
-    for (size_t i = 0; i < f->conf->store_count; i++) {
-        const char *path = f->conf->stores[i].path;
-        int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-        f->stores[i].dir_fd = fd;
+        f->stores[i] = store_new(&f->conf->stores[i]);
+    for (size_t i = 0; i < f->conf->store_count; i++)
         /* Made anew by nobody: an empty mount point must not look like a loss of all blobs. */
-        if (fd < 0 || faccessat(fd, "blobs", R_OK | X_OK, AT_EACCESS) != 0) {
+        if (store_open(f->stores[i], STORE_READ) != 0) {
             fprintf(stderr, "entrepotctl: cannot open the blob store %s: %s; is it mounted?\n",
-                    path, strerror(errno));
+                    f->conf->stores[i].path, strerror(errno));
             return ERR_IO;
         }
-    }
     return 0;
 }
 
@@ -244,7 +240,7 @@ int fsck_identity(struct fsck *f)
         struct identity identity;
         const char *key = NULL;
 
-        if (identity_read(f->stores[i].dir_fd, &identity, NULL) == 0)
+        if (identity_read(f->stores[i]->dir_fd, &identity, NULL) == 0)
             key = meta_store_key(&m, identity.id);
         if (key)
             f->conf->stores[i].key = mem_arena_strdup(f->names, key);
@@ -341,7 +337,7 @@ static void fsck_close(struct fsck *f)
 {
     db_close(&f->db);
     for (size_t i = 0; f->stores && i < f->conf->store_count; i++)
-        store_close(&f->stores[i]);
+        store_free(&f->stores[i]);
     free(f->stores);
     free(f->blobs);
     free(f->orphans);

@@ -15,7 +15,7 @@
 #include "meta/keys.h"
 #include "meta/records.h"
 #include "store/identity.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 /* Exit statuses, as of fsck(8). */
 enum {
@@ -43,7 +43,7 @@ struct fsck_blob {
 struct fsck {
     const struct conf *conf;
     struct db *db;
-    struct store *stores;     /* by place in conf->stores */
+    struct store **stores;    /* by place in conf->stores */
     struct identity database; /* zero: of before identities */
     uint64_t store_created_s[IDENTITY_STORES_MAX];
     struct mem_arena *arena;

@@ -71,7 +71,7 @@ static enum fsck_state blob_hash(const struct fsck *f, const struct fsck_blob *b
 {
     struct digest found;
     int fd = -1;
-    int err = store_blob_open(&f->stores[b->store], &b->digest, b->size, &fd);
+    int err = store_blob_open(f->stores[b->store], &b->digest, b->size, &fd);
 
     if (err == 0) {
         err = digest_of_file(b->digest.alg, fd, b->size, &found);
@@ -181,19 +181,20 @@ static void orphan_add(struct fsck *f, const struct fsck_orphan *o)
     f->orphans[f->orphan_count++] = *o;
 }
 
-static int orphans_list(struct fsck *f)
+static int orphans_list(struct fsck *f, size_t store)
 {
+    struct store_cursor cursor = {0};
     struct store_found *found = mem_alloc_array(FOUND_MAX, sizeof(*found));
     int err = 0;
 
-    for (size_t s = 0; s < f->conf->store_count * 512 && err == 0; s++) {
+    while (err == 0 && !cursor.end) {
         size_t count = 0;
 
-        err = store_blobs_list(&f->stores[s / 512], s / 256 % 2 ? DIGEST_SHA512 : DIGEST_SHA256,
-                               s % 256, f->online ? fsck_online_age_ms(f) + ORPHAN_AGE_MS : 0,
-                               found, FOUND_MAX, &count);
+        err = store_blobs_list(f->stores[store], &cursor,
+                               f->online ? fsck_online_age_ms(f) + ORPHAN_AGE_MS : 0, found,
+                               FOUND_MAX, &count);
         for (size_t i = 0; i < count && err == 0; i++) {
-            const struct fsck_orphan o = {.store = s / 512, .digest = found[i].digest};
+            const struct fsck_orphan o = {.store = store, .digest = found[i].digest};
 
             f->in_store[o.store].files++;
             if (is_orphan(f, &o))
@@ -214,7 +215,7 @@ static int orphans_confirm(struct fsck *f)
         const struct fsck_orphan *o = &f->orphans[i];
         uint64_t size;
 
-        if (store_blob_size(&f->stores[o->store], &o->digest, &size) == 0 && is_orphan(f, o))
+        if (store_blob_size(f->stores[o->store], &o->digest, &size) == 0 && is_orphan(f, o))
             f->orphans[kept++] = *o;
     }
     f->orphan_count = kept;
@@ -245,7 +246,10 @@ static bool orphans_may_go(const struct fsck *f, const struct fsck_orphan *o)
 
 int fsck_orphans(struct fsck *f)
 {
-    int err = orphans_list(f);
+    int err = 0;
+
+    for (size_t i = 0; i < f->conf->store_count && err == 0; i++)
+        err = orphans_list(f, i);
 
     if (err == 0 && f->online && f->orphan_count > 0)
         err = orphans_confirm(f);
@@ -278,12 +282,12 @@ static int blob_aside(struct fsck *f, const struct fsck_blob *b)
 {
     int fd = -1;
     uint64_t size;
-    int err = store_blob_size(&f->stores[b->store], &b->digest, &size);
+    int err = store_blob_size(f->stores[b->store], &b->digest, &size);
 
     if (err == 0)
-        err = store_blob_open(&f->stores[b->store], &b->digest, size, &fd);
+        err = store_blob_open(f->stores[b->store], &b->digest, size, &fd);
     if (err == 0)
-        err = store_blob_quarantine(&f->stores[b->store], &b->digest, fd);
+        err = store_blob_quarantine(f->stores[b->store], &b->digest, fd);
     if (fd >= 0)
         close(fd);
     return err == ERR_NOT_FOUND ? 0 : err;
@@ -304,6 +308,6 @@ int fsck_files_move(struct fsck *f)
     }
     for (size_t i = 0; i < f->orphan_count && err == 0; i++)
         if (orphans_may_go(f, &f->orphans[i]))
-            err = store_blob_aside(&f->stores[f->orphans[i].store], &f->orphans[i].digest);
+            err = store_blob_aside(f->stores[f->orphans[i].store], &f->orphans[i].digest);
     return err;
 }

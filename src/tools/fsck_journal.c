@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 #include "meta/witness.h"
+#include "store/store_fs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -140,7 +141,7 @@ static void tell_lost(void *ctx, const struct journal_line *l)
 /* `ahead`: the database lacks changes, so what else differs means nothing. */
 static int compare(struct witness *w, bool ahead)
 {
-    const struct store *store = &w->f->stores[w->store];
+    const struct store *store = w->f->stores[w->store];
     const char *name = w->f->conf->stores[w->store].name;
     struct entry *e, *after;
     struct journal_file file;
@@ -174,11 +175,11 @@ out:
 /* The file as a whole. Beside a daemon its thread may be a little behind the copy. */
 static int look(const struct fsck *f, size_t store, uint64_t number, struct journal_file *file_r)
 {
-    int err = journal_read(f->stores[store].dir_fd, JOURNAL_FILE, NULL, NULL, file_r);
+    int err = journal_read(f->stores[store]->dir_fd, JOURNAL_FILE, NULL, NULL, file_r);
 
     for (int i = 0; f->online && i < LOOKS_MAX && err == 0 && file_r->last < number; i++) {
         usleep(LATER_US);
-        err = journal_read(f->stores[store].dir_fd, JOURNAL_FILE, NULL, NULL, file_r);
+        err = journal_read(f->stores[store]->dir_fd, JOURNAL_FILE, NULL, NULL, file_r);
     }
     return err;
 }

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "meta/checkpoint.h"
 #include "meta/witness.h"
+#include "store/store_fs.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -229,7 +230,7 @@ static int place(const struct rebuild *r, struct str *aside)
 static void journals_aside(const struct rebuild *r)
 {
     for (size_t i = 0; i < r->conf->store_count; i++) {
-        int fd = r->stores[i].dir_fd;
+        int fd = r->stores[i]->dir_fd;
 
         if (renameat(fd, JOURNAL_FILE, fd, JOURNAL_OLD) != 0 && errno != ENOENT)
             fprintf(stderr, "entrepotctl: cannot rename %s/" JOURNAL_FILE ": %s\n",
@@ -366,7 +367,7 @@ static int run(struct rebuild *r)
     r->stores = mem_alloc_array(r->conf->store_count + 1, sizeof(*r->stores));
     r->about = mem_alloc_array(r->conf->store_count + 1, sizeof(*r->about));
     for (size_t i = 0; i < r->conf->store_count; i++)
-        r->stores[i].dir_fd = -1;
+        r->stores[i] = store_new(&r->conf->stores[i]);
     str_puts(&aside, "");
     if (r->json)
         printf("{\"found\":[");
@@ -374,7 +375,7 @@ static int run(struct rebuild *r)
     report(r, aside.data, err == 0);
     status = err != 0 ? REBUILD_FAILED : sure(r) ? REBUILD_SURE : REBUILD_GUESSED;
     for (size_t i = 0; i < r->conf->store_count; i++)
-        store_close(&r->stores[i]);
+        store_free(&r->stores[i]);
     str_free(&aside);
     free(r->belong);
     free(r->stores);

@@ -15,7 +15,7 @@
 #include "oci/manifest.h"
 #include "store/belong.h"
 #include "store/journal.h"
-#include "store/store_fs.h"
+#include "store/store.h"
 
 /* Exit statuses; CTL_EXIT_NO without a yes. */
 enum {
@@ -59,7 +59,7 @@ struct rebuild {
     const struct conf *conf;
     bool list, json, told;
     struct belong *belong;
-    struct store *stores;        /* by place in conf->stores */
+    struct store **stores;       /* by place in conf->stores */
     struct rebuild_store *about; /* the same */
     struct identity database;    /* of the new one */
     struct db *remains;          /* NULL: nothing is left */

@@ -4,6 +4,7 @@
  * Runs in entrepotctl. Owns the locks of the data directory and of every store while it runs. A
  * crash lets the locks go.
  */
+#include "store/store_fs.h"
 #include "tools/rebuild.h"
 
 #include <errno.h>
@@ -45,11 +46,9 @@ int rebuild_lock(const struct rebuild *r)
 static int open_store(struct rebuild *r, size_t i)
 {
     const struct conf_store *store = &r->conf->stores[i];
-    int fd = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    r->stores[i].dir_fd = fd;
-    if (fd >= 0 && faccessat(fd, "blobs", R_OK | W_OK | X_OK, AT_EACCESS) == 0)
-        return lock(fd, store->path);
+    if (store_open(r->stores[i], STORE_WRITE) == 0)
+        return lock(r->stores[i]->dir_fd, store->path);
     fprintf(stderr, "entrepotctl: cannot open blobstore %s: %s: %s; is it mounted?\n", store->name,
             store->path, strerror(errno));
     return ERR_IO;
@@ -164,7 +163,7 @@ static int bind_one(struct rebuild *r, size_t i)
     strcpy(identity->database, r->database.id);
     strcpy(identity->name, r->conf->stores[i].name);
     identity->created_s = 0;
-    return identity_write(r->stores[i].dir_fd, identity, NULL);
+    return identity_write(r->stores[i]->dir_fd, identity, NULL);
 }
 
 int rebuild_bind(struct rebuild *r)

@@ -112,7 +112,7 @@ static void link_blob(struct rebuild *r, const struct place *p, const struct dig
     key_digest(&k, &ref->digest);
     if (has(r->made, &k))
         return;
-    if (store_blob_size(&r->stores[p->store], &ref->digest, &size) == 0 && size == ref->size) {
+    if (store_blob_size(r->stores[p->store], &ref->digest, &size) == 0 && size == ref->size) {
         put_blob_record(r, &k, size, time);
         hold(r, p, &ref->digest, size, 'L', time);
         r->counts.blobs++;
@@ -140,7 +140,7 @@ static void references(struct rebuild *r, const struct place *p, const struct di
         if (ref->kind != MANIFEST_REF_CHILD)
             link_blob(r, p, digest, ref, m->time);
         else if (!child(r, p, ref, more_r) &&
-                 store_blob_size(&r->stores[p->store], &ref->digest, &(uint64_t){0}) == 0)
+                 store_blob_size(r->stores[p->store], &ref->digest, &(uint64_t){0}) == 0)
             link_blob(r, p, digest, ref, m->time);
     }
     if (m->contents.subject.alg != 0) {
@@ -265,7 +265,7 @@ static int tagged(struct rebuild *r, const struct place *p, const struct digest 
     key_digest(&k, digest);
     err = db_get(r->made, k.data, k.len, value);
     if (err != ERR_NOT_FOUND || is_wanted(r, p, digest) ||
-        store_blob_size(&r->stores[p->store], digest, &size) != 0)
+        store_blob_size(r->stores[p->store], digest, &size) != 0)
         return err;
     err = make_manifest(r, p, digest, &w, &more);
     r->counts.lost = lost; /* the tag is what is lost */
@@ -371,19 +371,28 @@ static void look_unnamed(struct rebuild *r, size_t store, const struct store_fou
     mem_arena_free(&arena);
 }
 
-int rebuild_unnamed(struct rebuild *r)
+static int look_through(struct rebuild *r, size_t store)
 {
+    struct store_cursor cursor = {0};
     struct store_found *found = mem_alloc_array(FOUND_MAX, sizeof(*found));
     int err = 0;
 
-    for (size_t s = 0; s < r->conf->store_count * 512 && err == 0; s++) {
+    while (err == 0 && !cursor.end) {
         size_t count = 0;
 
-        err = store_blobs_list(&r->stores[s / 512], s / 256 % 2 ? DIGEST_SHA512 : DIGEST_SHA256,
-                               s % 256, 0, found, FOUND_MAX, &count);
+        err = store_blobs_list(r->stores[store], &cursor, 0, found, FOUND_MAX, &count);
         for (size_t i = 0; i < count && err == 0; i++)
-            look_unnamed(r, s / 512, &found[i]);
+            look_unnamed(r, store, &found[i]);
     }
     free(found);
+    return err;
+}
+
+int rebuild_unnamed(struct rebuild *r)
+{
+    int err = 0;
+
+    for (size_t i = 0; i < r->conf->store_count && err == 0; i++)
+        err = look_through(r, i);
     return err;
 }

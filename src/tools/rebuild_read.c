@@ -21,11 +21,11 @@ static int read_file(const struct rebuild *r, size_t store, const struct digest 
     struct digest found;
     int fd, err;
 
-    err = store_blob_size(&r->stores[store], digest, &m->size);
+    err = store_blob_size(r->stores[store], digest, &m->size);
     if (err == 0 && m->size > SIZE_MAX_READ)
         err = ERR_DAMAGED;
     if (err == 0)
-        err = store_blob_open(&r->stores[store], digest, m->size, &fd);
+        err = store_blob_open(r->stores[store], digest, m->size, &fd);
     if (err != 0)
         return err;
     *data_r = mem_arena_alloc(arena, m->size + 1);

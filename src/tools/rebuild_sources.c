@@ -12,6 +12,7 @@
 #include "meta/keys.h"
 #include "meta/witness.h"
 #include "oci/name.h"
+#include "store/store_fs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,7 +200,7 @@ static int ask_journal(struct rebuild *r, size_t store)
 {
     struct rebuild_store *a = &r->about[store];
     struct saying s = {.r = r, .store = store};
-    int err = journal_read(r->stores[store].dir_fd, JOURNAL_FILE, NULL, NULL, &a->journal);
+    int err = journal_read(r->stores[store]->dir_fd, JOURNAL_FILE, NULL, NULL, &a->journal);
     bool ours;
 
     if (err != 0 && err != ERR_NOT_FOUND)
@@ -210,7 +211,7 @@ static int ask_journal(struct rebuild *r, size_t store)
                         strcmp(a->journal.database, r->database.id) == 0);
     err = 0;
     if (ours)
-        err = journal_read(r->stores[store].dir_fd, JOURNAL_FILE, journal_says, &s, &a->journal);
+        err = journal_read(r->stores[store]->dir_fd, JOURNAL_FILE, journal_says, &s, &a->journal);
     else
         a->journal = (struct journal_file){0};
     if (ours && !*a->journal.database)
@@ -258,7 +259,7 @@ static bool is_in(const struct rebuild *r, size_t store, const struct journal_li
 
     if (repo && repo->store)
         return (size_t)(repo->store - r->conf->stores) == store;
-    return store_blob_size(&r->stores[store], &l->digest, &size) == 0;
+    return store_blob_size(r->stores[store], &l->digest, &size) == 0;
 }
 
 static int ask_remains(struct rebuild *r, const char *letter)
@@ -305,8 +306,8 @@ static bool misplaced(struct rebuild *r, struct key_reader *key, const char **re
     rebuild_key(&k, 'M', there, *repo_r, image);
     key_digest(&k, &digest);
     return db_get(r->wanted, k.data, k.len, NULL) == ERR_NOT_FOUND &&
-           store_blob_size(&r->stores[*store_r], &digest, &size) == 0 &&
-           store_blob_size(&r->stores[there], &digest, &size) == ERR_NOT_FOUND;
+           store_blob_size(r->stores[*store_r], &digest, &size) == 0 &&
+           store_blob_size(r->stores[there], &digest, &size) == ERR_NOT_FOUND;
 }
 
 /* Was a repository moved, and the configuration not changed? The file that tells it went with the

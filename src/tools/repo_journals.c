@@ -9,6 +9,7 @@
 #include "base/fail.h"
 #include "base/file.h"
 #include "meta/witness.h"
+#include "store/store_fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,7 @@ int repo_journals_fit(struct fsck *f)
 
         if (err != 0)
             return err;
-        if (journal_read(f->stores[i].dir_fd, JOURNAL_FILE, NULL, NULL, &file) != 0 ||
+        if (journal_read(f->stores[i]->dir_fd, JOURNAL_FILE, NULL, NULL, &file) != 0 ||
             !journal_ours(&file, f->database.id, NULL) || !journal_ahead(&file, number))
             continue;
         fprintf(stderr,
@@ -127,7 +128,7 @@ static int put_all(struct writing *w, const struct identity *store)
 
 static int write_one(struct writing *w)
 {
-    int dir = w->f->stores[w->store].dir_fd;
+    int dir = w->f->stores[w->store]->dir_fd;
     struct identity identity;
     int err = identity_read(dir, &identity, NULL);
 

@@ -53,7 +53,7 @@ static int batch_write(struct move *m)
 
     m->changes = 0;
     for (size_t i = 0; err == 0 && i < m->aside_count; i++)
-        if (store_blob_aside(&m->f.stores[m->aside_store[i]], &m->aside[i]) == 0)
+        if (store_blob_aside(m->f.stores[m->aside_store[i]], &m->aside[i]) == 0)
             m->released++;
     m->aside_count = 0;
     return err;
@@ -161,13 +161,13 @@ static bool are_there(const struct store *to, const struct held *h)
 /* As a file of its own, also on the same disk: a link would be one file in two stores. */
 static int put_bytes(struct move *m, const struct held *h)
 {
-    const struct store *to = &m->f.stores[m->to];
+    const struct store *to = m->f.stores[m->to];
     int from_fd = -1, to_fd = -1, err;
     uint64_t size;
 
     if (are_there(to, h))
         return 0;
-    err = store_blob_open(&m->f.stores[m->from], &h->digest, h->size, &from_fd);
+    err = store_blob_open(m->f.stores[m->from], &h->digest, h->size, &from_fd);
     if (err != 0)
         return err == ERR_NOT_FOUND ? ERR_DAMAGED : err;
     err = store_partial_open(to, m->repo, &h->digest, &to_fd, &size);

@@ -12,8 +12,6 @@
 
 #include <stdio.h>
 
-#include <sys/statvfs.h>
-
 static void describe(struct str *out, const char *name, const char *type, const char *help)
 {
     str_printf(out, "# HELP entrepot_%s %s\n# TYPE entrepot_%s %s\n", name, help, name, type);
@@ -85,12 +83,12 @@ static void disks(const struct admin *admin, struct str *out)
 
     describe(out, "blobstore_disk_free_bytes", "gauge", "Room that the file system offers.");
     for (size_t i = 0; i < conf->store_count; i++) {
-        struct statvfs fs;
+        uint64_t bytes;
 
-        if (fstatvfs(admin->api->stores[i].dir_fd, &fs) != 0)
+        if (store_free_bytes(admin->api->stores[i], &bytes) != 0)
             continue;
         snprintf(labels, sizeof(labels), "{blobstore=\"%s\"}", conf->stores[i].name);
-        number(out, "blobstore_disk_free_bytes", labels, (uint64_t)fs.f_bavail * fs.f_frsize);
+        number(out, "blobstore_disk_free_bytes", labels, bytes);
     }
 }
 

@@ -333,7 +333,7 @@ static void worker_stores(struct loop_timer *timer)
     bool all = true;
 
     for (size_t i = 0; i < conf->store_count; i++)
-        all = store_try(&w->api.stores[i], conf->stores[i].name, conf->stores[i].path, true) && all;
+        all = store_try(w->api.stores[i], true) && all;
     if (!all)
         loop_timer_set(w->loop, timer, STORES_MS);
 }
@@ -351,7 +351,7 @@ static int worker_open(struct worker *w)
     int err;
 
     for (size_t i = 0; i < conf->store_count; i++)
-        w->api.stores[i].dir_fd = -1;
+        w->api.stores[i] = store_new(&conf->stores[i]);
     worker_stores(&w->stores_timer);
     if (access_open(conf->access_log) != 0)
         log_error("cannot open the access log: requests are not logged", "path=%s",

@@ -1,5 +1,6 @@
 /* entrepotctl fsck over databases that are broken on purpose, one record at a time. */
 #include "check.h"
+#include "check_store.h"
 
 #include "meta/db.h"
 #include "meta/identity.h"
@@ -7,7 +8,6 @@
 #include "meta/records.h"
 #include "meta/witness.h"
 #include "store/journal.h"
-#include "store/store_fs.h"
 #include "tools/ctl.h"
 #include "tools/fsck.h"
 
@@ -137,7 +137,7 @@ static void put_records(void)
 
 static int make(void **state)
 {
-    struct store store;
+    struct store *store;
     char path[64];
     FILE *f;
 
@@ -156,14 +156,14 @@ static int make(void **state)
     snprintf(path, sizeof(path), "%s/lock", top);
     close(open(path, O_WRONLY | O_CREAT, 0600));
     snprintf(path, sizeof(path), "%s/blobs", top);
-    assert_int_equal(store_open(path, (uid_t)-1, (gid_t)-1, &store), 0);
+    store = check_store(path);
     open_db();
-    put_blob(&store, "layer", 5, &layer);
-    put_blob(&store, "manifest", 8, &manifest);
+    put_blob(store, "layer", 5, &layer);
+    put_blob(store, "manifest", 8, &manifest);
     digest_of(DIGEST_SHA256, "subject", 7, &subject);
     put_records();
     close_db();
-    store_close(&store);
+    store_free(&store);
     return 0;
 }
 
@@ -304,13 +304,13 @@ static void test_a_lost_blob_record_comes_back(void **state)
 
 static void put_lonely(struct digest *digest_r)
 {
-    struct store store;
+    struct store *store;
     char path[64];
 
     snprintf(path, sizeof(path), "%s/blobs", top);
-    assert_int_equal(store_open(path, (uid_t)-1, (gid_t)-1, &store), 0);
-    put_blob(&store, "lonely", 6, digest_r);
-    store_close(&store);
+    store = check_store(path);
+    put_blob(store, "lonely", 6, digest_r);
+    store_free(&store);
 }
 
 /* A link that no manifest needs and no collection would look at. */

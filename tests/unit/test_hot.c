@@ -1,26 +1,28 @@
 #include "check.h"
+#include "check_store.h"
 
 #include "api/hot.h"
 #include "base/file.h"
 #include "store/layout.h"
+#include "store/store_fs.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 static char directory[64];
-static struct store store;
+static struct store *store;
 
 static void put(struct digest *d, const void *data, size_t len)
 {
     digest_of(DIGEST_SHA256, data, len, d);
-    assert_int_equal(store_blob_write(&store, d, data, len), 0);
+    assert_int_equal(store_blob_write(store, d, data, len), 0);
 }
 
 static void overwrite(const struct digest *d, const char *data, size_t len)
 {
     char path[LAYOUT_PATH_MAX];
-    int fd = openat(store.dir_fd, layout_blob(d, path), O_WRONLY | O_TRUNC);
+    int fd = openat(store->dir_fd, layout_blob(d, path), O_WRONLY | O_TRUNC);
 
     assert_int_equal(file_write_full(fd, data, len), 0);
     close(fd);
@@ -54,16 +56,16 @@ static void test_verified(void **state)
 
     (void)state;
     put(&d, data, HOT_SMALL_MAX + 1);
-    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &file), 0);
+    assert_int_equal(hot_take(hot, store, &d, HOT_SMALL_MAX + 1, &file), 0);
     assert_null(file->data);
     assert_false(file->verified);
     assert_null(hot_find(hot, &d, HOT_SMALL_MAX + 1, true)); /* nobody hashed it */
-    assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), 0);
+    assert_int_equal(hot_read(store, &d, HOT_SMALL_MAX + 1, true, &object), 0);
     checked = hot_add(hot, &d, &object);
     assert_null(checked->data);
     assert_true(checked->verified);
     assert_ptr_equal(hot_find(hot, &d, HOT_SMALL_MAX + 1, true), checked);
-    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &again), 0);
+    assert_int_equal(hot_take(hot, store, &d, HOT_SMALL_MAX + 1, &again), 0);
     assert_ptr_equal(again, checked); /* good for all */
     hot_release(file);
     for (int i = 0; i < 3; i++)
@@ -75,9 +77,9 @@ static void test_verified(void **state)
     }
     data[7] = 'x';
     overwrite(&d, data, HOT_SMALL_MAX + 1);
-    assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), ERR_MISMATCH);
+    assert_int_equal(hot_read(store, &d, HOT_SMALL_MAX + 1, true, &object), ERR_MISMATCH);
     overwrite(&d, "x", 1);
-    assert_int_equal(hot_read(&store, &d, HOT_SMALL_MAX + 1, true, &object), ERR_DAMAGED);
+    assert_int_equal(hot_read(store, &d, HOT_SMALL_MAX + 1, true, &object), ERR_DAMAGED);
     hot_free(&hot);
     free(data);
 }
@@ -90,10 +92,10 @@ static void test_small(void **state)
 
     (void)state;
     put(&d, "small", 5);
-    assert_int_equal(hot_take(hot, &store, &d, 5, &a), 0);
+    assert_int_equal(hot_take(hot, store, &d, 5, &a), 0);
     assert_memory_equal(a->data, "small", 5);
-    assert_int_equal(store_blob_unlink(&store, &d), 0);
-    assert_int_equal(hot_take(hot, &store, &d, 5, &b), 0); /* from memory */
+    assert_int_equal(store_blob_unlink(store, &d), 0);
+    assert_int_equal(hot_take(hot, store, &d, 5, &b), 0); /* from memory */
     assert_ptr_equal(a, b);
     hot_release(a);
     hot_release(b);
@@ -109,11 +111,11 @@ static void test_damage_is_not_kept(void **state)
     (void)state;
     put(&d, "precious", 8);
     overwrite(&d, "preCious", 8);
-    assert_int_equal(hot_take(hot, &store, &d, 8, &a), ERR_MISMATCH);
+    assert_int_equal(hot_take(hot, store, &d, 8, &a), ERR_MISMATCH);
     overwrite(&d, "pre", 3);
-    assert_int_equal(hot_take(hot, &store, &d, 8, &a), ERR_DAMAGED);
+    assert_int_equal(hot_take(hot, store, &d, 8, &a), ERR_DAMAGED);
     put(&d, "precious", 8); /* a push heals */
-    assert_int_equal(hot_take(hot, &store, &d, 8, &a), 0);
+    assert_int_equal(hot_take(hot, store, &d, 8, &a), 0);
     hot_release(a);
     hot_free(&hot);
 }
@@ -127,19 +129,19 @@ static void test_large_files_are_looked_at_again(void **state)
 
     (void)state;
     put(&d, data, HOT_SMALL_MAX + 1);
-    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &a), 0);
+    assert_int_equal(hot_take(hot, store, &d, HOT_SMALL_MAX + 1, &a), 0);
     assert_null(a->data);
-    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &b), 0);
+    assert_int_equal(hot_take(hot, store, &d, HOT_SMALL_MAX + 1, &b), 0);
     assert_ptr_equal(a, b);
     hot_release(b);
     put(&d, data, HOT_SMALL_MAX + 1); /* replaced: another file of the same name */
-    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &b), 0);
+    assert_int_equal(hot_take(hot, store, &d, HOT_SMALL_MAX + 1, &b), 0);
     assert_ptr_not_equal(a, b);
     assert_true(lseek(a->fd, 0, SEEK_END) > 0); /* whoever holds the old one goes on */
     hot_release(a);
     hot_release(b);
-    assert_int_equal(store_blob_unlink(&store, &d), 0);
-    assert_int_equal(hot_take(hot, &store, &d, HOT_SMALL_MAX + 1, &a), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_unlink(store, &d), 0);
+    assert_int_equal(hot_take(hot, store, &d, HOT_SMALL_MAX + 1, &a), ERR_NOT_FOUND);
     hot_free(&hot);
     free(data);
 }
@@ -153,23 +155,23 @@ static void test_bounds(void **state)
 
     (void)state;
     put(&first, data, 300);
-    assert_int_equal(hot_take(hot, &store, &first, 300, &held), 0);
+    assert_int_equal(hot_take(hot, store, &first, 300, &held), 0);
     for (int i = 1; i < 50; i++) {
         data[0] = (char)i;
         put(&d, data, 300);
-        assert_int_equal(hot_take(hot, &store, &d, 300, &a), 0);
+        assert_int_equal(hot_take(hot, store, &d, 300, &a), 0);
         hot_release(a);
     }
     assert_int_equal(held->data[0], 0); /* made room, and is whole */
-    assert_int_equal(store_blob_unlink(&store, &first), 0);
-    assert_int_equal(hot_take(hot, &store, &first, 300, &a), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_unlink(store, &first), 0);
+    assert_int_equal(hot_take(hot, store, &first, 300, &a), ERR_NOT_FOUND);
     hot_release(held);
     put(&d, data, 300);
-    assert_int_equal(hot_take(hot, &store, &d, 300, &a), 0);
+    assert_int_equal(hot_take(hot, store, &d, 300, &a), 0);
     hot_release(a);
     hot_free(&hot);
     hot = hot_new(100, 2); /* larger than all there is room for: served, not kept */
-    assert_int_equal(hot_take(hot, &store, &d, 300, &a), 0);
+    assert_int_equal(hot_take(hot, store, &d, 300, &a), 0);
     assert_int_equal(a->data[0], 49);
     hot_release(a);
     hot_free(&hot);
@@ -179,13 +181,14 @@ static int setup(void **state)
 {
     (void)state;
     check_directory(directory);
-    return store_open(directory, (uid_t)-1, (gid_t)-1, &store);
+    store = check_store(directory);
+    return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    store_close(&store);
+    store_free(&store);
     check_remove(directory);
     return 0;
 }

@@ -1,4 +1,5 @@
 #include "check.h"
+#include "check_store.h"
 
 #include "api/hashes.h"
 #include "base/file.h"
@@ -11,19 +12,20 @@
 #include <unistd.h>
 
 static char directory[64];
-static struct store store;
+static struct store *store;
 
 static int setup(void **state)
 {
     (void)state;
     check_directory(directory);
-    return store_open(directory, (uid_t)-1, (gid_t)-1, &store);
+    store = check_store(directory);
+    return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    store_close(&store);
+    store_free(&store);
     check_remove(directory);
     return 0;
 }
@@ -69,48 +71,51 @@ static void test_blob(void **state)
 
     (void)state;
     digest_of(DIGEST_SHA512, "hello", 5, &d);
-    assert_int_equal(store_blob_open(&store, &d, 5, &fd), ERR_NOT_FOUND);
-    assert_int_equal(store_blob_write(&store, &d, "hello", 5), 0);
-    assert_int_equal(store_blob_write(&store, &d, "hello", 5), 0); /* again is nothing */
+    assert_int_equal(store_blob_open(store, &d, 5, &fd), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_write(store, &d, "hello", 5), 0);
+    assert_int_equal(store_blob_write(store, &d, "hello", 5), 0); /* again is nothing */
     assert_int_equal(files_in("uploads"), 0);
-    assert_int_equal(store_blob_size(&store, &d, &size), 0);
+    assert_int_equal(store_blob_size(store, &d, &size), 0);
     assert_int_equal(size, 5);
-    assert_int_equal(store_blob_open(&store, &d, 6, &fd), ERR_DAMAGED);
-    assert_int_equal(store_blob_open(&store, &d, 5, &fd), 0);
+    assert_int_equal(store_blob_open(store, &d, 6, &fd), ERR_DAMAGED);
+    assert_int_equal(store_blob_open(store, &d, 5, &fd), 0);
     close(fd);
-    assert_int_equal(store_blob_unlink(&store, &d), 0);
-    assert_int_equal(store_blob_unlink(&store, &d), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_unlink(store, &d), 0);
+    assert_int_equal(store_blob_unlink(store, &d), ERR_NOT_FOUND);
 }
 
 static void test_upload(void **state)
 {
-    char id[33];
+    char id[33], key[STORE_UPLOAD_KEY_MAX], other[STORE_UPLOAD_KEY_MAX];
     struct digest d, known;
     uint64_t size;
     int fd, second;
 
     (void)state;
-    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, id, &fd), 0);
+    assert_int_equal(store_upload_create(store, "r", "i", 0x1234abcd, id, &fd), 0);
     assert_int_equal(file_write_full(fd, "hel", 3), 0);
-    assert_int_equal(store_upload_open(&store, "r", "i", id, true, &second, &size), ERR_BUSY);
-    assert_int_equal(store_upload_open(&store, "r", "i", id, false, &second, &size), 0);
+    assert_int_equal(store_upload_open(store, "r", "i", id, true, &second, &size), ERR_BUSY);
+    assert_int_equal(store_upload_open(store, "r", "i", id, false, &second, &size), 0);
     assert_int_equal(size, 3);
     close(second);
-    assert_int_equal(store_upload_open(&store, "r", "other", id, false, &second, &size),
+    assert_int_equal(store_upload_open(store, "r", "other", id, false, &second, &size),
                      ERR_NOT_FOUND);
     close(fd);
-    assert_int_equal(store_upload_open(&store, "r", "i", id, true, &fd, &size), 0);
+    assert_int_equal(store_upload_open(store, "r", "i", id, true, &fd, &size), 0);
     assert_int_equal(file_write_full(fd, "lo", 2), 0); /* appends */
     digest_of(DIGEST_SHA256, "hello", 5, &d);
-    assert_int_equal(store_upload_sum_save(&store, "r", "i", id, 5, &d), 0);
-    assert_int_equal(store_upload_sum_load(&store, "r", "i", id, 4, &known), ERR_NOT_FOUND);
-    assert_int_equal(store_upload_sum_load(&store, "r", "i", id, 5, &known), 0);
+    assert_true(store_upload_key(id, "r", "i", key) && store_upload_key(id, "r", "other", other));
+    assert_string_not_equal(key, other);
+    assert_false(store_upload_key("../x", "r", "i", key));
+    assert_int_equal(store_upload_sum_save(store, "r", "i", id, 5, &d), 0);
+    assert_int_equal(store_upload_sum_load(store, "r", "i", id, 4, &known), ERR_NOT_FOUND);
+    assert_int_equal(store_upload_sum_load(store, "r", "i", id, 5, &known), 0);
     assert_true(digest_equal(&d, &known));
-    assert_int_equal(store_upload_finish(&store, fd, "r", "i", id, &d), 0);
+    assert_int_equal(store_upload_finish(store, fd, "r", "i", id, &d), 0);
     close(fd);
     assert_int_equal(files_in("uploads"), 0);
-    assert_int_equal(store_upload_open(&store, "r", "i", id, true, &fd, &size), ERR_NOT_FOUND);
-    assert_int_equal(store_blob_open(&store, &d, 5, &fd), 0);
+    assert_int_equal(store_upload_open(store, "r", "i", id, true, &fd, &size), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_open(store, &d, 5, &fd), 0);
     close(fd);
 }
 
@@ -121,18 +126,18 @@ static void test_sum_of_another_boot_is_ignored(void **state)
     int fd;
 
     (void)state;
-    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, id, &fd), 0);
+    assert_int_equal(store_upload_create(store, "r", "i", 0x1234abcd, id, &fd), 0);
     close(fd);
     digest_of(DIGEST_SHA256, "x", 1, &d);
     assert_true(layout_upload(id, "r", "i", path));
     strcat(path, ".sum");
     snprintf(line, sizeof(line), "00000000-0000-0000-0000-000000000000 1 %s\n",
              digest_text(&d, text));
-    fd = openat(store.dir_fd, path, O_WRONLY | O_CREAT, 0600);
+    fd = openat(store->dir_fd, path, O_WRONLY | O_CREAT, 0600);
     assert_int_equal(file_write_full(fd, line, strlen(line)), 0);
     close(fd);
-    assert_int_equal(store_upload_sum_load(&store, "r", "i", id, 1, &known), ERR_NOT_FOUND);
-    assert_int_equal(store_upload_unlink(&store, "r", "i", id), 0);
+    assert_int_equal(store_upload_sum_load(store, "r", "i", id, 1, &known), ERR_NOT_FOUND);
+    assert_int_equal(store_upload_unlink(store, "r", "i", id), 0);
     assert_int_equal(files_in("uploads"), 0);
 }
 
@@ -149,22 +154,152 @@ static void test_survey(void **state)
     int fd, held_fd;
 
     (void)state;
-    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, id, &fd), 0);
+    assert_int_equal(store_upload_create(store, "r", "i", 0x1234abcd, id, &fd), 0);
     assert_int_equal(file_write_full(fd, "12345", 5), 0);
-    assert_int_equal(store_upload_create(&store, "r", "i", 0x1234abcd, held, &held_fd), 0);
-    assert_int_equal(store_uploads_survey(&store, 3600000, seen, &sum, &count, &bytes), 0);
+    assert_int_equal(store_upload_create(store, "r", "i", 0x1234abcd, held, &held_fd), 0);
+    assert_int_equal(store_uploads_survey(store, 3600000, seen, &sum, &count, &bytes), 0);
     assert_int_equal(count, 2);
     assert_int_equal(sum, 2 * 0x1234abcdULL); /* whoever began them is known by their files */
     assert_int_equal(bytes, 5);
     assert_int_equal(futimens(fd, old), 0);
     assert_int_equal(futimens(held_fd, old), 0);
     close(fd);
-    assert_int_equal(store_uploads_survey(&store, 3600000, seen, &sum, &count, &bytes), 0);
+    assert_int_equal(store_uploads_survey(store, 3600000, seen, &sum, &count, &bytes), 0);
     assert_int_equal(count, 1); /* the one a writer holds stays */
     close(held_fd);
-    assert_int_equal(store_uploads_survey(&store, 3600000, seen, &sum, &count, &bytes), 0);
+    assert_int_equal(store_uploads_survey(store, 3600000, seen, &sum, &count, &bytes), 0);
     assert_int_equal(count, 0);
     assert_int_equal(files_in("uploads"), 0);
+}
+
+/* All pieces of a list; how many of its blobs are `wanted`. */
+static size_t listed(uint64_t older_than_ms, const struct digest *wanted, size_t *count_r)
+{
+    struct store_cursor cursor = {0};
+    struct store_found found[8];
+    size_t pieces = 0, times = 0, count;
+
+    for (*count_r = 0; !cursor.end; pieces++, *count_r += count) {
+        assert_int_equal(store_blobs_list(store, &cursor, older_than_ms, found, 8, &count), 0);
+        for (size_t i = 0; i < count; i++)
+            times += digest_equal(&found[i].digest, wanted) && found[i].size == 5;
+    }
+    assert_int_equal(pieces, STORE_LIST_PIECES);
+    return times;
+}
+
+static void test_a_list_has_each_blob_once(void **state)
+{
+    struct digest short_one, long_one;
+    size_t count;
+
+    (void)state;
+    digest_of(DIGEST_SHA256, "12345", 5, &short_one);
+    digest_of(DIGEST_SHA512, "12345", 5, &long_one);
+    assert_int_equal(store_blob_write(store, &short_one, "12345", 5), 0);
+    assert_true(store_has_blobs(store));
+    assert_int_equal(store_blob_write(store, &long_one, "12345", 5), 0);
+    assert_int_equal(listed(0, &short_one, &count), 1);
+    assert_int_equal(listed(0, &long_one, &count), 1);
+    assert_int_equal(listed(3600000, &long_one, &count), 0); /* too young */
+    assert_int_equal(count, 0);
+    assert_int_equal(store_blob_unlink(store, &short_one), 0);
+    assert_true(store_has_blobs(store));
+    assert_int_equal(store_blob_unlink(store, &long_one), 0);
+}
+
+static void test_what_goes_may_come_back(void **state)
+{
+    struct digest d;
+    uint64_t size;
+
+    (void)state;
+    digest_of(DIGEST_SHA256, "trash", 5, &d);
+    assert_int_equal(store_blob_back(store, &d), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_write(store, &d, "trash", 5), 0);
+    assert_int_equal(store_blob_aside(store, &d), 0);
+    assert_int_equal(store_blob_aside(store, &d), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_size(store, &d, &size), ERR_NOT_FOUND);
+    assert_int_equal(store_trash_empty(store, 3600000), 0); /* too young */
+    assert_int_equal(store_blob_back(store, &d), 0);
+    assert_int_equal(store_blob_size(store, &d, &size), 0);
+    assert_int_equal(store_blob_aside(store, &d), 0);
+    assert_int_equal(store_trash_empty(store, 0), 0);
+    assert_int_equal(store_blob_back(store, &d), ERR_NOT_FOUND);
+}
+
+static void test_what_is_checked_is_what_is_there(void **state)
+{
+    struct digest d;
+    uint64_t size;
+    int fd;
+
+    (void)state;
+    digest_of(DIGEST_SHA256, "first", 5, &d);
+    assert_true(store_blob_is(store, &d, -1)); /* there is none */
+    assert_int_equal(store_blob_open_raw(store, &d, &fd, &size), ERR_NOT_FOUND);
+    assert_int_equal(store_blob_write(store, &d, "changed", 7), 0);
+    assert_false(store_blob_is(store, &d, -1));
+    assert_int_equal(store_blob_open_raw(store, &d, &fd, &size), 0); /* whatever its size */
+    assert_int_equal(size, 7);
+    assert_true(store_blob_is(store, &d, fd));
+    assert_int_equal(store_blob_write(store, &d, "first", 5), 0); /* healed meanwhile */
+    assert_false(store_blob_is(store, &d, fd));
+    assert_int_equal(store_blob_quarantine(store, &d, fd), ERR_CONFLICT);
+    close(fd);
+    assert_int_equal(store_blob_open(store, &d, 5, &fd), 0); /* and is still there */
+    assert_int_equal(store_blob_quarantine(store, &d, fd), 0);
+    assert_false(store_blob_is(store, &d, fd));
+    close(fd);
+    assert_int_equal(files_in("quarantine"), 1);
+}
+
+static void test_a_store_that_is_not_open(void **state)
+{
+    struct conf_store conf = {.name = (char[]){"main"}, .path = directory};
+    struct store *other = store_new(&conf), *none = NULL;
+    struct digest d;
+    uint64_t bytes;
+    int fd;
+
+    (void)state;
+    digest_of(DIGEST_SHA256, "hello", 5, &d);
+    assert_false(store_is_open(other) || store_is_elsewhere(other) || store_has_blobs(other));
+    assert_int_equal(store_blob_size(other, &d, &bytes), ERR_UNAVAILABLE);
+    assert_int_equal(store_blob_open(other, &d, 5, &fd), ERR_UNAVAILABLE);
+    assert_int_equal(store_blob_write(other, &d, "hello", 5), ERR_UNAVAILABLE);
+    assert_int_equal(store_free_bytes(other, &bytes), ERR_UNAVAILABLE);
+    assert_int_equal(store_open(other, STORE_WRITE), 0);
+    assert_true(store_is_open(other) && store_free_bytes(other, &bytes) == 0 && bytes > 0);
+    assert_string_equal(store_id(other), "");
+    store_close(other);
+    assert_false(store_try(other, true)); /* it does not say who it is */
+    assert_true(store_try(other, false));
+    store_free(&other);
+    store_free(&none);
+}
+
+static void test_a_store_that_was_moved_away(void **state)
+{
+    char path[96], away[96];
+    struct conf_store conf = {.name = (char[]){"main"}, .path = path};
+    struct store *moved = store_new(&conf);
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/here", directory);
+    snprintf(away, sizeof(away), "%s/there", directory);
+    assert_int_equal(store_open(moved, STORE_ANYHOW), ERR_NOT_FOUND);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(store_open(moved, STORE_READ), ERR_NOT_FOUND); /* nothing of ours */
+    assert_false(store_is_open(moved));
+    assert_int_equal(store_make(&conf, (uid_t)-1, (gid_t)-1), 0);
+    assert_int_equal(store_open(moved, STORE_READ), 0);
+    assert_false(store_is_elsewhere(moved));
+    assert_int_equal(rename(path, away), 0);
+    assert_true(store_is_elsewhere(moved));
+    assert_int_equal(mkdir(path, 0700), 0); /* another directory in its place */
+    assert_true(store_is_elsewhere(moved));
+    store_free(&moved);
 }
 
 static void test_running_hashes(void **state)
@@ -197,9 +332,17 @@ static void test_running_hashes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layout), cmocka_unit_test(test_blob),
-        cmocka_unit_test(test_upload), cmocka_unit_test(test_sum_of_another_boot_is_ignored),
-        cmocka_unit_test(test_survey), cmocka_unit_test(test_running_hashes),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_blob),
+        cmocka_unit_test(test_upload),
+        cmocka_unit_test(test_sum_of_another_boot_is_ignored),
+        cmocka_unit_test(test_survey),
+        cmocka_unit_test(test_a_list_has_each_blob_once),
+        cmocka_unit_test(test_what_goes_may_come_back),
+        cmocka_unit_test(test_what_is_checked_is_what_is_there),
+        cmocka_unit_test(test_a_store_that_is_not_open),
+        cmocka_unit_test(test_a_store_that_was_moved_away),
+        cmocka_unit_test(test_running_hashes),
     };
 
     return cmocka_run_group_tests_name("store", tests, setup, teardown);
