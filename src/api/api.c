@@ -318,7 +318,7 @@ int api_reply_err(int err, struct msg_reader *reply, int fd)
 {
     if (fd >= 0)
         close(fd);
-    return err != 0 ? err : msg_get_i32(reply);
+    return err != 0 ? err : reply_err_get(reply);
 }
 
 static void answer_named(struct api_call *call, struct msg_reader *reply)

@@ -218,7 +218,7 @@ static void follow_answered(struct ask *ask, int err, struct msg_reader *reply, 
     struct fetch_ready place;
 
     if (err == 0) {
-        err = msg_get_i32(reply);
+        err = reply_err_get(reply);
         if (err == 0)
             fetch_ready_get(reply, &place);
         else if (err == ERR_EXISTS)
@@ -264,7 +264,7 @@ static void hello_answered(struct ask *ask, int err, struct msg_reader *reply, i
 {
     struct follows *follows = (struct follows *)((char *)ask - offsetof(struct follows, hello));
 
-    if (err != 0 || msg_get_i32(reply) != 0 || fd < 0) {
+    if (err != 0 || reply_err_get(reply) != 0 || fd < 0) {
         if (fd >= 0)
             close(fd);
         return; /* the timer looks all the same */

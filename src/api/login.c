@@ -163,7 +163,7 @@ static void confirm_done(struct ask *ask, int err, struct msg_reader *reply, int
     l->confirming = false;
     if (fd >= 0)
         close(fd);
-    if (err == 0 && msg_get_i32(reply) == 0)
+    if (err == 0 && reply_err_get(reply) == 0)
         take_state(l, reply);
 }
 
@@ -187,7 +187,7 @@ static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int f
 
     if (fd >= 0)
         close(fd);
-    if (err == 0 && msg_get_i32(reply) == 0)
+    if (err == 0 && reply_err_get(reply) == 0)
         take_state(l, reply);
 }
 

@@ -139,7 +139,7 @@ int upstream_reply_err(int err, struct msg_reader *reply, int fd, struct fetch_f
         return ERR_UNAVAILABLE;
     if (err != 0)
         return err;
-    err = msg_get_i32(reply);
+    err = reply_err_get(reply);
     if (err != 0)
         fetch_failure_get(reply, why_r);
     return reply->bad ? ERR_UNAVAILABLE : err;

@@ -63,7 +63,7 @@ void auth_answer_err(struct auth *a, struct serve_return to, int err)
     struct msg_writer answer = {0};
 
     serve_reply_begin(&answer, to);
-    msg_put_i32(&answer, err);
+    reply_err_put(&answer, err);
     serve_reply(a->serve, to, &answer, -1);
 }
 
@@ -75,7 +75,7 @@ static int auth_hello(struct auth *a, struct serve_return to, struct msg_reader 
     if (err != 0)
         return err;
     serve_reply_begin(&answer, to);
-    msg_put_i32(&answer, 0);
+    reply_err_put(&answer, 0);
     state_put(a, &answer);
     serve_reply(a->serve, to, &answer, -1);
     return 0;

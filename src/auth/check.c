@@ -58,7 +58,7 @@ static void answer_good(struct auth *a, struct serve_return to, const struct aut
     uint32_t ttl_s = (uint32_t)(a->start->conf->auth.token_ttl_ms / 1000);
 
     serve_reply_begin(&answer, to);
-    msg_put_i32(&answer, 0);
+    reply_err_put(&answer, 0);
     if (token) {
         struct str text = {0};
 

@@ -85,7 +85,7 @@ static void change_done(struct pool_job *job)
                c->name, *c->user ? c->user : "-");
     auth_changed(a);
     serve_reply_begin(&answer, c->to);
-    msg_put_i32(&answer, 0);
+    reply_err_put(&answer, 0);
     if (c->token.len > 0)
         msg_put_str(&answer, c->token.data);
     serve_reply(a->serve, c->to, &answer, -1);
@@ -199,7 +199,7 @@ int auth_robot_list(struct auth *a, struct serve_return to, struct msg_reader *m
     if (err != 0)
         return err;
     serve_reply_begin(&answer, to);
-    msg_put_i32(&answer, a->robots_bad ? ERR_DAMAGED : 0);
+    reply_err_put(&answer, a->robots_bad ? ERR_DAMAGED : 0);
     msg_put_u32(&answer, (uint32_t)a->robots.count);
     for (size_t i = 0; i < a->robots.count; i++) {
         const struct robot *r = &a->robots.list[i];

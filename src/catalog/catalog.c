@@ -98,7 +98,7 @@ static void catalog_say(struct catalog *c, struct serve_return to, int err, int 
     struct msg_writer w = {0};
 
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, err);
+    reply_err_put(&w, err);
     serve_reply(c->serve, to, &w, fd);
 }
 

@@ -296,7 +296,7 @@ void drop_op(struct catalog *c, struct msg_reader *question, struct msg_writer *
         err = ERR_UNSUPPORTED;
     if (err == 0 && begin && running && !ours)
         err = ERR_BUSY;
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err != 0)
         return;
     if (begin && !running) {

@@ -455,5 +455,5 @@ void evict_op(struct catalog *c, struct msg_reader *question, struct msg_writer 
         e->only_image = *image ? mem_strdup(image) : NULL;
         pass_begin(e);
     }
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }

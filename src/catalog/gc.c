@@ -156,7 +156,7 @@ void gc_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer
         sweep_begin(gc);
         orphans_hurry(c->orphans);
     }
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }
 
 void gc_stats(const struct gc *gc, struct stats_gc *stats_r)
@@ -174,7 +174,7 @@ void gc_op_status(struct catalog *c, struct msg_reader *question, struct msg_wri
     int err = msg_end(question);
 
     gc_stats(c->gc, &stats);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err == 0)
         stats_gc_put(answer, &stats);
 }

@@ -207,7 +207,7 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
         err = damage_heal(c, catalog_store_of(c, place), &t.digest);
     if (err == 0)
         err = op_blob_link(c, place, &t);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }
 
 /* Any image of an online repository that shares the store and holds the digest. One that is
@@ -283,7 +283,7 @@ void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_wr
     }
     if (err == 0)
         err = op_blob_link(c, place, &m.to);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }
 
 void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
@@ -322,5 +322,5 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
     err = op_image_leave(c, place, t.repo, t.image);
 out:
     str_free(&value);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }

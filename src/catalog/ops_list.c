@@ -51,7 +51,7 @@ static void list_finish(struct list *list, int err, struct msg_writer *answer)
 {
     struct push_names head = {.more = list->more, .place = list->place.data, .count = list->count};
 
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err == 0) {
         push_names_put(answer, &head);
         str_append(&answer->buf, list->names.buf.data ? list->names.buf.data : "",

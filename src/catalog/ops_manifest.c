@@ -311,7 +311,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     if (err == 0)
         err = manifest_apply(c, place, &p);
 
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err == ERR_EXISTS)
         msg_put_str(answer, refused);
     if (err == ERR_NOT_FOUND) {
@@ -413,7 +413,7 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
         err = remove_slice(c, place, &t, SLICE_KEYS, &more);
     if (more)
         turn_again(c->turn);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }
 
 void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_target *t,
@@ -454,5 +454,5 @@ void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_wr
     if (err == 0)
         op_tag_remove(c, place, &t, l.last, &record.digest);
     str_free(&value);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }

@@ -92,6 +92,6 @@ int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, 
 
 void op_answer_named(struct msg_writer *answer, const struct digest *parent)
 {
-    msg_put_i32(answer, ERR_CONFLICT);
+    reply_err_put(answer, ERR_CONFLICT);
     msg_put_digest(answer, parent);
 }

@@ -79,7 +79,7 @@ void op_proxy_link(struct catalog *c, struct msg_reader *question, struct msg_wr
         err = stored(c, place, &t);
     if (err == 0)
         err = op_blob_link(c, place, &t);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err == 0)
         msg_put_u64(answer, t.size);
 }
@@ -124,7 +124,7 @@ void op_tag_touch(struct catalog *c, struct msg_reader *question, struct msg_wri
     }
     str_free(&changed);
     str_free(&value);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }
 
 void op_tag_gone(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
@@ -139,5 +139,5 @@ void op_tag_gone(struct catalog *c, struct msg_reader *question, struct msg_writ
     if (err == 0)
         op_tag_remove(c, place, &t, tag, &record.digest);
     str_free(&value);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }

@@ -138,7 +138,7 @@ void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg
         err = referrers_walk(c, &list);
     mem_arena_free(&list.arena);
     str_free(&list.manifest);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err == 0) {
         msg_put_u8(answer, list.more);
         msg_put_digest(answer, list.more ? &list.place : &(struct digest){0});

@@ -82,7 +82,7 @@ void op_repo_stats(struct catalog *c, struct msg_reader *question, struct msg_wr
 {
     int err = msg_end(question);
 
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err == 0)
         stats_put(c, answer);
 }
@@ -93,7 +93,7 @@ void op_catalog_stats(struct catalog *c, struct msg_reader *question, struct msg
     struct stats_gc gc;
     int err = msg_end(question);
 
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err != 0)
         return;
     stats_put(c, answer);

@@ -270,5 +270,5 @@ void orphans_op(struct catalog *c, struct msg_reader *question, struct msg_write
 
     if (err == 0)
         ask_for(c->orphans, (struct course){.walk = all ? WALK_ALL : WALK_COUNT, .fast = true});
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }

@@ -395,7 +395,7 @@ void scrub_op_run(struct catalog *c, struct msg_reader *question, struct msg_wri
 
     if (err == 0 && !s->stats.running)
         pass_begin(s);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }
 
 void scrub_op_status(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
@@ -404,7 +404,7 @@ void scrub_op_status(struct catalog *c, struct msg_reader *question, struct msg_
     int err = msg_end(question);
 
     scrub_stats(c->scrub, &stats);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
     if (err == 0)
         stats_scrub_put(answer, &stats);
 }
@@ -432,5 +432,5 @@ void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg
         scrub_ask(s, &target);
     }
     str_free(&value);
-    msg_put_i32(answer, err);
+    reply_err_put(answer, err);
 }

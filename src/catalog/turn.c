@@ -305,7 +305,7 @@ static void turn_answer(struct turn *turn, int err)
         }
         if (err != 0) {
             serve_reply_begin(&item->answer, item->to);
-            msg_put_i32(&item->answer, err);
+            reply_err_put(&item->answer, err);
         }
         serve_reply(turn->catalog->serve, item->to, &item->answer, -1);
         item_free(item);

@@ -78,7 +78,7 @@ void fetch_fail(struct fetch *f, struct serve_return to, int err, const struct f
     struct msg_writer w = {0};
 
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, err);
+    reply_err_put(&w, err);
     fetch_failure_put(&w, why ? why : &none);
     serve_reply(f->serve, to, &w, -1);
 }
@@ -141,7 +141,7 @@ static void peer_hello(struct fetch *f, struct serve_return to)
         HASH_ADD(hh, f->peers, id, sizeof(peer->id), peer);
     }
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, 0);
+    reply_err_put(&w, 0);
     serve_reply(f->serve, to, &w, peer->event_fd);
 }
 
@@ -322,7 +322,7 @@ static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int f
 {
     struct fetch *f = CONTAINER_OF(ask, struct fetch, hello);
 
-    if (err == 0 && msg_get_i32(reply) == 0 && fd >= 0)
+    if (err == 0 && reply_err_get(reply) == 0 && fd >= 0)
         index_take(f, fd);
     else if (fd >= 0)
         close(fd);

@@ -43,7 +43,7 @@ static void head_tell(struct head *h, const struct head_waiter *w, int err, uint
         job_ask(h->f, w->to, &h->target, "", true);
     } else {
         serve_reply_begin(&reply, w->to);
-        msg_put_i32(&reply, 0);
+        reply_err_put(&reply, 0);
         msg_put_u64(&reply, size);
         serve_reply(h->f->serve, w->to, &reply, -1);
     }

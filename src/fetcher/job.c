@@ -91,7 +91,7 @@ static void job_tell_ready(struct job *job, struct serve_return to)
 
     job_follow(job, to.peer);
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, 0);
+    reply_err_put(&w, 0);
     fetch_ready_put(&w, &ready);
     serve_reply(job->f->serve, to, &w, job->part.read_fd);
 }
@@ -262,7 +262,7 @@ static void job_there(struct job *job, uint64_t size)
 
         if (strcmp(waiter->image, image) == 0) {
             serve_reply_begin(&w, waiter->to);
-            msg_put_i32(&w, ERR_EXISTS);
+            reply_err_put(&w, ERR_EXISTS);
             msg_put_u64(&w, size);
             serve_reply(f->serve, waiter->to, &w, -1);
         } else {
@@ -280,7 +280,7 @@ static void link_done(struct ask *ask, int err, struct msg_reader *reply, int fd
 
     (void)fd;
     if (err == 0)
-        err = msg_get_i32(reply);
+        err = reply_err_get(reply);
     if (err == 0) {
         size = msg_get_u64(reply);
         err = msg_end(reply);

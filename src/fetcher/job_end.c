@@ -56,7 +56,7 @@ static void commit_done(struct ask *ask, int err, struct msg_reader *reply, int 
 
     (void)fd;
     if (err == 0)
-        err = msg_get_i32(reply);
+        err = reply_err_get(reply);
     if (err == 0) {
         FAIL_POINT(fetcher_committed);
         job->asked = TAILQ_NEXT(job->asked, entry);

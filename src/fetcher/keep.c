@@ -34,7 +34,7 @@ static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 
     (void)fd;
     if (err == 0)
-        err = msg_get_i32(reply);
+        err = reply_err_get(reply);
     if (err != 0) {
         log_warn("the catalog does not take a manifest", "repository=%s image=%s err=%s",
                  k->proxy->repo->name, log_quote(k->image), log_quote(err_text(err)));

@@ -69,7 +69,7 @@ static void list_tell(struct list *l, struct serve_return to)
     struct msg_writer w = {0};
 
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, 0);
+    reply_err_put(&w, 0);
     msg_put_u32(&w, l->out.count);
     str_append(&w.buf, l->out.items.buf.data + MSG_HEADER, l->out.items.buf.len - MSG_HEADER);
     serve_reply(l->f->serve, to, &w, -1);

@@ -17,7 +17,7 @@ void status_fetches(struct fetch *f, struct serve_return to)
     TAILQ_FOREACH(job, &f->jobs->list, all)
         count += !job_over(job);
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, 0);
+    reply_err_put(&w, 0);
     msg_put_u32(&w, count);
     TAILQ_FOREACH(job, &f->jobs->list, all) {
         struct fetch_running r = {.repo = job->proxy->repo->name,
@@ -75,7 +75,7 @@ void status_proxies(struct fetch *f, struct serve_return to)
     for (size_t i = 0; i < conf->repo_count; i++)
         count += f->proxies[i] != NULL;
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, 0);
+    reply_err_put(&w, 0);
     msg_put_u32(&w, count);
     for (size_t i = 0; i < conf->repo_count; i++)
         if (f->proxies[i])

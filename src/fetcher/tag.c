@@ -122,7 +122,7 @@ static void gone_done(struct ask *ask, int err, struct msg_reader *reply, int fd
 
     (void)fd;
     if (err == 0)
-        err = msg_get_i32(reply);
+        err = reply_err_get(reply);
     if (err != 0 && err != ERR_NOT_FOUND)
         log_warn("the catalog did not drop a tag that is gone", "repository=%s image=%s err=%s",
                  t->repo, log_quote(t->image), log_quote(err_text(err)));
@@ -135,7 +135,7 @@ static void touch_done(struct ask *ask, int err, struct msg_reader *reply, int f
 
     (void)fd;
     if (err == 0)
-        err = msg_get_i32(reply);
+        err = reply_err_get(reply);
     if (err == ERR_NOT_FOUND) {
         t->cached.alg = 0; /* it went or moved meanwhile */
         tag_get_manifest(t);
@@ -402,7 +402,7 @@ static void question_done(struct tag_wait *wait, int err, const struct fetch_man
         fetch_fail(q->f, q->to, err, why);
     } else {
         serve_reply_begin(&w, q->to);
-        msg_put_i32(&w, 0);
+        reply_err_put(&w, 0);
         fetch_manifest_put(&w, m);
         serve_reply(q->f->serve, q->to, &w, -1);
     }

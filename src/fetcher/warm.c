@@ -295,7 +295,7 @@ void warm_ask(struct fetch *f, struct serve_return to, const struct fetch_warm *
     w->wait.done = manifest_done;
     tag_get(f, p->repo->name, w->image, w->ref, "", &w->wait);
     serve_reply_begin(&reply, to);
-    msg_put_i32(&reply, 0);
+    reply_err_put(&reply, 0);
     msg_put_u64(&reply, w->id);
     serve_reply(f->serve, to, &reply, -1);
 }
@@ -317,7 +317,7 @@ void warm_status(struct fetch *f, struct serve_return to, uint64_t id)
     }
     w->status.reason = w->reason;
     serve_reply_begin(&reply, to);
-    msg_put_i32(&reply, 0);
+    reply_err_put(&reply, 0);
     fetch_warm_status_put(&reply, &w->status);
     serve_reply(f->serve, to, &reply, -1);
 }

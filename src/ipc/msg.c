@@ -103,6 +103,22 @@ void msg_put_digest(struct msg_writer *w, const struct digest *d)
     str_append(&w->buf, d->bytes, digest_len(d->alg));
 }
 
+void reply_err_put(struct msg_writer *w, int err)
+{
+    msg_put_i32(w, err);
+}
+
+void reply_count_put(struct msg_writer *w, uint32_t count)
+{
+    msg_put_u32(w, count);
+}
+
+void reply_entries_put(struct msg_writer *w, const struct msg_writer *entries)
+{
+    if (entries->buf.len > 0)
+        str_append(&w->buf, entries->buf.data, entries->buf.len);
+}
+
 void msg_writer_free(struct msg_writer *w)
 {
     str_free(&w->buf);
@@ -221,6 +237,22 @@ void msg_get_digest(struct msg_reader *r, bool optional, struct digest *d_r)
         memcpy(d_r->bytes, p, len);
     else
         d_r->alg = 0;
+}
+
+int reply_err_get(struct msg_reader *r)
+{
+    int err = msg_get_i32(r);
+
+    return r->bad ? ERR_PROTOCOL : err;
+}
+
+uint32_t reply_count_get(struct msg_reader *r)
+{
+    uint32_t count = msg_get_u32(r);
+
+    if (count > r->len - r->at)
+        r->bad = true;
+    return r->bad ? 0 : count;
 }
 
 int msg_end(const struct msg_reader *r)

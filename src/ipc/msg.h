@@ -152,6 +152,18 @@ void msg_get_digest(struct msg_reader *r, bool optional, struct digest *d_r);
 /* 0 when everything was well-formed and consumed, PROTOCOL otherwise. */
 must_check int msg_end(const struct msg_reader *r);
 
+/* What all replies share. Each begins with its error; what follows, the header of its question
+ * says, and for most errors it is nothing. */
+void reply_err_put(struct msg_writer *w, int err);
+/* PROTOCOL when there is none to read. */
+int reply_err_get(struct msg_reader *r);
+/* How many entries follow; a number that the message is too short for makes it invalid. */
+void reply_count_put(struct msg_writer *w, uint32_t count);
+uint32_t reply_count_get(struct msg_reader *r);
+/* Entries that were written one by one into a writer of their own, which never began a message:
+ * their count stands before them and is known last. */
+void reply_entries_put(struct msg_writer *w, const struct msg_writer *entries);
+
 /* One message over a SEQPACKET socket, memfd detour included. `pass_fd` (-1:
  * none) only with inline messages. Errors of net_send. */
 must_check int msg_send(int fd, const struct msg_writer *w, int pass_fd);

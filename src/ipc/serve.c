@@ -110,7 +110,7 @@ static void peer_refuse(struct serve_peer *peer, struct serve_return to, unsigne
     log_warn("a privileged question of another account than the operator's: refused",
              "type=%s uid=%d pid=%d", msg_name(type), (int)peer->uid, (int)peer->pid);
     serve_reply_begin(&answer, to);
-    msg_put_i32(&answer, ERR_DENIED);
+    reply_err_put(&answer, ERR_DENIED);
     serve_reply(peer->serve, to, &answer, -1);
 }
 

@@ -80,7 +80,7 @@ static int status_all(struct master *m, struct serve *serve, struct serve_return
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
         count += m->slots[i].state != SLOT_EMPTY;
     serve_reply_begin(&w, to);
-    msg_put_i32(&w, 0);
+    reply_err_put(&w, 0);
     msg_put_str(&w, PACKAGE_VERSION);
     msg_put_u32(&w, (uint32_t)getpid());
     msg_put_u32(&w, m->generation);

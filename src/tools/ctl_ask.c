@@ -120,7 +120,7 @@ int ctl_ask(const struct ctl *ctl, struct msg_writer *question, struct str *in,
         str_reset(in); /* of half an answer, or of news */
         return err;
     }
-    return msg_get_i32(reply_r);
+    return reply_err_get(reply_r);
 }
 
 void ctl_refused(int err, const struct str *in)

@@ -51,7 +51,7 @@ static void proxies_answer(struct ask *ask, int err, struct msg_reader *reply, i
 
     if (fd >= 0)
         close(fd);
-    metrics_proxies(call->admin, err == 0 && msg_get_i32(reply) == 0 ? reply : NULL, &call->body);
+    metrics_proxies(call->admin, err == 0 && reply_err_get(reply) == 0 ? reply : NULL, &call->body);
     metrics_send(call);
 }
 
@@ -74,7 +74,7 @@ static void metrics_answer(struct ask *ask, int err, struct msg_reader *reply, i
 
     if (fd >= 0)
         close(fd);
-    metrics_text(call->admin, err == 0 && msg_get_i32(reply) == 0 ? reply : NULL, &call->body);
+    metrics_text(call->admin, err == 0 && reply_err_get(reply) == 0 ? reply : NULL, &call->body);
     metrics_of_fetcher(call);
 }
 
@@ -140,7 +140,7 @@ static void health_told(struct ask *ask, int err, struct msg_reader *reply, int 
 
     if (fd >= 0)
         close(fd);
-    catalog = err == 0 && msg_get_i32(reply) == 0;
+    catalog = err == 0 && reply_err_get(reply) == 0;
     stores = catalog && stores_open(reply, &lost);
     health_answer(call, catalog && !lost, stores);
 }

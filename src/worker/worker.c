@@ -134,7 +134,7 @@ static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int f
 {
     struct worker *w = CONTAINER_OF(ask, struct worker, hello);
 
-    if (err == 0 && msg_get_i32(reply) == 0 && fd >= 0) {
+    if (err == 0 && reply_err_get(reply) == 0 && fd >= 0) {
         index_take(w, fd);
         return;
     }
