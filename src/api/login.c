@@ -290,7 +290,7 @@ static void basic_done(struct ask *ask, int err, struct msg_reader *reply, int f
         login_failed(call, "password");
         return;
     }
-    name = err == 0 ? msg_get_str(reply, AUTH_USER_MAX) : "";
+    name = err == 0 ? auth_name_get(reply) : "";
     if (err == 0)
         err = msg_end(reply);
     if (err != 0) {

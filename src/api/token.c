@@ -126,15 +126,11 @@ static void token_done(struct ask *ask, int err, struct msg_reader *reply, int f
     struct api_call *call = api_call_of_ask(ask);
     struct token_op *op = call->op;
     struct str *body = &call->body;
-    const char *text = "";
-    uint64_t issued_s = 0;
-    uint32_t ttl_s = 0;
+    struct auth_issued issued = {0};
 
     err = api_reply_err(err, reply, fd);
     if (err == 0) {
-        text = msg_get_str(reply, TOKEN_TEXT_MAX);
-        issued_s = msg_get_u64(reply);
-        ttl_s = msg_get_u32(reply);
+        auth_issued_get(reply, &issued);
         err = msg_end(reply);
     }
     if (err == ERR_DENIED) {
@@ -146,11 +142,11 @@ static void token_done(struct ask *ask, int err, struct msg_reader *reply, int f
         return;
     }
     str_puts(body, "{\"token\":");
-    json_append_string(body, text);
+    json_append_string(body, issued.token);
     str_puts(body, ",\"access_token\":");
-    json_append_string(body, text);
-    str_printf(body, ",\"expires_in\":%u,\"issued_at\":\"", ttl_s);
-    append_time(body, issued_s);
+    json_append_string(body, issued.token);
+    str_printf(body, ",\"expires_in\":%u,\"issued_at\":\"", issued.ttl_s);
+    append_time(body, issued.issued_s);
     str_puts(body, "\"");
     if (call->r->method == HTTP_POST) {
         str_puts(body, ",\"token_type\":\"Bearer\",\"scope\":");

@@ -65,12 +65,10 @@ static void answer_good(struct auth *a, struct serve_return to, const struct aut
         memcpy(t.scopes, q->scopes, sizeof(t.scopes));
         t.expires_s = t.issued_s + ttl_s;
         token_write(&t, a->key, &text);
-        msg_put_str(&answer, text.data);
-        msg_put_u64(&answer, t.issued_s);
-        msg_put_u32(&answer, ttl_s);
+        auth_issued_put(&answer, &(struct auth_issued){text.data, t.issued_s, ttl_s});
         str_free(&text);
     } else {
-        msg_put_str(&answer, principal);
+        auth_name_put(&answer, principal);
     }
     serve_reply(a->serve, to, &answer, -1);
 }

@@ -87,7 +87,7 @@ static void change_done(struct pool_job *job)
     serve_reply_begin(&answer, c->to);
     reply_err_put(&answer, 0);
     if (c->token.len > 0)
-        msg_put_str(&answer, c->token.data);
+        auth_robot_token_put(&answer, c->token.data);
     serve_reply(a->serve, c->to, &answer, -1);
     change_free(c);
 }
@@ -172,7 +172,7 @@ int auth_robot_create(struct auth *a, struct serve_return to, struct msg_reader 
 
 int auth_robot_revoke(struct auth *a, struct serve_return to, struct msg_reader *m)
 {
-    const char *name = msg_get_str(m, AUTH_USER_MAX);
+    const char *name = auth_name_get(m);
     struct change *c;
     int err = msg_end(m);
 
@@ -200,7 +200,7 @@ int auth_robot_list(struct auth *a, struct serve_return to, struct msg_reader *m
         return err;
     serve_reply_begin(&answer, to);
     reply_err_put(&answer, a->robots_bad ? ERR_DAMAGED : 0);
-    msg_put_u32(&answer, (uint32_t)a->robots.count);
+    reply_count_put(&answer, (uint32_t)a->robots.count);
     for (size_t i = 0; i < a->robots.count; i++) {
         const struct robot *r = &a->robots.list[i];
         struct auth_robot entry = {r->name, r->user, r->created_s, r->expires_s};

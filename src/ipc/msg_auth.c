@@ -56,6 +56,30 @@ void auth_question_get(struct msg_reader *r, struct auth_question *q_r)
     }
 }
 
+void auth_issued_put(struct msg_writer *w, const struct auth_issued *i)
+{
+    msg_put_str(w, i->token);
+    msg_put_u64(w, i->issued_s);
+    msg_put_u32(w, i->ttl_s);
+}
+
+void auth_issued_get(struct msg_reader *r, struct auth_issued *i_r)
+{
+    i_r->token = msg_get_str(r, TOKEN_TEXT_MAX);
+    i_r->issued_s = msg_get_u64(r);
+    i_r->ttl_s = msg_get_u32(r);
+}
+
+void auth_name_put(struct msg_writer *w, const char *name)
+{
+    msg_put_str(w, name);
+}
+
+const char *auth_name_get(struct msg_reader *r)
+{
+    return msg_get_str(r, AUTH_USER_MAX);
+}
+
 void auth_check_put(struct msg_writer *w, const struct auth_check *c)
 {
     msg_put_str(w, c->user);
@@ -82,4 +106,14 @@ void auth_robot_get(struct msg_reader *r, struct auth_robot *robot_r)
     robot_r->user = msg_get_str(r, AUTH_USER_MAX);
     robot_r->created_s = msg_get_u64(r);
     robot_r->expires_s = msg_get_u64(r);
+}
+
+void auth_robot_token_put(struct msg_writer *w, const char *token)
+{
+    msg_put_str(w, token);
+}
+
+const char *auth_robot_token_get(struct msg_reader *r)
+{
+    return msg_get_str(r, AUTH_PASSWORD_MAX);
 }

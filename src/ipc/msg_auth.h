@@ -22,9 +22,8 @@ struct auth_state {
 };
 
 /* AUTH_LOGIN; AUTH_TOKEN also has `token`'s scopes and catalog (its user "" is the
- * anonymous). Replies: i32 err, then
- *   LOGIN: str the user whose rights count (a robot may act for another);
- *   TOKEN: str token, u64 issued (seconds since 1970), u32 seconds it lives.
+ * anonymous). Replies: LOGIN: a name, the user whose rights count (a robot may act for another);
+ * TOKEN: struct auth_issued.
  * err: DENIED wrong; QUOTA too many failures of this address or user, try again
  * later; BUSY, UNAVAILABLE: no verdict. */
 struct auth_question {
@@ -35,14 +34,20 @@ struct auth_question {
     bool catalog;
 };
 
-/* AUTH_CHECK: does a token of that user and stamp still count? Reply: i32 0 or DENIED. */
+struct auth_issued {
+    const char *token;
+    uint64_t issued_s; /* since 1970 */
+    uint32_t ttl_s;
+};
+
+/* AUTH_CHECK: does a token of that user and stamp still count? Reply: 0 or DENIED. */
 struct auth_check {
     const char *user;
     uint64_t stamp;
 };
 
-/* ROBOT_CREATE (reply: i32, str token), ROBOT_REVOKE (name only; i32), and each entry of
- * ROBOT_LIST (i32, u32 count, entries). */
+/* ROBOT_CREATE, whose reply is the robot's token, and each entry of the reply to ROBOT_LIST (with
+ * DAMAGED, too: then there are none). ROBOT_REVOKE: a name. */
 struct auth_robot {
     const char *name;
     const char *user;   /* whose rights it has; "": those of its own name */
@@ -54,9 +59,16 @@ void auth_state_put(struct msg_writer *w, const struct auth_state *s);
 void auth_state_get(struct msg_reader *r, struct auth_state *s_r);
 void auth_question_put(struct msg_writer *w, const struct auth_question *q);
 void auth_question_get(struct msg_reader *r, struct auth_question *q_r);
+void auth_issued_put(struct msg_writer *w, const struct auth_issued *i);
+void auth_issued_get(struct msg_reader *r, struct auth_issued *i_r);
+/* Of a user or a robot. */
+void auth_name_put(struct msg_writer *w, const char *name);
+const char *auth_name_get(struct msg_reader *r);
 void auth_check_put(struct msg_writer *w, const struct auth_check *c);
 void auth_check_get(struct msg_reader *r, struct auth_check *c_r);
 void auth_robot_put(struct msg_writer *w, const struct auth_robot *robot);
 void auth_robot_get(struct msg_reader *r, struct auth_robot *robot_r);
+void auth_robot_token_put(struct msg_writer *w, const char *token);
+const char *auth_robot_token_get(struct msg_reader *r);
 
 #endif

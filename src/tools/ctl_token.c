@@ -61,7 +61,7 @@ static int create_robot(const struct ctl *ctl, const struct auth_robot *robot)
     auth_robot_put(&question, robot);
     err = ask(ctl, &question, &in, &reply);
     if (err == 0) {
-        token = msg_get_str(&reply, AUTH_PASSWORD_MAX);
+        token = auth_robot_token_get(&reply);
         err = msg_end(&reply);
         if (ctl->json)
             printf("{\"name\":\"%s\",\"token\":\"%s\"}\n", robot->name, token);
@@ -85,7 +85,7 @@ static int revoke_robot(const struct ctl *ctl, const char *name)
     int err;
 
     msg_begin(&question, MSG_ROBOT_REVOKE, 1);
-    msg_put_str(&question, name);
+    auth_name_put(&question, name);
     err = ask(ctl, &question, &in, &reply);
     if (err == 0 && ctl->json)
         printf("{\"name\":\"%s\",\"revoked\":true}\n", name);
@@ -97,7 +97,7 @@ static int revoke_robot(const struct ctl *ctl, const char *name)
 
 static void list_json(struct msg_reader *r)
 {
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
     struct auth_robot robot;
 
     fputs("{\"robots\":[", stdout);
@@ -114,7 +114,7 @@ static void list_text(struct msg_reader *r)
 {
     static const char *const heads[] = {"ROBOT", "USER", "CREATED", "EXPIRES"};
     struct ctl_table table = {.columns = 4};
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
     struct auth_robot robot;
     char text[32];
 
