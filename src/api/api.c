@@ -326,7 +326,7 @@ static void answer_named(struct api_call *call, struct msg_reader *reply)
     struct digest parent;
     char text[DIGEST_TEXT_MAX];
 
-    msg_get_digest(reply, false, &parent);
+    push_named_get(reply, &parent);
     if (msg_end(reply) != 0)
         problem_answer(call->r, PROBLEM_INTERNAL, NULL);
     else

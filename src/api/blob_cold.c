@@ -48,7 +48,7 @@ static void head_done(struct ask *ask, int err, struct msg_reader *reply, int fd
 
     err = upstream_reply_err(err, reply, fd, &why);
     if (err == 0)
-        blob->size = msg_get_u64(reply);
+        blob->size = fetch_size_get(reply);
     if (err == 0 && msg_end(reply) != 0)
         err = ERR_UNAVAILABLE;
     if (err != 0) {

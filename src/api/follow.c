@@ -222,7 +222,7 @@ static void follow_answered(struct ask *ask, int err, struct msg_reader *reply, 
         if (err == 0)
             fetch_ready_get(reply, &place);
         else if (err == ERR_EXISTS)
-            msg_get_u64(reply);
+            fetch_size_get(reply);
         else
             fetch_failure_get(reply, &why);
         if (msg_end(reply) != 0 || (err == 0 && fd < 0))
@@ -251,11 +251,9 @@ static void follow_ask(struct follow *f)
                                           f->target.part ? MSG_FETCH_RANGE : MSG_FETCH_BLOB);
 
     push_target_put(w, &target);
-    if (f->target.part) {
-        msg_put_u64(w, f->target.first);
-        msg_put_u64(w, f->target.last);
-    }
-    msg_put_str(w, f->client);
+    if (f->target.part)
+        fetch_range_put(w, &(struct fetch_range){f->target.first, f->target.last});
+    fetch_client_put(w, f->client);
     f->ask.done = follow_answered;
     link_ask_send(f->follows->fetcher, &f->ask);
 }

@@ -87,11 +87,11 @@ static int append_names(struct api_call *call, struct msg_reader *reply, bool *m
 {
     struct list *l = call->op;
     const char *last = NULL;
-    struct push_names head;
+    struct list_page head;
 
-    push_names_get(reply, &head);
+    list_page_get(reply, &head);
     for (uint32_t i = 0; i < head.count && !reply->bad && l->shown < l->n; i++) {
-        const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
+        const char *name = list_name_get(reply);
 
         if (reply->bad || (!l->tags && !may_see(call, name)))
             continue;
@@ -114,12 +114,12 @@ static void names_done(struct ask *ask, int err, struct msg_reader *reply, int f
 static void names_ask(struct api_call *call)
 {
     const struct list *l = call->op;
-    struct push_list q = {.repo = call->route.repo ? call->route.repo->name : "",
-                          .image = l->tags ? call->route.image : "",
-                          .last = l->place,
-                          .limit = l->tags ? l->n - l->shown : l->n};
+    struct list_names q = {.repo = call->route.repo ? call->route.repo->name : "",
+                           .image = l->tags ? call->route.image : "",
+                           .last = l->place,
+                           .limit = l->tags ? l->n - l->shown : l->n};
 
-    push_list_put(api_ask_begin(call, l->tags ? MSG_TAG_LIST : MSG_IMAGE_LIST), &q);
+    list_names_put(api_ask_begin(call, l->tags ? MSG_TAG_LIST : MSG_IMAGE_LIST), &q);
     api_ask(call, names_done);
 }
 

@@ -6,6 +6,7 @@
 #define ENTREPOT_API_LISTS_H
 
 #include "api/api.h"
+#include "ipc/msg_list.h"
 
 /* Without `n` all comes, up to this many and these bytes. */
 #define LIST_ABSENT    100000
@@ -23,7 +24,7 @@ struct list {
     const char *last_shown; /* "": none */
     const char *place;      /* up to which the catalog has looked */
     /* Referrers only: */
-    struct push_referrers referrers;
+    struct list_referrers referrers;
     struct digest last_digest, place_digest; /* as last_shown and place */
 };
 

@@ -72,14 +72,11 @@ static struct merge_entry *entry_add(struct merge *m)
 static bool take_names(struct api_call *call, struct msg_reader *reply)
 {
     struct merge *m = merge_of(call);
-    struct push_names head = {0};
+    struct list_page head;
 
-    if (m->remote)
-        head.count = msg_get_u32(reply);
-    else
-        push_names_get(reply, &head);
+    list_page_get(reply, &head);
     for (uint32_t i = 0; i < head.count && !reply->bad; i++) {
-        const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
+        const char *name = list_name_get(reply);
         bool seen =
             !reply->bad && (m->kind == FETCH_LIST_TAGS ||
                             (api_may(call, m->members.repos[m->members.at], name, RIGHT_PULL) &&
@@ -101,18 +98,13 @@ static bool take_referrers(struct api_call *call, struct msg_reader *reply)
 {
     struct merge *m = merge_of(call);
     char text[DIGEST_TEXT_MAX];
+    struct list_referrers_page page;
     struct digest digest;
-    bool more = false;
-    uint32_t count;
 
-    if (!m->remote) {
-        more = msg_get_u8(reply);
-        msg_get_digest(reply, true, &digest);
-        if (digest.alg != 0)
-            m->place = mem_arena_strdup(call->r->arena, digest_text(&digest, text));
-    }
-    count = msg_get_u32(reply);
-    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+    list_referrers_page_get(reply, &page);
+    if (page.place.alg != 0)
+        m->place = mem_arena_strdup(call->r->arena, digest_text(&page.place, text));
+    for (uint32_t i = 0; i < page.count && !reply->bad; i++) {
         struct str json = {0};
 
         if (list_append_referrer(call, reply, &json, &digest)) {
@@ -127,7 +119,7 @@ static bool take_referrers(struct api_call *call, struct msg_reader *reply)
         }
         str_free(&json);
     }
-    return more && !reply->bad;
+    return page.more && !reply->bad;
 }
 
 static int by_name(const void *a, const void *b)
@@ -278,21 +270,21 @@ static void ask_catalog(struct api_call *call, const char *repo)
 {
     const struct list *l = call->op;
     struct merge *m = merge_of(call);
-    struct push_list names = {.repo = repo,
-                              .image = m->kind == FETCH_LIST_TAGS ? call->route.image : "",
-                              .last = m->place,
-                              .limit = l->n + 1};
-    struct push_referrers q = l->referrers;
+    struct list_names names = {.repo = repo,
+                               .image = m->kind == FETCH_LIST_TAGS ? call->route.image : "",
+                               .last = m->place,
+                               .limit = l->n + 1};
+    struct list_referrers q = l->referrers;
 
     if (m->kind == FETCH_LIST_REFERRERS) {
-        q.subject.repo = repo;
+        q.repo = repo;
         q.last.alg = 0;
         if (*m->place)
             MUST(digest_parse(m->place, &q.last) == 0);
         q.limit = l->n + 1;
-        push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
+        list_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
     } else {
-        push_list_put(
+        list_names_put(
             api_ask_begin(call, m->kind == FETCH_LIST_TAGS ? MSG_TAG_LIST : MSG_IMAGE_LIST),
             &names);
     }
@@ -305,7 +297,7 @@ static void ask_remote(struct api_call *call, const char *repo)
     struct fetch_list q = {.kind = (uint8_t)merge_of(call)->kind,
                            .repo = repo,
                            .image = call->route.image ? call->route.image : "",
-                           .subject = l->referrers.subject.digest};
+                           .subject = l->referrers.subject};
     struct msg_writer *w;
 
     w = upstream_ask_begin(call, MSG_FETCH_LIST);

@@ -32,36 +32,27 @@ static void append_annotations(struct str *body, const struct manifest *m)
     str_putc(body, '}');
 }
 
-static bool type_wanted(const struct push_referrers *q, const char *type)
-{
-    for (uint32_t i = 0; i < q->type_count; i++)
-        if (type && strcmp(q->types[i], type) == 0)
-            return true;
-    return q->type_count == 0;
-}
-
 bool list_append_referrer(struct api_call *call, struct msg_reader *reply, struct str *body,
                           struct digest *digest_r)
 {
     const struct list *l = call->op;
     char text[DIGEST_TEXT_MAX];
-    struct manifest m;
-    uint64_t size;
+    struct list_referrer entry;
+    const struct manifest *m = &entry.contents;
 
-    msg_get_digest(reply, false, digest_r);
-    size = msg_get_u64(reply);
-    push_contents_get(reply, call->r->arena, &m);
-    if (reply->bad || !type_wanted(&l->referrers, m.artifact_type))
+    list_referrer_get(reply, call->r->arena, &entry);
+    if (reply->bad || !list_type_wanted(&l->referrers, m->artifact_type))
         return false;
+    *digest_r = entry.digest;
     str_puts(body, "{\"mediaType\":");
-    json_append_string(body, m.media_type);
+    json_append_string(body, m->media_type);
     str_printf(body, ",\"digest\":\"%s\",\"size\":%llu", digest_text(digest_r, text),
-               (unsigned long long)size);
-    if (m.artifact_type) {
+               (unsigned long long)entry.size);
+    if (m->artifact_type) {
         str_puts(body, ",\"artifactType\":");
-        json_append_string(body, m.artifact_type);
+        json_append_string(body, m->artifact_type);
     }
-    append_annotations(body, &m);
+    append_annotations(body, m);
     str_putc(body, '}');
     return true;
 }
@@ -72,7 +63,7 @@ const char *list_referrers_path(struct api_call *call)
     char subject[DIGEST_TEXT_MAX];
 
     return mem_arena_printf(call->r->arena, "referrers/%s",
-                            digest_text(&l->referrers.subject.digest, subject));
+                            digest_text(&l->referrers.subject, subject));
 }
 
 static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, int fd);
@@ -80,23 +71,23 @@ static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, i
 static void referrers_ask(struct api_call *call)
 {
     const struct list *l = call->op;
-    struct push_referrers q = l->referrers;
+    struct list_referrers q = l->referrers;
 
     q.last = l->place_digest;
     q.limit = l->n - l->shown;
-    push_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
+    list_referrers_put(api_ask_begin(call, MSG_REFERRER_LIST), &q);
     api_ask(call, referrers_done);
 }
 
 static int append_referrers(struct api_call *call, struct msg_reader *reply, bool *more_r)
 {
     struct list *l = call->op;
-    uint32_t count;
+    struct list_referrers_page page;
 
-    *more_r = msg_get_u8(reply);
-    msg_get_digest(reply, true, &l->place_digest);
-    count = msg_get_u32(reply);
-    for (uint32_t i = 0; i < count && !reply->bad; i++) {
+    list_referrers_page_get(reply, &page);
+    *more_r = page.more;
+    l->place_digest = page.place;
+    for (uint32_t i = 0; i < page.count && !reply->bad; i++) {
         if (l->shown++ > 0)
             str_putc(&call->body, ',');
         list_append_referrer(call, reply, &call->body, &l->last_digest);
@@ -134,16 +125,16 @@ static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, i
 }
 
 /* Repeated artifactType parameters mean any of them. */
-static bool take_types(struct api_call *call, struct push_referrers *q)
+static bool take_types(struct api_call *call, struct list_referrers *q)
 {
     const char *type;
 
     for (size_t nth = 0;; nth++) {
         if (http_query_get(call->r, "artifactType", nth, &type) != 0 ||
             (type && *type && !name_media_type_ok(type, strlen(type))) ||
-            (type && q->type_count == PUSH_TYPES_MAX)) {
+            (type && q->type_count == LIST_TYPES_MAX)) {
             problem_answer(call->r, PROBLEM_PARAMETER,
-                           "artifactType takes a media type, at most %d times", PUSH_TYPES_MAX);
+                           "artifactType takes a media type, at most %d times", LIST_TYPES_MAX);
             return false;
         }
         if (!type)
@@ -156,14 +147,14 @@ static bool take_types(struct api_call *call, struct push_referrers *q)
 void api_referrers(struct api_call *call)
 {
     struct list *l = list_new(call, REFERRERS_MAX, REFERRERS_MAX);
-    struct push_referrers *q;
+    struct list_referrers *q;
 
     if (!l)
         return;
     q = &l->referrers;
-    q->subject.repo = call->route.repo->name;
-    q->subject.image = call->route.image;
-    if (!api_digest(call, call->route.ref, &q->subject.digest) || !take_types(call, q))
+    q->repo = call->route.repo->name;
+    q->image = call->route.image;
+    if (!api_digest(call, call->route.ref, &q->subject) || !take_types(call, q))
         return;
     if (*l->last && !api_digest(call, l->last, &q->last))
         return;

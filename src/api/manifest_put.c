@@ -16,8 +16,6 @@
 
 #include <string.h>
 
-#define MISSING_MAX 100
-
 struct manifest_put {
     struct push_manifest push;
     bool by_digest;
@@ -102,15 +100,13 @@ static bool take_condition(struct api_call *call, struct manifest_put *p)
 }
 
 /* What is missing here needs no writing and no question; the catalog looks again. */
-static size_t references_missing(struct api_call *call, const struct manifest_put *p,
-                                 struct digest **missing_r)
+static void references_missing(struct api_call *call, const struct manifest_put *p,
+                               struct push_missing *missing_r)
 {
     const struct manifest *m = &p->push.manifest;
-    struct digest *missing = mem_arena_alloc(call->r->arena, MISSING_MAX * sizeof(*missing));
-    size_t count = 0;
 
-    *missing_r = missing;
-    for (size_t i = 0; i < m->ref_count && count < MISSING_MAX; i++) {
+    missing_r->count = 0;
+    for (size_t i = 0; i < m->ref_count && missing_r->count < PUSH_MISSING_MAX; i++) {
         const struct manifest_ref *ref = &m->refs[i];
         bool child = ref->kind == MANIFEST_REF_CHILD;
         struct index_entry entry;
@@ -125,9 +121,8 @@ static size_t references_missing(struct api_call *call, const struct manifest_pu
         if (child && index_find(&call->api->index, INDEX_MANIFEST, call->route.repo->name,
                                 call->route.image, text, &entry) != ERR_NOT_FOUND)
             continue;
-        missing[count++] = ref->digest;
+        missing_r->digests[missing_r->count++] = ref->digest;
     }
-    return count;
 }
 
 static void answer_redeploy_denied(struct api_call *call, const char *tag)
@@ -187,15 +182,13 @@ static void answer_created(struct api_call *call)
 
 static void answer_missing(struct api_call *call, struct msg_reader *reply)
 {
-    uint32_t count = msg_get_u32(reply);
-    struct digest *missing;
+    struct push_missing missing;
 
-    if (count > MISSING_MAX)
-        count = MISSING_MAX;
-    missing = mem_arena_alloc(call->r->arena, count * sizeof(*missing));
-    for (uint32_t i = 0; i < count; i++)
-        msg_get_digest(reply, false, &missing[i]);
-    problem_missing(call->r, missing, count);
+    push_missing_get(reply, &missing);
+    if (msg_end(reply) != 0)
+        problem_answer(call->r, PROBLEM_INTERNAL, NULL);
+    else
+        problem_missing(call->r, missing.digests, missing.count);
 }
 
 static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
@@ -212,7 +205,7 @@ static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
         answer_missing(call, reply);
         break;
     case ERR_EXISTS:
-        answer_redeploy_denied(call, msg_get_str(reply, NAME_TAG_MAX));
+        answer_redeploy_denied(call, push_redeployed_get(reply));
         break;
     case ERR_CONFLICT:
         problem_answer(call->r, PROBLEM_PRECONDITION, NULL);
@@ -262,15 +255,15 @@ static const char *content_type(struct api_call *call)
 static void references_check(struct api_call *call)
 {
     struct manifest_put *p = call->op;
-    struct digest *missing;
-    size_t count = references_missing(call, p, &missing);
+    struct push_missing *missing = mem_arena_alloc(call->r->arena, sizeof(*missing));
 
-    if (count > 0 && call->group && !call->adopt) {
-        adopt_blobs(call, missing, count, references_check);
+    references_missing(call, p, missing);
+    if (missing->count > 0 && call->group && !call->adopt) {
+        adopt_blobs(call, missing->digests, missing->count, references_check);
         return;
     }
-    if (count > 0) {
-        problem_missing(call->r, missing, count);
+    if (missing->count > 0) {
+        problem_missing(call->r, missing->digests, missing->count);
         return;
     }
     call->job.work = write_work;

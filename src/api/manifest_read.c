@@ -173,10 +173,9 @@ static void ask_remote(struct api_call *call)
     struct msg_writer *w = upstream_ask_begin(call, MSG_FETCH_MANIFEST);
 
     upstream_count(call, m->members.repos[m->members.at], false);
-
-    msg_put_str(w, m->members.repos[m->members.at]->name);
-    msg_put_str(w, call->route.image);
-    msg_put_str(w, call->route.ref);
+    fetch_wanted_put(w, &(struct fetch_wanted){.repo = m->members.repos[m->members.at]->name,
+                                               .image = call->route.image,
+                                               .ref = call->route.ref});
     upstream_ask(call, w, fetched);
 }
 
@@ -236,7 +235,7 @@ static void deleted(struct ask *ask, int err, struct msg_reader *reply, int fd)
 void api_manifest_delete(struct api_call *call)
 {
     struct push_target target = {.repo = call->route.repo->name, .image = call->route.image};
-    struct push_list tag = {.repo = target.repo, .image = target.image, .last = call->route.ref};
+    struct push_tag tag = {.repo = target.repo, .image = target.image, .tag = call->route.ref};
     bool is_digest;
 
     if (!api_may_delete(call) || !reference_ok(call, &is_digest, &target.digest))
@@ -244,6 +243,6 @@ void api_manifest_delete(struct api_call *call)
     if (is_digest)
         push_target_put(api_ask_begin(call, MSG_MANIFEST_DELETE), &target);
     else
-        push_list_put(api_ask_begin(call, MSG_TAG_DELETE), &tag);
+        push_tag_put(api_ask_begin(call, MSG_TAG_DELETE), &tag);
     api_ask(call, deleted);
 }

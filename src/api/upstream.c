@@ -125,7 +125,7 @@ void upstream_ask(struct api_call *call, struct msg_writer *w,
 {
     char client[FETCH_CLIENT_MAX + 1];
 
-    msg_put_str(w, upstream_client(call, client));
+    fetch_client_put(w, upstream_client(call, client));
     call->ask.done = done;
     link_ask_send(call->api->fetcher, &call->ask);
 }

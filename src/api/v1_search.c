@@ -15,17 +15,17 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ipc/msg_list.h"
 #include "oci/name.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <uthash.h>
 
-#define INDEX_TEXT_MAX 4096
-#define N_ABSENT       25
-#define N_MAX          100
-#define PAGE_MAX       1000000
-#define QUESTIONS_MAX  1024 /* to the catalog: about a million names */
+#define N_ABSENT      25
+#define N_MAX         100
+#define PAGE_MAX      1000000
+#define QUESTIONS_MAX 1024 /* to the catalog: about a million names */
 
 struct search {
     const char *query; /* as asked */
@@ -167,15 +167,18 @@ static void index_done(struct ask *ask, int err, struct msg_reader *reply, int f
         search_kept(call);
         return;
     }
-    count = msg_get_u32(reply);
+    count = reply_count_get(reply);
     for (uint32_t i = 0; i < count && !reply->bad; i++) {
-        struct search_hit hit = {.image = msg_get_str(reply, NAME_IMAGE_MAX),
-                                 .description = msg_get_str(reply, INDEX_TEXT_MAX),
-                                 .stars = msg_get_u64(reply),
-                                 .official = msg_get_u8(reply)};
+        struct fetch_hit found;
+        struct search_hit hit;
 
-        if (reply->bad || !name_image_ok(hit.image, strlen(hit.image)))
+        fetch_hit_get(reply, &found);
+        if (reply->bad || !name_image_ok(found.name, strlen(found.name)))
             continue;
+        hit = (struct search_hit){.image = found.name,
+                                  .description = found.description,
+                                  .stars = found.stars,
+                                  .official = found.official};
         hit.name =
             s->named ? mem_arena_printf(call->r->arena, "%s/%s", repo->name, hit.image) : hit.image;
         search_add(call, repo, &hit);
@@ -194,9 +197,8 @@ static void search_index(struct api_call *call)
         return;
     }
     w = upstream_ask_begin(call, MSG_FETCH_SEARCH);
-    msg_put_str(w, repo->name);
-    msg_put_str(w, s->term);
-    msg_put_u32(w, N_MAX);
+    fetch_search_put(w,
+                     &(struct fetch_search){.repo = repo->name, .term = s->term, .limit = N_MAX});
     upstream_ask(call, w, index_done);
 }
 
@@ -206,16 +208,16 @@ static void kept_done(struct ask *ask, int err, struct msg_reader *reply, int fd
     struct search *s = call->op;
     const struct conf_repo *repo = s->repos[s->repo];
     size_t shown = s->named ? strlen(repo->name) + 1 : 0;
-    struct push_names head;
+    struct list_page head;
 
     err = api_reply_err(err, reply, fd);
     if (err != 0) {
         problem_answer(call->r, problem_from_err(err), NULL);
         return;
     }
-    push_names_get(reply, &head);
+    list_page_get(reply, &head);
     for (uint32_t i = 0; i < head.count; i++) {
-        const char *name = msg_get_str(reply, 2 * NAME_IMAGE_MAX);
+        const char *name = list_name_get(reply);
 
         if (strlen(name) <= shown) { /* also after a bad read */
             problem_answer(call->r, PROBLEM_INTERNAL, NULL);
@@ -241,14 +243,14 @@ static void search_kept(struct api_call *call)
 {
     struct search *s = call->op;
     const struct conf_repo *repo = s->repos[s->repo];
-    struct push_search q = {.repo = repo->name,
+    struct list_search q = {.repo = repo->name,
                             .shown =
                                 s->named ? mem_arena_printf(call->r->arena, "%s/", repo->name) : "",
                             .term = s->term,
                             .last = s->last.data ? s->last.data : ""};
 
     s->questions++;
-    push_search_put(api_ask_begin(call, MSG_IMAGE_SEARCH), &q);
+    list_search_put(api_ask_begin(call, MSG_IMAGE_SEARCH), &q);
     api_ask(call, kept_done);
 }
 

@@ -1,10 +1,11 @@
 /*
- * ops.h - what the catalog can be asked. Contents of questions and answers: ipc/msg_push.h.
+ * ops.h - what the catalog can be asked. Contents of questions and answers: ipc/msg_*.h.
  */
 #ifndef ENTREPOT_CATALOG_OPS_H
 #define ENTREPOT_CATALOG_OPS_H
 
 #include "catalog/turn.h"
+#include "ipc/msg_list.h"
 #include "ipc/msg_push.h"
 #include "ipc/msg_stats.h"
 #include "meta/keys.h"

@@ -49,13 +49,12 @@ static void list_place(struct list *list, const char *prefix, const char *name)
 
 static void list_finish(struct list *list, int err, struct msg_writer *answer)
 {
-    struct push_names head = {.more = list->more, .place = list->place.data, .count = list->count};
+    struct list_page head = {.more = list->more, .place = list->place.data, .count = list->count};
 
     reply_err_put(answer, err);
     if (err == 0) {
-        push_names_put(answer, &head);
-        str_append(&answer->buf, list->names.buf.data ? list->names.buf.data : "",
-                   list->names.buf.len);
+        list_page_put(answer, &head);
+        reply_entries_put(answer, &list->names);
     }
     msg_writer_free(&list->names);
     str_free(&list->place);
@@ -98,13 +97,13 @@ static int image_known(struct catalog *c, const char *repo, const char *image)
 
 void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct push_list l;
+    struct list_names l;
     struct list list = {.slice = &c->slice};
     struct db_walk *walk;
     struct key prefix;
     int err;
 
-    push_list_get(question, &l);
+    list_names_get(question, &l);
     err = msg_end(question);
     if (err == 0 && (!name_image_ok(l.repo, strlen(l.repo)) ||
                      !name_image_ok(l.image, strlen(l.image)) || strlen(l.last) > NAME_TAG_MAX))
@@ -123,7 +122,7 @@ void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writ
         const char *tag = walk_name(walk, &list, &prefix);
 
         list_place(&list, "", tag);
-        msg_put_str(&list.names, tag);
+        list_name_put(&list.names, tag);
         list.count++;
     }
     list_finish(&list, db_walk_free(&walk), answer);
@@ -148,7 +147,7 @@ static int images_of(struct catalog *c, const struct images *wanted, struct list
         str_puts(&name, image);
         if (!strstr(name.data, wanted->term))
             continue;
-        msg_put_str(&list->names, name.data);
+        list_name_put(&list->names, name.data);
         list->count++;
     }
     str_free(&name);
@@ -209,11 +208,11 @@ static int images_of_all(struct catalog *c, const char *last, struct list *list)
 
 void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct push_list l;
+    struct list_names l;
     struct list list = {.slice = &c->slice};
     int err;
 
-    push_list_get(question, &l);
+    list_names_get(question, &l);
     err = msg_end(question);
     if (err == 0 && strlen(l.last) > 2 * NAME_IMAGE_MAX)
         err = ERR_PROTOCOL;
@@ -229,11 +228,11 @@ void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_wr
 
 void op_image_search(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct push_search s;
+    struct list_search s;
     struct list list = {.slice = &c->slice, .limit = UINT32_MAX};
     int err;
 
-    push_search_get(question, &s);
+    list_search_get(question, &s);
     err = msg_end(question);
     list_place(&list, "", s.last);
     if (err == 0)

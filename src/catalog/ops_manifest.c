@@ -17,7 +17,6 @@
 #include <string.h>
 
 /* Digests an answer names at most; a client fixes them one push at a time anyway. */
-#define MISSING_MAX 100
 
 static bool question_ok(const struct push_manifest *p)
 {
@@ -101,15 +100,15 @@ static bool key_exists(struct catalog *c, char letter, const struct push_target 
 
 /* Collects the digests that are named but not here. */
 static int references_check(struct catalog *c, const struct conf_repo *repo,
-                            const struct push_manifest *p, struct digest *missing,
-                            uint32_t *count_r)
+                            const struct push_manifest *p, struct push_missing *missing)
 {
     int err = 0;
 
-    *count_r = 0;
+    missing->count = 0;
     if (repo->kind == CONF_PROXY)
         return 0; /* fetched when somebody asks for it */
-    for (size_t i = 0; i < p->manifest.ref_count && *count_r < MISSING_MAX && err == 0; i++) {
+    for (size_t i = 0; i < p->manifest.ref_count && missing->count < PUSH_MISSING_MAX && err == 0;
+         i++) {
         const struct manifest_ref *ref = &p->manifest.refs[i];
         bool child = ref->kind == MANIFEST_REF_CHILD;
 
@@ -119,11 +118,11 @@ static int references_check(struct catalog *c, const struct conf_repo *repo,
             continue;
         if (child && key_exists(c, 'M', &p->target, &ref->digest, &err))
             continue;
-        missing[(*count_r)++] = ref->digest;
+        missing->digests[missing->count++] = ref->digest;
     }
     if (err != 0)
         return err;
-    return *count_r > 0 ? ERR_NOT_FOUND : 0;
+    return missing->count > 0 ? ERR_NOT_FOUND : 0;
 }
 
 static void back_references(struct catalog *c, const struct push_target *t,
@@ -274,8 +273,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
 {
     struct push_manifest p;
     const struct conf_repo *repo = NULL;
-    struct digest missing[MISSING_MAX];
-    uint32_t missing_count = 0;
+    struct push_missing missing = {0};
     const char *refused = "";
     uint64_t size = 0;
     size_t place = 0;
@@ -300,7 +298,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     if (err == 0)
         err = condition_check(c, &p);
     if (err == 0)
-        err = references_check(c, repo, &p, missing, &missing_count);
+        err = references_check(c, repo, &p, &missing);
     if (err == 0) {
         err = op_blob_file(c, place, &p.target.digest, &size);
         if (err != 0 || size != p.target.size)
@@ -313,12 +311,9 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
 
     reply_err_put(answer, err);
     if (err == ERR_EXISTS)
-        msg_put_str(answer, refused);
-    if (err == ERR_NOT_FOUND) {
-        msg_put_u32(answer, missing_count);
-        for (uint32_t i = 0; i < missing_count; i++)
-            msg_put_digest(answer, &missing[i]);
-    }
+        push_redeployed_put(answer, refused);
+    if (err == ERR_NOT_FOUND)
+        push_missing_put(answer, &missing);
 }
 
 /* Removes tags that point to the manifest, so many at most. *more_r: not all. */
@@ -432,27 +427,27 @@ void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_targe
 
 void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct push_list l; /* repo, image, and the tag as `last` */
+    struct push_tag q;
     struct push_target t = {0};
     struct record_tag record;
     struct str value = {0};
     size_t place = 0;
     int err;
 
-    push_list_get(question, &l);
+    push_tag_get(question, &q);
     err = msg_end(question);
-    t.repo = l.repo;
-    t.image = l.image;
-    if (err == 0 && (!op_target_ok(&t) || !name_tag_ok(l.last, strlen(l.last))))
+    t.repo = q.repo;
+    t.image = q.image;
+    if (err == 0 && (!op_target_ok(&t) || !name_tag_ok(q.tag, strlen(q.tag))))
         err = ERR_PROTOCOL;
     if (err == 0)
         err = catalog_repo(c, t.repo, &place);
     if (err == 0 && !c->conf->repos[place].delete_allowed)
         err = ERR_UNSUPPORTED;
     if (err == 0)
-        err = op_tag_load(c, &t, l.last, &value, &record);
+        err = op_tag_load(c, &t, q.tag, &value, &record);
     if (err == 0)
-        op_tag_remove(c, place, &t, l.last, &record.digest);
+        op_tag_remove(c, place, &t, q.tag, &record.digest);
     str_free(&value);
     reply_err_put(answer, err);
 }

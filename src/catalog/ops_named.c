@@ -93,5 +93,5 @@ int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, 
 void op_answer_named(struct msg_writer *answer, const struct digest *parent)
 {
     reply_err_put(answer, ERR_CONFLICT);
-    msg_put_digest(answer, parent);
+    push_named_put(answer, parent);
 }

@@ -8,6 +8,7 @@
 #include "catalog/ops.h"
 
 #include "catalog/scrub.h"
+#include "ipc/msg_fetch.h"
 #include "meta/keys.h"
 #include "meta/records.h"
 #include "oci/name.h"
@@ -57,31 +58,30 @@ static int stored(struct catalog *c, size_t place, struct push_target *t)
 
 void op_proxy_link(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct push_target t;
+    struct proxy_link q;
+    struct push_target *t = &q.target;
     size_t place = 0;
     bool may = false;
-    uint8_t proven;
     int err;
 
-    push_target_get(question, &t);
-    proven = msg_get_u8(question);
+    proxy_link_get(question, &q);
     err = msg_end(question);
-    if (err == 0 && (!op_target_ok(&t) || t.digest.alg == 0))
+    if (err == 0 && (!op_target_ok(t) || t->digest.alg == 0))
         err = ERR_PROTOCOL;
     if (err == 0)
-        err = proxy_place(c, t.repo, &place);
-    if (err == 0 && !proven) {
-        err = named(c, &t, &may);
+        err = proxy_place(c, t->repo, &place);
+    if (err == 0 && !q.proven) {
+        err = named(c, t, &may);
         if (err == 0 && !may)
             err = ERR_NOT_FOUND;
     }
     if (err == 0)
-        err = stored(c, place, &t);
+        err = stored(c, place, t);
     if (err == 0)
-        err = op_blob_link(c, place, &t);
+        err = op_blob_link(c, place, t);
     reply_err_put(answer, err);
     if (err == 0)
-        msg_put_u64(answer, t.size);
+        fetch_size_put(answer, t->size);
 }
 
 /* TAG_TOUCH, TAG_GONE: the tag, and its record when it stands where the question says. */
@@ -89,13 +89,14 @@ static int tag_get(struct catalog *c, struct msg_reader *question, struct push_t
                    const char **tag_r, size_t *place_r, struct str *value,
                    struct record_tag *record_r)
 {
+    struct proxy_tag q;
     int err;
 
-    push_target_get(question, t_r);
-    *tag_r = msg_get_str(question, NAME_TAG_MAX);
+    proxy_tag_get(question, &q);
     err = msg_end(question);
-    if (err == 0 &&
-        (!op_target_ok(t_r) || t_r->digest.alg == 0 || !name_tag_ok(*tag_r, strlen(*tag_r))))
+    *t_r = (struct push_target){.repo = q.tag.repo, .image = q.tag.image, .digest = q.digest};
+    *tag_r = q.tag.tag;
+    if (err == 0 && (!op_target_ok(t_r) || !name_tag_ok(*tag_r, strlen(*tag_r))))
         err = ERR_PROTOCOL;
     if (err == 0)
         err = proxy_place(c, t_r->repo, place_r);

@@ -13,7 +13,7 @@
 
 /* The answer's items go to a writer of their own: their count stands before them. */
 struct referrers {
-    const struct push_referrers *q;
+    const struct list_referrers *q;
     struct slice *slice;
     struct msg_writer items;
     struct mem_arena *arena; /* of one entry */
@@ -22,14 +22,6 @@ struct referrers {
     uint32_t count;
     bool more;
 };
-
-static bool type_wanted(const struct push_referrers *q, const char *type)
-{
-    for (uint32_t i = 0; i < q->type_count; i++)
-        if (type && strcmp(q->types[i], type) == 0)
-            return true;
-    return q->type_count == 0;
-}
 
 static bool full(struct referrers *list)
 {
@@ -44,11 +36,10 @@ static bool full(struct referrers *list)
 static int manifest_read(struct catalog *c, const struct digest *digest, struct referrers *list,
                          struct record_manifest *record_r)
 {
-    const struct push_target *subject = &list->q->subject;
     struct key k;
     int err;
 
-    key_image(&k, 'M', subject->repo, subject->image);
+    key_image(&k, 'M', list->q->repo, list->q->image);
     key_digest(&k, digest);
     err = db_get(db_committed(c->db), k.data, k.len, &list->manifest);
     slice_look(list->slice, SLICE_SEEK, list->manifest.len);
@@ -60,18 +51,19 @@ static int manifest_read(struct catalog *c, const struct digest *digest, struct 
 static void referrer_put(struct referrers *list, const struct digest *digest,
                          const struct record_manifest *record)
 {
-    struct manifest shown = {.media_type = record->contents.media_type,
-                             .artifact_type = record->contents.artifact_type};
+    struct list_referrer entry = {.digest = *digest,
+                                  .size = record->size,
+                                  .contents = {.media_type = record->contents.media_type,
+                                               .artifact_type = record->contents.artifact_type}};
+    struct manifest *shown = &entry.contents;
     const struct manifest_annotation *a;
     struct manifest_shown next = {0};
 
-    shown.annotations =
+    shown->annotations =
         mem_arena_alloc(list->arena, record->contents.annotation_count * sizeof(*a));
     while ((a = manifest_shown_next(&record->contents, &next)) != NULL)
-        shown.annotations[shown.annotation_count++] = *a;
-    msg_put_digest(&list->items, digest);
-    msg_put_u64(&list->items, record->size);
-    push_contents_put(&list->items, &shown);
+        shown->annotations[shown->annotation_count++] = *a;
+    list_referrer_put(&list->items, &entry);
     list->count++;
 }
 
@@ -83,7 +75,7 @@ static int referrer_add(struct catalog *c, const char *note, size_t len, struct 
 
     if (err != 0)
         err = manifest_read(c, &list->place, list, &record);
-    if (err == 0 && type_wanted(list->q, record.contents.artifact_type))
+    if (err == 0 && list_type_wanted(list->q, record.contents.artifact_type))
         referrer_put(list, &list->place, &record);
     mem_arena_reset(list->arena);
     return err == ERR_NOT_FOUND ? 0 : err; /* deleted a moment ago */
@@ -91,13 +83,13 @@ static int referrer_add(struct catalog *c, const char *note, size_t len, struct 
 
 static int referrers_walk(struct catalog *c, struct referrers *list)
 {
-    const struct push_referrers *q = list->q;
+    const struct list_referrers *q = list->q;
     struct db_walk *walk;
     struct key prefix, start;
     int err = 0, walk_err;
 
-    key_image(&prefix, 'R', q->subject.repo, q->subject.image);
-    key_digest(&prefix, &q->subject.digest);
+    key_image(&prefix, 'R', q->repo, q->image);
+    key_digest(&prefix, &q->subject);
     start = prefix;
     if (q->last.alg != 0) {
         key_digest(&start, &q->last);
@@ -124,13 +116,13 @@ static int referrers_walk(struct catalog *c, struct referrers *list)
 
 void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct push_referrers q;
+    struct list_referrers q;
     struct referrers list = {.q = &q, .slice = &c->slice};
     int err;
 
-    push_referrers_get(question, &q);
+    list_referrers_get(question, &q);
     err = msg_end(question);
-    if (err == 0 && (!op_target_ok(&q.subject) || q.subject.digest.alg == 0))
+    if (err == 0 && !op_target_ok(&(struct push_target){.repo = q.repo, .image = q.image}))
         err = ERR_PROTOCOL;
     list.place = q.last;
     list.arena = mem_arena_new();
@@ -140,11 +132,10 @@ void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg
     str_free(&list.manifest);
     reply_err_put(answer, err);
     if (err == 0) {
-        msg_put_u8(answer, list.more);
-        msg_put_digest(answer, list.more ? &list.place : &(struct digest){0});
-        msg_put_u32(answer, list.count);
-        str_append(&answer->buf, list.items.buf.data ? list.items.buf.data : "",
-                   list.items.buf.len);
+        list_referrers_page_put(answer, &(struct list_referrers_page){.more = list.more,
+                                                                      .place = list.place,
+                                                                      .count = list.count});
+        reply_entries_put(answer, &list.items);
     }
     msg_writer_free(&list.items);
 }

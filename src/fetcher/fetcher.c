@@ -187,25 +187,23 @@ static bool refused(struct fetch *f, struct serve_return to, const char *repo, c
 static int on_blob(struct fetch *f, struct serve_return to, struct msg_reader *m)
 {
     unsigned type = m->type;
-    uint64_t first = 0, last = 0;
+    struct fetch_range range = {0};
     struct push_target t;
     const char *client;
 
     push_target_get(m, &t);
-    if (type == MSG_FETCH_RANGE) {
-        first = msg_get_u64(m);
-        last = msg_get_u64(m);
-    }
-    client = msg_get_str(m, FETCH_CLIENT_MAX);
-    if (msg_end(m) != 0 || !image_ok(t.image) || t.digest.alg == 0 || first > last ||
-        last >= INT64_MAX)
+    if (type == MSG_FETCH_RANGE)
+        fetch_range_get(m, &range);
+    client = fetch_client_get(m);
+    if (msg_end(m) != 0 || !image_ok(t.image) || t.digest.alg == 0 || range.first > range.last ||
+        range.last >= INT64_MAX)
         return ERR_PROTOCOL;
     if (refused(f, to, t.repo, t.image))
         return 0;
     if (type == MSG_FETCH_BLOB)
         job_ask(f, to, &t, client, false);
     else if (type == MSG_FETCH_RANGE)
-        job_ask_range(f, to, &t, client, first, last);
+        job_ask_range(f, to, &t, client, range.first, range.last);
     else
         head_ask(f, to, &t, client, false);
     return 0;
@@ -213,17 +211,17 @@ static int on_blob(struct fetch *f, struct serve_return to, struct msg_reader *m
 
 static int on_manifest(struct fetch *f, struct serve_return to, struct msg_reader *m)
 {
-    const char *repo = msg_get_str(m, CONF_NAME_MAX);
-    const char *image = msg_get_str(m, NAME_IMAGE_MAX);
-    const char *ref = msg_get_str(m, DIGEST_TEXT_MAX);
-    const char *client = msg_get_str(m, FETCH_CLIENT_MAX);
+    struct fetch_wanted q;
     struct digest digest;
+    const char *client;
 
-    if (msg_end(m) != 0 || !image_ok(image) ||
-        (!name_tag_ok(ref, strlen(ref)) && digest_parse(ref, &digest) != 0))
+    fetch_wanted_get(m, &q);
+    client = fetch_client_get(m);
+    if (msg_end(m) != 0 || !image_ok(q.image) ||
+        (!name_tag_ok(q.ref, strlen(q.ref)) && digest_parse(q.ref, &digest) != 0))
         return ERR_PROTOCOL;
-    if (!refused(f, to, repo, image))
-        tag_ask(f, to, repo, image, ref, client);
+    if (!refused(f, to, q.repo, q.image))
+        tag_ask(f, to, &q, client);
     return 0;
 }
 
@@ -233,7 +231,7 @@ static int on_list(struct fetch *f, struct serve_return to, struct msg_reader *m
     const char *client;
 
     fetch_list_get(m, &q);
-    client = msg_get_str(m, FETCH_CLIENT_MAX);
+    client = fetch_client_get(m);
     if (msg_end(m) != 0 || q.kind < FETCH_LIST_TAGS || q.kind > FETCH_LIST_REFERRERS ||
         (q.kind != FETCH_LIST_CATALOG && !image_ok(q.image)) ||
         (q.kind == FETCH_LIST_REFERRERS && q.subject.alg == 0))
@@ -245,15 +243,17 @@ static int on_list(struct fetch *f, struct serve_return to, struct msg_reader *m
 
 static int on_search(struct fetch *f, struct serve_return to, struct msg_reader *m)
 {
-    const char *repo = msg_get_str(m, CONF_NAME_MAX);
-    const char *term = msg_get_str(m, NAME_IMAGE_MAX);
-    uint32_t limit = msg_get_u32(m);
-    const char *client = msg_get_str(m, FETCH_CLIENT_MAX);
+    struct fetch_search q;
+    const char *client;
 
+    fetch_search_get(m, &q);
+    client = fetch_client_get(m);
     if (msg_end(m) != 0)
         return ERR_PROTOCOL;
-    if (!refused(f, to, repo, term))
-        lists_search(f, to, repo, term, limit > SEARCH_MAX ? SEARCH_MAX : limit, client);
+    if (q.limit > SEARCH_MAX)
+        q.limit = SEARCH_MAX;
+    if (!refused(f, to, q.repo, q.term))
+        lists_search(f, to, &q, client);
     return 0;
 }
 
@@ -273,7 +273,7 @@ static int on_warm(struct fetch *f, struct serve_return to, struct msg_reader *m
 
 static int on_status(struct fetch *f, struct serve_return to, struct msg_reader *m)
 {
-    uint64_t id = m->type == MSG_WARM_STATUS ? msg_get_u64(m) : 0;
+    uint64_t id = m->type == MSG_WARM_STATUS ? fetch_warm_id_get(m) : 0;
 
     if (msg_end(m) != 0)
         return ERR_PROTOCOL;

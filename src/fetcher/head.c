@@ -44,7 +44,7 @@ static void head_tell(struct head *h, const struct head_waiter *w, int err, uint
     } else {
         serve_reply_begin(&reply, w->to);
         reply_err_put(&reply, 0);
-        msg_put_u64(&reply, size);
+        fetch_size_put(&reply, size);
         serve_reply(h->f->serve, w->to, &reply, -1);
     }
 }

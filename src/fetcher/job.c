@@ -263,7 +263,7 @@ static void job_there(struct job *job, uint64_t size)
         if (strcmp(waiter->image, image) == 0) {
             serve_reply_begin(&w, waiter->to);
             reply_err_put(&w, ERR_EXISTS);
-            msg_put_u64(&w, size);
+            fetch_size_put(&w, size);
             serve_reply(f->serve, waiter->to, &w, -1);
         } else {
             job_ask(f, waiter->to, &t, "", true);
@@ -282,7 +282,7 @@ static void link_done(struct ask *ask, int err, struct msg_reader *reply, int fd
     if (err == 0)
         err = reply_err_get(reply);
     if (err == 0) {
-        size = msg_get_u64(reply);
+        size = fetch_size_get(reply);
         err = msg_end(reply);
     }
     if (err == 0)
@@ -295,16 +295,16 @@ static void link_done(struct ask *ask, int err, struct msg_reader *reply, int fd
 
 static void job_link(struct job *job)
 {
-    struct push_target t = {.repo = job->proxy->repo->name, .digest = job->digest};
+    struct proxy_link q = {.target = {.repo = job->proxy->repo->name, .digest = job->digest},
+                           .proven = job->proven};
     struct msg_writer *w;
 
     job_move(job, JOB_LINK);
     job->asked = TAILQ_FIRST(&job->images);
-    t.image = job->asked->name;
+    q.target.image = job->asked->name;
     job->ask.done = link_done;
     w = link_ask_begin(job->f->catalog, &job->ask, MSG_PROXY_LINK);
-    push_target_put(w, &t);
-    msg_put_u8(w, job->proven);
+    proxy_link_put(w, &q);
     link_ask_send(job->f->catalog, &job->ask);
 }
 

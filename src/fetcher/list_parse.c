@@ -8,8 +8,6 @@
 
 #include <string.h>
 
-#define DESCRIPTION_MAX 1000
-
 static bool full(const struct list_out *out)
 {
     return out->count >= FETCH_NAMES_MAX || out->items.buf.len >= LIST_BYTES_MAX;
@@ -48,7 +46,7 @@ int list_parse_names(struct list_out *out, const struct str *body, const char *k
         if (v->type != JSON_STRING ||
             !(tags ? name_tag_ok(v->text, v->len) : name_image_ok(v->text, v->len)))
             continue;
-        msg_put_str(&out->items, v->text);
+        list_name_put(&out->items, v->text);
         out->count++;
     }
     mem_arena_free(&arena);
@@ -77,22 +75,21 @@ static void annotations(struct mem_arena *arena, const struct json_value *v, str
 
 static void referrer(struct list_out *out, struct mem_arena *arena, const struct json_value *v)
 {
-    struct manifest m = {.media_type = text_of(v, "mediaType"),
-                         .artifact_type = text_of(v, "artifactType")};
+    struct list_referrer entry = {.contents = {.media_type = text_of(v, "mediaType"),
+                                               .artifact_type = text_of(v, "artifactType")}};
+    struct manifest *m = &entry.contents;
     const struct json_value *size_value = NULL;
-    struct digest digest;
     int64_t size = 0;
 
-    if (v->type != JSON_OBJECT || digest_parse(text_of(v, "digest"), &digest) != 0 ||
-        !name_media_type_ok(m.media_type, strlen(m.media_type)) ||
+    if (v->type != JSON_OBJECT || digest_parse(text_of(v, "digest"), &entry.digest) != 0 ||
+        !name_media_type_ok(m->media_type, strlen(m->media_type)) ||
         json_member(v, "size", &size_value) != 0 || json_integer(size_value, &size) != 0)
         return;
-    if (!name_media_type_ok(m.artifact_type, strlen(m.artifact_type)))
-        m.artifact_type = NULL;
-    annotations(arena, v, &m);
-    msg_put_digest(&out->items, &digest);
-    msg_put_u64(&out->items, (uint64_t)size);
-    push_contents_put(&out->items, &m);
+    if (!name_media_type_ok(m->artifact_type, strlen(m->artifact_type)))
+        m->artifact_type = NULL;
+    annotations(arena, v, m);
+    entry.size = (uint64_t)size;
+    list_referrer_put(&out->items, &entry);
     out->count++;
 }
 
@@ -129,17 +126,19 @@ int list_parse_search(struct list_out *out, const struct str *body, uint32_t lim
         if (json_integer(stars_value, &stars) != 0)
             stars = 0;
         description = mem_arena_strdup(arena, text_of(v, "description"));
-        if (strlen(description) > DESCRIPTION_MAX) {
-            size_t end = DESCRIPTION_MAX;
+        if (strlen(description) > FETCH_DESCRIPTION_MAX) {
+            size_t end = FETCH_DESCRIPTION_MAX;
 
             while (end > 0 && ((unsigned char)description[end] & 0xc0) == 0x80)
                 end--; /* not in the middle of a character */
             description[end] = 0;
         }
-        msg_put_str(&out->items, name);
-        msg_put_str(&out->items, description);
-        msg_put_u64(&out->items, (uint64_t)stars);
-        msg_put_u8(&out->items, official && official->type == JSON_BOOL && official->boolean);
+        fetch_hit_put(&out->items,
+                      &(struct fetch_hit){.name = name,
+                                          .description = description,
+                                          .stars = (uint64_t)stars,
+                                          .official = official && official->type == JSON_BOOL &&
+                                                      official->boolean});
         out->count++;
     }
     mem_arena_free(&arena);

@@ -1,17 +1,18 @@
 /*
  * list_parse.h - lists of upstreams out of their JSON: hostile, bounded, what does not fit the
- * grammar is left out. Each appends to a writer in the form of msg_fetch.h. Pure.
+ * grammar is left out. Each appends entries of a reply. Pure.
  */
 #ifndef ENTREPOT_FETCHER_LIST_PARSE_H
 #define ENTREPOT_FETCHER_LIST_PARSE_H
 
 #include "ipc/msg_fetch.h"
+#include "ipc/msg_list.h"
 
 /* Of all pages together: what a message holds. */
 #define LIST_BYTES_MAX (12u << 20)
 
 struct list_out {
-    struct msg_writer items; /* behind a message's header, which is the caller's to skip */
+    struct msg_writer items; /* for reply_entries_put() */
     uint32_t count;
 };
 

@@ -70,8 +70,13 @@ static void list_tell(struct list *l, struct serve_return to)
 
     serve_reply_begin(&w, to);
     reply_err_put(&w, 0);
-    msg_put_u32(&w, l->out.count);
-    str_append(&w.buf, l->out.items.buf.data + MSG_HEADER, l->out.items.buf.len - MSG_HEADER);
+    if (l->kind == FETCH_LIST_REFERRERS)
+        list_referrers_page_put(&w, &(struct list_referrers_page){.count = l->out.count});
+    else if (l->kind == SEARCH)
+        reply_count_put(&w, l->out.count);
+    else
+        list_page_put(&w, &(struct list_page){.count = l->out.count});
+    reply_entries_put(&w, &l->out.items);
     serve_reply(l->f->serve, to, &w, -1);
 }
 
@@ -241,7 +246,6 @@ static bool list_found(struct fetch *f, struct proxy *p, struct serve_return to,
     l->key = mem_strdup(key);
     l->running = true;
     TAILQ_INIT(&l->waiters);
-    msg_begin(&l->out.items, MSG_REPLY, 0);
     l->get.request.proxy = p;
     l->get.max = PAGE_MAX;
     l->get.done = list_done;
@@ -293,11 +297,11 @@ static void search_path(struct list *l, const char *index, const char *term)
     l->get.request.path = l->path.data;
 }
 
-void lists_search(struct fetch *f, struct serve_return to, const char *repo, const char *term,
-                  uint32_t limit, const char *client)
+void lists_search(struct fetch *f, struct serve_return to, const struct fetch_search *q,
+                  const char *client)
 {
     static const struct fetch_failure none = {.reason = "this proxy has no index to search in"};
-    struct proxy *p = fetch_proxy(f, repo);
+    struct proxy *p = fetch_proxy(f, q->repo);
     struct str key = {0};
     struct list *l;
 
@@ -305,11 +309,11 @@ void lists_search(struct fetch *f, struct serve_return to, const char *repo, con
         fetch_fail(f, to, ERR_UNSUPPORTED, p ? &none : NULL);
         return;
     }
-    str_printf(&key, "%d %s %u %s", SEARCH, repo, limit, term);
+    str_printf(&key, "%d %s %u %s", SEARCH, q->repo, q->limit, q->term);
     if (!list_found(f, p, to, key.data, client, &l)) {
         l->kind = SEARCH;
-        l->limit = limit;
-        search_path(l, p->conf->index, term);
+        l->limit = q->limit;
+        search_path(l, p->conf->index, q->term);
         collect_start(&l->get);
     }
     str_free(&key);

@@ -11,7 +11,7 @@
 void lists_ask(struct fetch *f, struct serve_return to, const struct fetch_list *q,
                const char *client);
 /* FETCH_SEARCH */
-void lists_search(struct fetch *f, struct serve_return to, const char *repo, const char *term,
-                  uint32_t limit, const char *client);
+void lists_search(struct fetch *f, struct serve_return to, const struct fetch_search *q,
+                  const char *client);
 
 #endif

@@ -18,7 +18,7 @@ void status_fetches(struct fetch *f, struct serve_return to)
         count += !job_over(job);
     serve_reply_begin(&w, to);
     reply_err_put(&w, 0);
-    msg_put_u32(&w, count);
+    reply_count_put(&w, count);
     TAILQ_FOREACH(job, &f->jobs->list, all) {
         struct fetch_running r = {.repo = job->proxy->repo->name,
                                   .digest = job->digest,
@@ -76,7 +76,7 @@ void status_proxies(struct fetch *f, struct serve_return to)
         count += f->proxies[i] != NULL;
     serve_reply_begin(&w, to);
     reply_err_put(&w, 0);
-    msg_put_u32(&w, count);
+    reply_count_put(&w, count);
     for (size_t i = 0; i < conf->repo_count; i++)
         if (f->proxies[i])
             put_proxy(f->proxies[i], loop_now_ms(f->loop), &w);

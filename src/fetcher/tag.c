@@ -147,13 +147,13 @@ static void touch_done(struct ask *ask, int err, struct msg_reader *reply, int f
 static void tag_tell_catalog(struct tag *t, enum msg_type type,
                              void (*done)(struct ask *, int, struct msg_reader *, int))
 {
-    struct push_target target = {.repo = t->repo, .image = t->image, .digest = t->cached};
+    struct proxy_tag q = {.tag = {.repo = t->repo, .image = t->image, .tag = t->ref},
+                          .digest = t->cached};
     struct msg_writer *w;
 
     t->ask.done = done;
     w = link_ask_begin(t->f->catalog, &t->ask, type);
-    push_target_put(w, &target);
-    msg_put_str(w, t->ref);
+    proxy_tag_put(w, &q);
     link_ask_send(t->f->catalog, &t->ask);
 }
 
@@ -409,18 +409,18 @@ static void question_done(struct tag_wait *wait, int err, const struct fetch_man
     free(q);
 }
 
-void tag_ask(struct fetch *f, struct serve_return to, const char *repo, const char *image,
-             const char *ref, const char *client)
+void tag_ask(struct fetch *f, struct serve_return to, const struct fetch_wanted *q,
+             const char *client)
 {
-    struct tag_question *q;
+    struct tag_question *asked;
 
-    if (!fetch_proxy(f, repo)) {
+    if (!fetch_proxy(f, q->repo)) {
         fetch_fail(f, to, ERR_UNSUPPORTED, NULL);
         return;
     }
-    q = mem_alloc(sizeof(*q));
-    q->wait.done = question_done;
-    q->f = f;
-    q->to = to;
-    tag_get(f, repo, image, ref, client, &q->wait);
+    asked = mem_alloc(sizeof(*asked));
+    asked->wait.done = question_done;
+    asked->f = f;
+    asked->to = to;
+    tag_get(f, q->repo, q->image, q->ref, client, &asked->wait);
 }

@@ -15,8 +15,8 @@ struct tag_wait {
 };
 
 /* FETCH_MANIFEST */
-void tag_ask(struct fetch *f, struct serve_return to, const char *repo, const char *image,
-             const char *ref, const char *client);
+void tag_ask(struct fetch *f, struct serve_return to, const struct fetch_wanted *q,
+             const char *client);
 /* `ref`: tag or digest. */
 void tag_get(struct fetch *f, const char *repo, const char *image, const char *ref,
              const char *client, struct tag_wait *wait);

@@ -296,7 +296,7 @@ void warm_ask(struct fetch *f, struct serve_return to, const struct fetch_warm *
     tag_get(f, p->repo->name, w->image, w->ref, "", &w->wait);
     serve_reply_begin(&reply, to);
     reply_err_put(&reply, 0);
-    msg_put_u64(&reply, w->id);
+    fetch_warm_id_put(&reply, w->id);
     serve_reply(f->serve, to, &reply, -1);
 }
 

@@ -9,6 +9,82 @@
 
 #include <stdio.h>
 
+void fetch_client_put(struct msg_writer *w, const char *client)
+{
+    msg_put_str(w, client);
+}
+
+const char *fetch_client_get(struct msg_reader *r)
+{
+    return msg_get_str(r, FETCH_CLIENT_MAX);
+}
+
+void fetch_size_put(struct msg_writer *w, uint64_t size)
+{
+    msg_put_u64(w, size);
+}
+
+uint64_t fetch_size_get(struct msg_reader *r)
+{
+    return msg_get_u64(r);
+}
+
+void fetch_range_put(struct msg_writer *w, const struct fetch_range *f)
+{
+    msg_put_u64(w, f->first);
+    msg_put_u64(w, f->last);
+}
+
+void fetch_range_get(struct msg_reader *r, struct fetch_range *f_r)
+{
+    f_r->first = msg_get_u64(r);
+    f_r->last = msg_get_u64(r);
+}
+
+void fetch_wanted_put(struct msg_writer *w, const struct fetch_wanted *f)
+{
+    msg_put_str(w, f->repo);
+    msg_put_str(w, f->image);
+    msg_put_str(w, f->ref);
+}
+
+void fetch_wanted_get(struct msg_reader *r, struct fetch_wanted *f_r)
+{
+    f_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
+    f_r->image = msg_get_str(r, NAME_IMAGE_MAX);
+    f_r->ref = msg_get_str(r, DIGEST_TEXT_MAX);
+}
+
+void fetch_search_put(struct msg_writer *w, const struct fetch_search *f)
+{
+    msg_put_str(w, f->repo);
+    msg_put_str(w, f->term);
+    msg_put_u32(w, f->limit);
+}
+
+void fetch_search_get(struct msg_reader *r, struct fetch_search *f_r)
+{
+    f_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
+    f_r->term = msg_get_str(r, NAME_IMAGE_MAX);
+    f_r->limit = msg_get_u32(r);
+}
+
+void fetch_hit_put(struct msg_writer *w, const struct fetch_hit *f)
+{
+    msg_put_str(w, f->name);
+    msg_put_str(w, f->description);
+    msg_put_u64(w, f->stars);
+    msg_put_u8(w, f->official);
+}
+
+void fetch_hit_get(struct msg_reader *r, struct fetch_hit *f_r)
+{
+    f_r->name = msg_get_str(r, NAME_IMAGE_MAX);
+    f_r->description = msg_get_str(r, FETCH_DESCRIPTION_MAX);
+    f_r->stars = msg_get_u64(r);
+    f_r->official = msg_get_u8(r);
+}
+
 void fetch_failure_put(struct msg_writer *w, const struct fetch_failure *f)
 {
     char reason[FETCH_REASON_MAX + 1];
@@ -77,4 +153,28 @@ void fetch_list_get(struct msg_reader *r, struct fetch_list *f_r)
     f_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
     f_r->image = msg_get_str(r, NAME_IMAGE_MAX);
     msg_get_digest(r, true, &f_r->subject);
+}
+
+void proxy_link_put(struct msg_writer *w, const struct proxy_link *l)
+{
+    push_target_put(w, &l->target);
+    msg_put_u8(w, l->proven);
+}
+
+void proxy_link_get(struct msg_reader *r, struct proxy_link *l_r)
+{
+    push_target_get(r, &l_r->target);
+    l_r->proven = msg_get_u8(r);
+}
+
+void proxy_tag_put(struct msg_writer *w, const struct proxy_tag *t)
+{
+    push_tag_put(w, &t->tag);
+    msg_put_digest(w, &t->digest);
+}
+
+void proxy_tag_get(struct msg_reader *r, struct proxy_tag *t_r)
+{
+    push_tag_get(r, &t_r->tag);
+    msg_get_digest(r, false, &t_r->digest);
 }

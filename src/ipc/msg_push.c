@@ -26,6 +26,30 @@ void push_target_get(struct msg_reader *r, struct push_target *t_r)
     t_r->size = msg_get_u64(r);
 }
 
+void push_tag_put(struct msg_writer *w, const struct push_tag *t)
+{
+    msg_put_str(w, t->repo);
+    msg_put_str(w, t->image);
+    msg_put_str(w, t->tag);
+}
+
+void push_tag_get(struct msg_reader *r, struct push_tag *t_r)
+{
+    t_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
+    t_r->image = msg_get_str(r, NAME_IMAGE_MAX);
+    t_r->tag = msg_get_str(r, NAME_TAG_MAX);
+}
+
+void push_named_put(struct msg_writer *w, const struct digest *parent)
+{
+    msg_put_digest(w, parent);
+}
+
+void push_named_get(struct msg_reader *r, struct digest *parent_r)
+{
+    msg_get_digest(r, false, parent_r);
+}
+
 void push_mount_put(struct msg_writer *w, const struct push_mount *m)
 {
     push_target_put(w, &m->to);
@@ -128,73 +152,30 @@ void push_manifest_get(struct msg_reader *r, struct mem_arena *arena, struct pus
     push_contents_get(r, arena, &p_r->manifest);
 }
 
-void push_list_put(struct msg_writer *w, const struct push_list *l)
+void push_redeployed_put(struct msg_writer *w, const char *tag)
 {
-    msg_put_str(w, l->repo);
-    msg_put_str(w, l->image);
-    msg_put_str(w, l->last);
-    msg_put_u32(w, l->limit);
+    msg_put_str(w, tag);
 }
 
-void push_list_get(struct msg_reader *r, struct push_list *l_r)
+const char *push_redeployed_get(struct msg_reader *r)
 {
-    l_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
-    l_r->image = msg_get_str(r, NAME_IMAGE_MAX);
-    l_r->last = msg_get_str(r, 2 * NAME_IMAGE_MAX);
-    l_r->limit = msg_get_u32(r);
+    return msg_get_str(r, NAME_TAG_MAX);
 }
 
-void push_names_put(struct msg_writer *w, const struct push_names *n)
+void push_missing_put(struct msg_writer *w, const struct push_missing *m)
 {
-    msg_put_u8(w, n->more);
-    msg_put_str(w, n->more ? n->place : "");
-    msg_put_u32(w, n->count);
+    msg_put_u32(w, m->count);
+    for (uint32_t i = 0; i < m->count; i++)
+        msg_put_digest(w, &m->digests[i]);
 }
 
-void push_names_get(struct msg_reader *r, struct push_names *n_r)
+void push_missing_get(struct msg_reader *r, struct push_missing *m_r)
 {
-    n_r->more = msg_get_u8(r);
-    n_r->place = msg_get_str(r, 2 * NAME_IMAGE_MAX);
-    n_r->count = msg_get_u32(r);
-}
-
-void push_search_put(struct msg_writer *w, const struct push_search *s)
-{
-    msg_put_str(w, s->repo);
-    msg_put_str(w, s->shown);
-    msg_put_str(w, s->term);
-    msg_put_str(w, s->last);
-}
-
-void push_search_get(struct msg_reader *r, struct push_search *s_r)
-{
-    s_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
-    s_r->shown = msg_get_str(r, NAME_IMAGE_MAX);
-    s_r->term = msg_get_str(r, NAME_IMAGE_MAX);
-    s_r->last = msg_get_str(r, NAME_IMAGE_MAX);
-}
-
-void push_referrers_put(struct msg_writer *w, const struct push_referrers *q)
-{
-    push_target_put(w, &q->subject);
-    msg_put_digest(w, &q->last);
-    msg_put_u32(w, q->limit);
-    msg_put_u32(w, q->type_count);
-    for (uint32_t i = 0; i < q->type_count; i++)
-        msg_put_str(w, q->types[i]);
-}
-
-void push_referrers_get(struct msg_reader *r, struct push_referrers *q_r)
-{
-    *q_r = (struct push_referrers){0};
-    push_target_get(r, &q_r->subject);
-    msg_get_digest(r, true, &q_r->last);
-    q_r->limit = msg_get_u32(r);
-    q_r->type_count = msg_get_u32(r);
-    if (q_r->type_count > PUSH_TYPES_MAX) {
+    m_r->count = msg_get_u32(r);
+    if (m_r->count > PUSH_MISSING_MAX)
         r->bad = true;
-        q_r->type_count = 0;
-    }
-    for (uint32_t i = 0; i < q_r->type_count; i++)
-        q_r->types[i] = msg_get_str(r, NAME_MEDIA_TYPE_MAX);
+    if (r->bad)
+        m_r->count = 0;
+    for (uint32_t i = 0; i < m_r->count; i++)
+        msg_get_digest(r, false, &m_r->digests[i]);
 }

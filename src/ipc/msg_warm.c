@@ -96,6 +96,16 @@ void fetch_warm_get(struct msg_reader *r, struct fetch_warm *q_r)
     q_r->platform = msg_get_str(r, FETCH_PLATFORM_MAX);
 }
 
+void fetch_warm_id_put(struct msg_writer *w, uint64_t id)
+{
+    msg_put_u64(w, id);
+}
+
+uint64_t fetch_warm_id_get(struct msg_reader *r)
+{
+    return msg_get_u64(r);
+}
+
 void fetch_warm_status_put(struct msg_writer *w, const struct fetch_warm_status *s)
 {
     msg_put_u8(w, s->state);

@@ -26,7 +26,7 @@ static void json_text(const char *text)
 
 static void fetches_json(struct msg_reader *r)
 {
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
     char text[DIGEST_TEXT_MAX];
 
     fputs("[", stdout);
@@ -76,7 +76,7 @@ static void fetches_text(struct msg_reader *r)
     static const char *const heads[] = {"REPOSITORY", "IMAGE", "DIGEST",  "STATE",
                                         "PROGRESS",   "RATE",  "WAITING", "RESUMES"};
     struct ctl_table table = {.columns = sizeof(heads) / sizeof(heads[0])};
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
     char text[DIGEST_TEXT_MAX], rate[32];
 
     for (size_t i = 0; i < table.columns; i++)
@@ -118,7 +118,7 @@ static void remote_json(struct msg_reader *r)
 
 static void proxy_json(struct msg_reader *r)
 {
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
 
     fputs("[", stdout);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
@@ -146,7 +146,7 @@ static void proxy_json(struct msg_reader *r)
 
 static void proxy_text(struct msg_reader *r)
 {
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
     char bytes[32];
 
     for (uint32_t i = 0; i < count && !r->bad; i++) {

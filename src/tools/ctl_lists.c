@@ -5,6 +5,7 @@
  */
 #include "base/json.h"
 #include "base/mem.h"
+#include "ipc/msg_list.h"
 #include "ipc/msg_stats.h"
 #include "ipc/role.h"
 #include "oci/name.h"
@@ -163,19 +164,19 @@ static int list_all(const struct ctl *ctl, enum msg_type type, const char *repo,
 
     str_puts(&last, "");
     while (more && err == 0) {
-        struct push_list list = {.repo = repo, .image = image, .last = last.data, .limit = PAGE};
+        struct list_names list = {.repo = repo, .image = image, .last = last.data, .limit = PAGE};
         struct msg_writer question = {0};
-        struct push_names head = {0};
+        struct list_page head = {0};
         struct msg_reader reply;
         struct str in = {0};
 
         msg_begin(&question, type, 1);
-        push_list_put(&question, &list);
+        list_names_put(&question, &list);
         err = ctl_ask(ctl, &question, &in, &reply);
         if (err == 0)
-            push_names_get(&reply, &head);
+            list_page_get(&reply, &head);
         for (uint32_t i = 0; err == 0 && i < head.count && !reply.bad; i++) {
-            const char *name = msg_get_str(&reply, 2 * NAME_IMAGE_MAX);
+            const char *name = list_name_get(&reply);
 
             if (ctl->json) {
                 str_puts(json, first ? "" : ",");

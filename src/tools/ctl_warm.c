@@ -81,7 +81,7 @@ static int warm_begin(const struct ctl *ctl, const struct fetch_warm *q, uint64_
     fetch_warm_put(&question, q);
     err = ctl_ask(ctl, &question, &in, &reply);
     if (err == 0) {
-        *id_r = msg_get_u64(&reply);
+        *id_r = fetch_warm_id_get(&reply);
         err = msg_end(&reply);
     } else if (in.len > 0) {
         fetch_failure_get(&reply, &why);
@@ -129,7 +129,7 @@ static int warm_follow(const struct ctl *ctl, const struct fetch_warm *q, uint64
         int err;
 
         msg_begin(&question, MSG_WARM_STATUS, 1);
-        msg_put_u64(&question, id);
+        fetch_warm_id_put(&question, id);
         err = ctl_ask(ctl, &question, &in, &reply);
         if (err == 0) {
             fetch_warm_status_get(&reply, &s);

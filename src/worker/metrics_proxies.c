@@ -40,7 +40,7 @@ struct row {
 
 static size_t rows_read(struct msg_reader *r, struct row *rows, size_t max)
 {
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
     size_t n = 0;
 
     for (; n < count && n < max && !r->bad; n++) {

@@ -1,5 +1,6 @@
 /* Messages: a worker's bytes are hostile to the catalog. First byte: which question. */
 #include "base/must.h"
+#include "ipc/msg_list.h"
 #include "ipc/msg_push.h"
 #include "meta/keys.h"
 #include "meta/records.h"
@@ -14,12 +15,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct mem_arena *arena = mem_arena_new();
-    struct push_referrers referrers;
+    struct list_referrers referrers;
     struct push_manifest manifest;
     struct record_manifest record;
     struct push_mount mount;
-    struct push_list list;
-    struct push_search search;
+    struct list_names list;
+    struct list_search search;
     struct key_reader key;
     struct digest digest;
     struct msg_reader r;
@@ -32,13 +33,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             if (which % 5 == 0)
                 push_manifest_get(&r, arena, &manifest);
             else if (which % 5 == 1)
-                push_referrers_get(&r, &referrers);
+                list_referrers_get(&r, &referrers);
             else if (which % 5 == 2)
                 push_mount_get(&r, &mount);
             else if (which % 5 == 3)
-                push_list_get(&r, &list);
+                list_names_get(&r, &list);
             else
-                push_search_get(&r, &search);
+                list_search_get(&r, &search);
             if (which % 5 == 0 && msg_end(&r) == 0)
                 MUST(manifest.tag_count <= PUSH_TAGS_MAX && strlen(manifest.target.repo) <= 255);
         }
