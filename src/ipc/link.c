@@ -184,6 +184,13 @@ static void link_connect(struct link *link)
     link_flush(link);
 }
 
+/* The timer fires at the earliest deadline: a short question waits no longer behind a long one. */
+static void link_deadline_by(struct link *link, uint64_t at_ms)
+{
+    if (link->deadline.slot == 0 || at_ms < link->deadline.at_ms)
+        loop_timer_set(link->setup.loop, &link->deadline, at_ms - loop_now_ms(link->setup.loop));
+}
+
 static void link_deadline(struct loop_timer *timer)
 {
     struct link *link = (struct link *)((char *)timer - offsetof(struct link, deadline));
@@ -199,7 +206,7 @@ static void link_deadline(struct loop_timer *timer)
             soonest = ask->deadline_ms;
     }
     if (soonest != UINT64_MAX)
-        loop_timer_set(link->setup.loop, &link->deadline, soonest - now);
+        link_deadline_by(link, soonest);
 }
 
 struct link *link_new(const struct link_setup *setup)
@@ -274,9 +281,8 @@ void link_ask_send(struct link *link, struct ask *ask)
         return;
     }
     TAILQ_INSERT_TAIL(&link->asks, ask, entry);
-    if (link->waiting++ == 0 || link->deadline.slot == 0)
-        loop_timer_set(link->setup.loop, &link->deadline,
-                       ask->deadline_ms - loop_now_ms(link->setup.loop));
+    link->waiting++;
+    link_deadline_by(link, ask->deadline_ms);
     if (link->watch.fd >= 0)
         link_flush(link);
 }
@@ -287,9 +293,7 @@ void link_ask_send_first(struct link *link, struct ask *ask)
     ask->greeting = true;
     TAILQ_INSERT_HEAD(&link->asks, ask, entry);
     link->waiting++;
-    if (link->deadline.slot == 0)
-        loop_timer_set(link->setup.loop, &link->deadline,
-                       ask->deadline_ms - loop_now_ms(link->setup.loop));
+    link_deadline_by(link, ask->deadline_ms);
 }
 
 bool link_connected(const struct link *link)

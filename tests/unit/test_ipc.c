@@ -211,6 +211,52 @@ static void test_questions_outlive_their_role(void **state)
     check_remove(path);
 }
 
+static void on_timeout(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    (void)ask;
+    (void)reply;
+    assert_int_equal(err, ERR_TIMEOUT);
+    assert_int_equal(fd, -1);
+    loop_stop(loop);
+}
+
+static void on_closed(struct ask *ask, int err, struct msg_reader *reply, int fd)
+{
+    (void)ask;
+    (void)reply;
+    assert_int_equal(err, ERR_CLOSED);
+    assert_int_equal(fd, -1);
+}
+
+/* Metrics come though the role hangs: each question's own deadline counts. */
+static void test_a_short_question_does_not_wait_for_a_long_one(void **state)
+{
+    char path[64];
+    struct link_setup setup = {.role = MSG_ROLE_CATALOG, .queue_max = 10};
+    struct ask before = {.done = on_closed}, brief = {.done = on_timeout};
+    struct link *link;
+
+    (void)state;
+    check_directory(path);
+    dir_fd = open(path, O_DIRECTORY);
+    loop = loop_new();
+    assert_int_equal(net_seqpacket_listen(dir_fd, role_socket(MSG_ROLE_CATALOG), &listen_fd), 0);
+    setup.loop = loop;
+    setup.dir_fd = dir_fd;
+    link = link_new(&setup); /* and nobody accepts */
+    link_ask_begin(link, &before, MSG_TAG_LIST);
+    link_ask_send(link, &before);
+    link_ask_begin(link, &brief, MSG_CATALOG_STATS);
+    link_ask_send(link, &brief);
+    loop_run(loop);
+    assert_int_equal(link_waiting(link), 1);
+    link_free(&link);
+    loop_free(&loop);
+    close(listen_fd);
+    close(dir_fd);
+    check_remove(path);
+}
+
 static void on_gone(uint64_t peer, void *ctx)
 {
     (void)peer;
@@ -261,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_every_cut_is_noticed),
         cmocka_unit_test(test_long_messages_take_the_detour),
         cmocka_unit_test(test_questions_outlive_their_role),
+        cmocka_unit_test(test_a_short_question_does_not_wait_for_a_long_one),
         cmocka_unit_test(test_questions_of_other_roles_end_the_peer),
     };
 
