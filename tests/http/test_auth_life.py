@@ -234,7 +234,7 @@ def test_a_user_deleted_while_auth_hangs(start):
     try:
         assert ctl(daemon, "user", "del", "alice").returncode == 0
         assert wait_for(lambda: status(daemon, basic("alice", "a")) != 200, "the password does not count", 40)
-        assert status(daemon, bearer(t)) == status(daemon, basic("alice", "a")) == 503
+        assert status(daemon, bearer(t)) == status(daemon, basic("alice", "a")) == 503, daemon.log_text()
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_for(lambda: status(daemon, basic("alice", "a")) == status(daemon, bearer(t)) == 401, "alice is gone")
