@@ -83,7 +83,7 @@ struct catalog {
     struct journals *journals;
     struct witnessed *witnessed; /* while the index of a damaged database is made, else NULL */
     struct scrub *scrub;
-    uint64_t damaged_count[INDEX_STORES_MAX]; /* keys D */
+    uint64_t damaged_count[INDEX_STORES_MAX]; /* of META_DAMAGE */
     struct loop_timer reopen, survey;
     struct pool_job survey_job;
     struct sessions *sessions; /* corrected by the survey */

@@ -34,180 +34,119 @@ struct drop {
     bool finished; /* nothing was left for the last slice */
 };
 
-struct dropped {
-    const char *image;
-    struct digest digest;
-};
-
 static void retract(struct drop *d, enum index_kind kind, const char *image, const char *ref)
 {
     if (d->place != SIZE_MAX)
         turn_retract(d->c->turn, kind, d->repo, image, ref);
 }
 
-/* The bytes, when this was the last who held them. */
-static void release_bytes(struct drop *d, size_t store, const struct digest *digest)
-{
-    struct catalog *c = d->c;
-    const char *name = c->conf->stores[store].key;
-    struct record_blob record;
-    struct str value = {0};
-    struct key holders, blob, damaged;
-
-    key_holders(&holders, name, digest);
-    key_blob(&blob, name, digest);
-    if (!sweep_any_key(c, &holders) && db_get(c->db, blob.data, blob.len, &value) == 0 &&
-        record_blob_decode(value.data, value.len, &record) == 0) {
-        db_delete(c->db, blob.data, blob.len);
-        key_damage(&damaged, name, digest);
-        if (db_get(c->db, damaged.data, damaged.len, NULL) == 0) {
-            db_delete(c->db, damaged.data, damaged.len);
-            if (c->damaged_count[store] > 0)
-                c->damaged_count[store]--;
-        }
-        *turn_store_bytes(c->turn, store) -= (int64_t)record.size;
-        d->sweep.files[d->sweep.file_count++] =
-            (struct sweep_file){.store = store, .digest = *digest, .size = record.size};
-    }
-    str_free(&value);
-}
-
 /* It may lie in a store that is not the one of its section, or of none any more. */
-static void release(struct drop *d, const struct dropped *x, char kind)
+static void release(struct drop *d, const struct meta_key *key)
 {
     const struct conf *conf = d->c->conf;
     const struct holding *holding = held_holding(d->c->held, d->repo);
-    struct key holder;
+    struct meta_key holder = meta_holder("", &key->digest, key->kind, d->repo, key->image);
 
     if (holding) {
-        key_holder(&holder, holding->store, &x->digest, kind, d->repo, x->image);
-        db_delete(d->c->db, holder.data, holder.len);
+        holder.store = holding->store;
+        meta_delete(d->c->db, holder);
     }
     for (size_t i = 0; i < conf->store_count; i++) {
         bool named = holding && strcmp(holding->store, conf->stores[i].name) == 0;
 
-        key_holder(&holder, conf->stores[i].key, &x->digest, kind, d->repo, x->image);
-        if (!named && db_get(d->c->db, holder.data, holder.len, NULL) != 0)
+        holder.store = conf->stores[i].key;
+        if (!named && !meta_has(d->c->db, holder))
             continue;
-        db_delete(d->c->db, holder.data, holder.len);
-        release_bytes(d, i, &x->digest);
+        meta_delete(d->c->db, holder);
+        sweep_bytes(&d->sweep, i, &key->digest);
     }
 }
 
-static int drop_tag(struct drop *d, const char *image, const char *tag, const char *value,
-                    size_t value_len)
+/* A damaged record goes all the same. */
+static void drop_tag(struct drop *d, const struct meta_key *key, const char *value,
+                     size_t value_len)
 {
     struct record_tag record;
-    struct key k;
-    int err = record_tag_decode(value, value_len, &record);
 
-    if (err == 0) {
-        key_image(&k, 'G', d->repo, image);
-        key_digest(&k, &record.digest);
-        key_str(&k, tag);
-        db_delete(d->c->db, k.data, k.len);
-    }
-    retract(d, INDEX_TAG, image, tag);
+    if (record_tag_decode(value, value_len, &record) == 0)
+        meta_tag_delete(d->c->db, *key, &record.digest);
+    retract(d, INDEX_TAG, key->image, key->tag);
     d->gone.tags++;
-    return 0; /* a damaged record goes all the same */
 }
 
-static void drop_manifest(struct drop *d, const struct dropped *x, const char *value,
+static void drop_manifest(struct drop *d, const struct meta_key *key, const char *value,
                           size_t value_len)
 {
     struct record_manifest record = {0};
-    struct key k;
     char text[DIGEST_TEXT_MAX];
 
     if (record_manifest_decode(value, value_len, turn_arena(d->c->turn), &record) == 0) {
-        for (size_t i = 0; i < record.contents.ref_count; i++) {
-            key_image(&k, 'K', d->repo, x->image);
-            key_digest(&k, &record.contents.refs[i].digest);
-            key_digest(&k, &x->digest);
-            db_delete(d->c->db, k.data, k.len);
-        }
-        if (record.contents.subject.alg != 0) {
-            key_image(&k, 'R', d->repo, x->image);
-            key_digest(&k, &record.contents.subject);
-            key_digest(&k, &x->digest);
-            db_delete(d->c->db, k.data, k.len);
-        }
+        meta_manifest_delete(d->c->db, *key, &record);
         d->left -= d->left < record.contents.ref_count ? d->left : record.contents.ref_count;
     }
-    release(d, x, 'M');
-    retract(d, INDEX_MANIFEST, x->image, digest_text(&x->digest, text));
+    release(d, key);
+    retract(d, INDEX_MANIFEST, key->image, digest_text(&key->digest, text));
     d->gone.manifests++;
     d->gone.bytes += (int64_t)record.size;
 }
 
-static void drop_link(struct drop *d, const struct dropped *x, const char *value, size_t value_len)
+static void drop_link(struct drop *d, const struct meta_key *key, const char *value,
+                      size_t value_len)
 {
     struct record_blob record = {0};
     char text[DIGEST_TEXT_MAX];
 
     if (record_blob_decode(value, value_len, &record) != 0)
         record.size = 0;
-    release(d, x, 'L');
-    retract(d, INDEX_BLOB, x->image, digest_text(&x->digest, text));
+    release(d, key);
+    retract(d, INDEX_BLOB, key->image, digest_text(&key->digest, text));
     d->gone.blobs++;
     d->gone.bytes += (int64_t)record.size;
 }
 
-/* Keys of one letter of an image. True: none is left. */
-static bool drop_letter(struct drop *d, char letter, const char *image)
+static void drop_one(struct drop *d, const struct meta_key *key, const char *value, size_t len)
 {
-    struct key prefix;
-    struct db_walk *walk;
-    bool all;
+    if (key->kind == META_TAG)
+        drop_tag(d, key, value, len);
+    else if (key->kind == META_MANIFEST)
+        drop_manifest(d, key, value, len);
+    else if (key->kind == META_LINK)
+        drop_link(d, key, value, len);
+}
 
-    key_image(&prefix, letter, d->repo, image);
-    for (walk = db_walk_new(d->c->db, prefix.data, prefix.len, NULL, 0);
-         db_walk_valid(walk) && d->left > 0 && d->sweep.file_count < SWEEP_SLICE;
-         db_walk_next(walk)) {
-        struct dropped x = {.image = image};
-        struct key_reader r;
-        size_t len, value_len;
-        const char *key = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
+/* What an image has of a kind, whatever it is. True: nothing is left. */
+static bool drop_kind(struct drop *d, enum meta_kind kind, const char *image)
+{
+    struct meta_walk *walk = meta_walk_new(d->c->db, meta_of_image(kind, d->repo, image), NULL);
+    struct meta_key key;
+    bool more;
+    int err;
+
+    while ((more = meta_walk_step(walk, &key)) && d->left > 0 &&
+           d->sweep.file_count < SWEEP_SLICE) {
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
 
         d->left--;
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
-        if (letter == 'T') {
-            if (drop_tag(d, image, key_get_str(&r), value, value_len) != 0)
-                break;
-        } else {
-            key_get_digest(&r, &x.digest);
-            if (letter == 'M' && !r.bad)
-                drop_manifest(d, &x, value, value_len);
-            else if (!r.bad)
-                drop_link(d, &x, value, value_len);
-        }
-        db_delete(d->c->db, key, len);
+        drop_one(d, &key, value, len);
+        meta_walk_delete(walk);
     }
-    all = !db_walk_valid(walk);
-    return db_walk_free(&walk) == 0 && all;
+    err = meta_walk_end(&walk);
+    return (err == 0 || err == ERR_DAMAGED) && !more;
 }
 
 /* The first image that is left, or NULL. */
 static const char *next_image(struct drop *d)
 {
-    struct key prefix;
-    struct db_walk *walk;
+    struct meta_walk *walk = meta_walk_new(d->c->db, meta_image(d->repo, NULL), NULL);
     const char *image = NULL;
+    struct meta_key key;
+    int err;
 
-    key_begin(&prefix, 'I');
-    key_str(&prefix, d->repo);
-    walk = db_walk_new(d->c->db, prefix.data, prefix.len, NULL, 0);
-    if (db_walk_valid(walk)) {
-        struct key_reader r;
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
-        image = mem_arena_strdup(turn_arena(d->c->turn), key_get_str(&r));
-    }
-    d->finished = !image;
-    if (db_walk_free(&walk) != 0)
-        d->finished = false; /* the turn fails */
+    if (meta_walk_next(walk, &key))
+        image = mem_arena_strdup(turn_arena(d->c->turn), key.image);
+    err = meta_walk_end(&walk);
+    d->finished = !image && (err == 0 || err == ERR_DAMAGED); /* else the turn fails */
     return image;
 }
 
@@ -215,16 +154,15 @@ static void drop_run(struct turn_task *task)
 {
     struct drop *d = (struct drop *)((char *)task - offsetof(struct drop, task));
     const char *image = next_image(d);
-    struct key k;
 
     d->sweep.file_count = 0;
     d->left = SLICE;
     memset(&d->gone, 0, sizeof(d->gone));
     if (!image)
         return;
-    if (drop_letter(d, 'T', image) && drop_letter(d, 'M', image) && drop_letter(d, 'L', image)) {
-        key_image(&k, 'I', d->repo, image);
-        db_delete(d->c->db, k.data, k.len);
+    if (drop_kind(d, META_TAG, image) && drop_kind(d, META_MANIFEST, image) &&
+        drop_kind(d, META_LINK, image)) {
+        meta_delete(d->c->db, meta_image(d->repo, image));
         d->gone.images++;
     }
     if (d->place != SIZE_MAX) {

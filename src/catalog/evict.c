@@ -14,7 +14,6 @@
 #include "catalog/gc.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "oci/name.h"
 
@@ -32,7 +31,7 @@
 
 struct candidate {
     size_t repo;
-    char kind; /* L or M */
+    enum meta_kind kind; /* META_LINK or META_MANIFEST */
     char *image;
     struct digest digest;
     uint64_t size, used_s;
@@ -44,7 +43,7 @@ struct evict {
     struct turn_task task;
     struct pool_job trash_job;
     bool running, scanned, trash_busy, dirty;
-    struct key cursor;
+    struct meta_place cursor;
     struct digest last; /* of the scan: the digest whose holders come now */
     uint8_t *counted;   /* by repository: `last` was added to it */
     uint64_t *bytes;    /* by repository, of this pass; between passes an estimate from above */
@@ -75,7 +74,7 @@ static int by_use(const void *a, const void *b)
     return one->used_s < other->used_s ? -1 : one->used_s > other->used_s;
 }
 
-static void candidate_add(struct evict *e, size_t repo, char kind, const char *image,
+static void candidate_add(struct evict *e, size_t repo, enum meta_kind kind, const char *image,
                           const struct digest *digest, uint64_t size, uint64_t time)
 {
     struct catalog *c = e->c;
@@ -99,55 +98,40 @@ static void candidate_add(struct evict *e, size_t repo, char kind, const char *i
 }
 
 /* Size and time of what an image holds. */
-static int holding(struct catalog *c, char kind, const char *repo, const char *image,
-                   const struct digest *digest, uint64_t *size_r, uint64_t *time_r)
+static int holding(struct catalog *c, const struct meta_key *holder, uint64_t *size_r,
+                   uint64_t *time_r)
 {
+    const struct meta_key key =
+        meta_at(holder->holds, holder->repo, holder->image, &holder->digest);
     struct record_blob record = {0};
     struct str value = {0};
     const char *type;
-    struct key k;
     int err;
 
     *size_r = *time_r = 0;
-    if (kind != 'M' && kind != 'L')
-        return ERR_DAMAGED;
-    key_image(&k, kind, repo, image);
-    key_digest(&k, digest);
-    err = db_get(c->db, k.data, k.len, &value);
-    if (err == 0 && kind == 'M')
-        err = record_manifest_peek(value.data, value.len, size_r, &type);
-    if (err == 0 && kind == 'L') {
-        err = record_blob_decode(value.data, value.len, &record);
-        *size_r = record.size;
-        *time_r = record.time;
+    if (holder->holds == META_MANIFEST) {
+        err = meta_manifest_peek(c->db, key, &value, size_r, &type);
+        str_free(&value);
+        return err;
     }
-    str_free(&value);
+    err = meta_blob_get(c->db, key, &record);
+    *size_r = record.size;
+    *time_r = record.time;
     return err;
 }
 
-/* One U key: who holds what. */
-static void scan_one(struct evict *e, const char *key, size_t len)
+/* Who holds what. */
+static void scan_one(struct evict *e, const struct meta_key *holder)
 {
     struct catalog *c = e->c;
-    struct key_reader r;
-    const char *repo, *image;
-    struct digest digest;
     uint64_t size, time;
     size_t place;
-    char kind;
 
-    key_reader_init(&r, key + 1, len - 1);
-    key_get_str(&r);
-    key_get_digest(&r, &digest);
-    kind = key_get_char(&r);
-    repo = key_get_str(&r);
-    image = key_get_str(&r);
-    if (key_end(&r) != 0 || catalog_repo(c, repo, &place) != 0 ||
-        c->conf->repos[place].kind != CONF_PROXY ||
-        holding(c, kind, repo, image, &digest, &size, &time) != 0)
+    if (catalog_repo(c, holder->repo, &place) != 0 || c->conf->repos[place].kind != CONF_PROXY ||
+        holding(c, holder, &size, &time) != 0)
         return;
-    if (!digest_equal(&digest, &e->last)) {
-        e->last = digest;
+    if (!digest_equal(&holder->digest, &e->last)) {
+        e->last = holder->digest;
         memset(e->counted, 0, c->conf->repo_count);
     }
     if (!e->counted[place]) {
@@ -155,29 +139,25 @@ static void scan_one(struct evict *e, const char *key, size_t len)
         e->bytes[place] += size;
     }
     if (e->only_repo == SIZE_MAX ||
-        (place == e->only_repo && (!e->only_image || strcmp(image, e->only_image) == 0)))
-        candidate_add(e, place, kind, image, &digest, size, time);
+        (place == e->only_repo && (!e->only_image || strcmp(holder->image, e->only_image) == 0)))
+        candidate_add(e, place, holder->holds, holder->image, &holder->digest, size, time);
 }
 
 static void scan_slice(struct evict *e)
 {
-    struct db_walk *walk =
-        db_walk_new(e->c->db, "U", 1, e->cursor.len > 0 ? e->cursor.data : NULL, e->cursor.len);
+    struct meta_walk *walk =
+        meta_walk_new(e->c->db, (struct meta_key){.kind = META_HOLDER}, &e->cursor);
+    struct meta_key holder;
     size_t count = 0;
+    int err;
 
-    for (; db_walk_valid(walk) && count < SCAN_SLICE; db_walk_next(walk)) {
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        if ((len == e->cursor.len && memcmp(key, e->cursor.data, len) == 0) || len > KEY_MAX)
-            continue;
-        scan_one(e, key, len);
-        memcpy(e->cursor.data, key, len);
-        e->cursor.len = len;
-        count++;
+    for (; count < SCAN_SLICE && meta_walk_next(walk, &holder); count++) {
+        scan_one(e, &holder);
+        meta_walk_place(walk, &e->cursor);
     }
     e->scanned = count < SCAN_SLICE;
-    if (db_walk_free(&walk) != 0)
+    err = meta_walk_end(&walk);
+    if (err != 0 && err != ERR_DAMAGED)
         e->scanned = true; /* the turn fails, and the pass with it */
 }
 
@@ -234,7 +214,7 @@ static void take_one(struct evict *e, struct candidate *x)
     size_t files = e->sweep.file_count;
     bool gone;
 
-    if (x->kind == 'M')
+    if (x->kind == META_MANIFEST)
         gone = op_manifest_remove(c, x->repo, &t) == 0;
     else
         gone = sweep_evict(&e->sweep, x->repo, x->image, &x->digest);
@@ -245,7 +225,7 @@ static void take_one(struct evict *e, struct candidate *x)
     lessen(&e->excess[x->repo], x->size);
     lessen(&e->bytes[x->repo], x->size);
     /* A manifest's bytes go with the next sweep; a blob's stay while somebody else holds them. */
-    if (x->kind == 'M' || e->sweep.file_count > files)
+    if (x->kind == META_MANIFEST || e->sweep.file_count > files)
         lessen(&e->lacking[catalog_store_of(c, x->repo)], x->size);
 }
 
@@ -258,7 +238,7 @@ static void take_slice(struct evict *e)
         struct candidate *x = &e->candidates[e->at];
 
         if ((e->excess[x->repo] == 0 && e->lacking[catalog_store_of(e->c, x->repo)] == 0) ||
-            (e->only_repo == SIZE_MAX && x->used_s + RECENT_S > now && x->kind == 'M'))
+            (e->only_repo == SIZE_MAX && x->used_s + RECENT_S > now && x->kind == META_MANIFEST))
             continue;
         e->sweep.deadline_s = e->only_repo == SIZE_MAX ? x->used_s : now;
         take_one(e, x);

@@ -1,7 +1,7 @@
 /*
  * gc.h - online garbage collection: blobs that nobody refers to.
  *
- * Whatever stops being referred to is queued with the time (key Q). A sweep
+ * Whatever stops being referred to is queued with the time (META_SUSPECT). A sweep
  * looks at what has waited for the grace period and takes links that no manifest
  * names, then bytes that no image holds. Its cost is that of the queue, not of
  * the store. Files without a record, which crashes leave, are found by a slow
@@ -12,7 +12,7 @@
 
 #include "catalog/catalog.h"
 #include "ipc/msg_stats.h"
-#include "meta/keys.h"
+#include "meta/records.h"
 
 struct gc *gc_new(struct catalog *c);
 /* Only when no turn runs. */
@@ -36,11 +36,12 @@ struct sweep_file {
 
 struct sweep {
     struct catalog *c;
-    uint64_t deadline_s; /* what was queued until then is looked at */
-    struct key cursor;   /* the last one looked at; len 0: none */
+    uint64_t deadline_s;      /* what was queued until then is looked at */
+    struct meta_place cursor; /* the last one looked at; len 0: none */
     bool finished;
     /* of the last slice */
-    struct sweep_file files[SWEEP_SLICE]; /* whose records went */
+    /* Whose records went. The last thing that is looked at may be in each store. */
+    struct sweep_file files[SWEEP_SLICE + INDEX_STORES_MAX];
     size_t file_count;
     uint64_t looked_at, links, kept; /* kept: queued again, somebody asked for them */
 };
@@ -51,11 +52,10 @@ void sweep_slice(struct sweep *sweep);
  * one. False: somebody has asked for it since sweep->deadline_s, or it is not there. */
 bool sweep_evict(struct sweep *sweep, size_t repo_place, const char *image,
                  const struct digest *digest);
+/* The bytes, when nobody holds them any more; at most SWEEP_SLICE a slice. */
+void sweep_bytes(struct sweep *sweep, size_t store, const struct digest *digest);
 /* Those changes are durable: the files go to the trash. Returns how many bytes. */
 uint64_t sweep_files(struct sweep *sweep);
-/* Is there a key with that prefix that this turn does not take away? What cannot be read
- * counts as there. */
-bool sweep_any_key(struct catalog *c, const struct key *prefix);
 /* True when no record of the store's blobs names the digest. */
 bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest);
 

@@ -42,12 +42,12 @@ static void wait_reset(struct journal *j)
 
 void journal_state(struct journal *j, enum journal_health state)
 {
-    if (j->walk && db_walk_free(&j->walk) != 0)
+    if (j->walk && meta_walk_end(&j->walk) != 0)
         log_warn("cannot read the database for a journal", "store=%s", journal_name(j));
     db_close(&j->from);
     str_reset(&j->tail);
     j->tail_count = 0;
-    j->letter = 0;
+    j->kind = META_NONE;
     j->state = state;
     if (state == JOURNAL_KEPT) {
         j->told = false;
@@ -288,13 +288,13 @@ void journals_suspend(struct journals *js)
     }
 }
 
-static void collect(void *ctx, const char *key, size_t key_len, const char *value, size_t value_len)
+static void collect(void *ctx, const struct meta_key *key, const char *value, size_t value_len)
 {
     struct journals *js = ctx;
     struct journal_line line;
     size_t place = 0, store = SIZE_MAX;
 
-    if (!witness_line(key, key_len, value, value_len, &line))
+    if (!witness_line(key, value, value_len, &line))
         return;
     if (catalog_repo(js->c, line.repo, &place) == 0)
         store = catalog_store_of(js->c, place);
@@ -310,8 +310,8 @@ static void collect(void *ctx, const char *key, size_t key_len, const char *valu
 
 void journals_turn(struct journals *js)
 {
-    db_batch_each(js->c->db, 'M', collect, js);
-    db_batch_each(js->c->db, 'T', collect, js);
+    meta_batch_each(js->c->db, META_MANIFEST, collect, js);
+    meta_batch_each(js->c->db, META_TAG, collect, js);
     for (size_t i = 0; i < js->c->conf->store_count; i++)
         if (js->list[i].turned != js->list[i].number)
             witness_number_put(js->c->db, js->c->conf->stores[i].key, js->list[i].turned);

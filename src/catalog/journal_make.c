@@ -21,22 +21,22 @@ static bool is_here(const struct journal *j, const char *repo)
            catalog_store_of(j->all->c, place) == j->place;
 }
 
-/* Some more records. False: all of the letter have been written. */
+/* Some more records. False: all of the kind have been written. */
 static bool make_some(struct journal *j)
 {
     struct slice slice = {0};
+    struct journal_line line;
+    struct meta_key key;
 
-    for (; !slice_over(&slice); db_walk_next(j->walk)) {
-        struct journal_line line;
-        const char *key, *value;
-        size_t len, value_len;
+    while (!slice_over(&slice)) {
+        const char *value;
+        size_t len;
 
-        if (!db_walk_valid(j->walk))
+        if (!meta_walk_next(j->walk, &key))
             return false;
-        key = db_walk_key(j->walk, &len);
-        value = db_walk_value(j->walk, &value_len);
-        slice_look(&slice, 1, len + value_len);
-        if (!witness_line(key, len, value, value_len, &line) || !is_here(j, line.repo))
+        value = meta_walk_value(j->walk, &len);
+        slice_look(&slice, 1, meta_walk_size(j->walk));
+        if (!witness_line(&key, value, len, &line) || !is_here(j, line.repo))
             continue;
         line.number = j->made_from;
         journal_put(&j->work.out, &line);
@@ -59,7 +59,7 @@ static void make_begin(struct journal *j)
     journal_put(&j->work.out, &line);
     j->made_from = j->number;
     j->made = 0;
-    j->letter = 'M';
+    j->kind = META_MANIFEST;
     j->from = db_new(kv_snapshot(db_kv(j->all->c->db)));
     journal_submit(j, JOURNAL_MAKE);
 }
@@ -83,19 +83,21 @@ void journal_make(struct journal *j)
 {
     int err = 0;
 
-    if (j->letter == 0) {
+    if (j->kind == META_NONE) {
         make_begin(j);
         return;
     }
     if (!j->walk)
-        j->walk = db_walk_new(j->from, &j->letter, 1, NULL, 0);
+        j->walk = meta_walk_new(j->from, (struct meta_key){.kind = j->kind}, NULL);
     if (!make_some(j)) {
-        err = db_walk_free(&j->walk);
-        if (err == 0 && j->letter == 'T') {
+        err = meta_walk_end(&j->walk);
+        if (err == ERR_DAMAGED)
+            err = 0; /* the journal tells what is */
+        if (err == 0 && j->kind == META_TAG) {
             make_end(j);
             return;
         }
-        j->letter = 'T';
+        j->kind = META_TAG;
     }
     if (err != 0)
         journal_failed(j, err);

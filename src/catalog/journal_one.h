@@ -6,6 +6,7 @@
 
 #include "catalog/journal.h"
 #include "catalog/journal_work.h"
+#include "meta/records.h"
 
 struct journal {
     struct journals *all;
@@ -25,10 +26,10 @@ struct journal {
     bool unsynced, due; /* due: a second is over */
     bool told;          /* that it cannot be written */
     struct db *from;    /* JOURNAL_MAKING: the database as it was when that began */
-    struct db_walk *walk;
-    char letter;        /* that is walked over; 0: the first line is not written yet */
-    uint64_t made;      /* lines since the first one */
-    uint64_t made_from; /* their number */
+    struct meta_walk *walk;
+    enum meta_kind kind; /* that is walked over; META_NONE: the first line is not written yet */
+    uint64_t made;       /* lines since the first one */
+    uint64_t made_from;  /* their number */
     struct loop_timer retry;
     uint64_t retry_ms;
 };

@@ -8,7 +8,6 @@
 #include "ipc/msg_list.h"
 #include "ipc/msg_push.h"
 #include "ipc/msg_stats.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 
 /* Changes, run by turn.c */
@@ -56,13 +55,10 @@ must_check int op_blob_file(struct catalog *c, size_t repo_place, const struct d
                             uint64_t *size_r);
 /* Links a blob of t->size bytes that lies in the repository's store, and shows it. */
 must_check int op_blob_link(struct catalog *c, size_t repo_place, const struct push_target *t);
-/* NOT_FOUND, DAMAGED. The record's strings point into `value`, the caller's to free. */
-must_check int op_tag_load(struct catalog *c, const struct push_target *t, const char *tag,
-                           struct str *value, struct record_tag *record_r);
-/* Does a manifest that stays need this blob (letter L) or manifest (M) of the image? 0: none;
+/* Does a manifest that stays need this META_LINK or META_MANIFEST of the image? 0: none;
  * CONFLICT: *parent_r does; NOT_FOUND: there is no such thing to delete. */
 must_check int op_named(struct catalog *c, size_t repo_place, const struct push_target *t,
-                        char letter, struct digest *parent_r);
+                        enum meta_kind kind, struct digest *parent_r);
 /* The answer to a delete that op_named() found in conflict. */
 void op_answer_named(struct msg_writer *answer, const struct digest *parent);
 /* Takes a manifest with its tags and back-references away. NOT_FOUND. */
@@ -75,9 +71,9 @@ void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_targe
 void op_suspect(struct catalog *c, const char *repo, const char *image,
                 const struct digest *digest);
 /* Makes `digest` with `size` bytes known in the store and held by the image.
- * kind: 'L' link or 'M' manifest. QUOTA when the store is full. */
+ * holds: META_LINK or META_MANIFEST. QUOTA when the store is full. */
 must_check int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo,
                             const char *image, const struct digest *digest, uint64_t size,
-                            char kind);
+                            enum meta_kind holds);
 
 #endif

@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "catalog/evict.h"
 #include "catalog/scrub.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "oci/name.h"
 
@@ -51,98 +50,59 @@ int op_target_get_for_delete(struct catalog *c, struct msg_reader *question,
 
 int op_image_touch(struct catalog *c, size_t repo_place, const char *repo, const char *image)
 {
-    struct key k;
-    struct str value = {0};
-    struct record_blob record = {.time = op_now()};
-    int err;
+    int err = meta_find(c->db, meta_image(repo, image));
 
-    key_image(&k, 'I', repo, image);
-    err = db_get(c->db, k.data, k.len, NULL);
     if (err != ERR_NOT_FOUND)
         return err;
-    record_blob_encode(&value, &record);
-    db_put(c->db, k.data, k.len, value.data, value.len);
-    str_free(&value);
+    meta_blob_put(c->db, meta_image(repo, image), 0, op_now());
     turn_count(c->turn, repo_place)->images++;
     return 0;
 }
 
-/* Does the image hold any key of this letter? */
-static int image_has(struct catalog *c, char letter, const char *repo, const char *image,
-                     bool *has_r)
-{
-    struct key k;
-    struct db_walk *walk;
-
-    key_image(&k, letter, repo, image);
-    walk = db_walk_new(c->db, k.data, k.len, NULL, 0);
-    *has_r = db_walk_valid(walk);
-    return db_walk_free(&walk);
-}
-
 int op_image_leave(struct catalog *c, size_t repo_place, const char *repo, const char *image)
 {
-    struct key k;
-    bool has = false;
-    int err = image_has(c, 'M', repo, image, &has);
-
-    if (err == 0 && !has)
-        err = image_has(c, 'L', repo, image, &has);
-    if (err != 0 || has)
-        return err;
-    key_image(&k, 'I', repo, image);
-    db_delete(c->db, k.data, k.len);
+    if (meta_any(c->db, meta_of_image(META_MANIFEST, repo, image)) ||
+        meta_any(c->db, meta_of_image(META_LINK, repo, image)))
+        return db_read_failed(c->db) ? ERR_IO : 0;
+    meta_delete(c->db, meta_image(repo, image));
     turn_count(c->turn, repo_place)->images--;
     return 0;
 }
 
 void op_suspect(struct catalog *c, const char *repo, const char *image, const struct digest *digest)
 {
-    struct key k;
-
-    key_suspect(&k, op_now(), repo, image, digest);
-    db_put(c->db, k.data, k.len, "", 0);
+    meta_put_key(c->db, meta_suspect(op_now(), repo, image, digest));
 }
 
 int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const char *image,
-                 const struct digest *digest, uint64_t size, char kind)
+                 const struct digest *digest, uint64_t size, enum meta_kind holds)
 {
     size_t place = catalog_store_of(c, repo_place);
     const struct conf_store *store = &c->conf->stores[place];
-    struct record_blob record = {.size = size, .time = op_now()}, old = {0};
-    struct str value = {0};
-    struct key k;
+    const struct meta_key holder = meta_holder(store->key, digest, holds, repo, image);
+    struct record_blob old = {0};
     int64_t *bytes = turn_store_bytes(c->turn, place);
     int err;
 
     if (c->elsewhere[place]) /* its bytes lie where nobody would find them */
         return ERR_UNAVAILABLE;
-    key_blob(&k, store->key, digest);
-    err = db_get(c->db, k.data, k.len, &value);
-    if (err == 0)
-        err = record_blob_decode(value.data, value.len, &old);
+    err = meta_blob_get(c->db, meta_blob(store->key, digest), &old);
     if (err != 0 && err != ERR_NOT_FOUND)
-        goto out;
+        return err;
     if (err == ERR_NOT_FOUND || old.size != size) {
         uint64_t used = (uint64_t)(c->store_bytes[place] + *bytes) - old.size;
 
         if (store->quota > 0 && (size > store->quota || used > store->quota - size)) {
-            err = ERR_QUOTA;
             if (c->conf->repos[repo_place].kind == CONF_PROXY && size <= store->quota)
                 evict_refused(c->evict, repo_place, size);
-            goto out;
+            return ERR_QUOTA;
         }
-        record_blob_encode(&value, &record);
-        db_put(c->db, k.data, k.len, value.data, value.len);
+        meta_blob_put(c->db, meta_blob(store->key, digest), size, op_now());
         *bytes += (int64_t)size - (int64_t)old.size;
     }
-    key_holder(&k, store->key, digest, kind, repo, image);
-    if (db_get(c->db, k.data, k.len, NULL) == ERR_NOT_FOUND)
-        db_put(c->db, k.data, k.len, "", 0);
-    err = op_image_touch(c, repo_place, repo, image);
-out:
-    str_free(&value);
-    return err;
+    if (meta_find(c->db, holder) == ERR_NOT_FOUND)
+        meta_put_key(c->db, holder);
+    return op_image_touch(c, repo_place, repo, image);
 }
 
 int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
@@ -158,22 +118,16 @@ int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *dige
 
 int op_blob_link(struct catalog *c, size_t repo_place, const struct push_target *t)
 {
-    struct record_blob record = {.size = t->size, .time = op_now()};
-    struct str value = {0};
-    struct key k;
+    const struct meta_key link = meta_at(META_LINK, t->repo, t->image, &t->digest);
     char text[DIGEST_TEXT_MAX];
-    int err = op_blob_hold(c, repo_place, t->repo, t->image, &t->digest, t->size, 'L');
+    int err = op_blob_hold(c, repo_place, t->repo, t->image, &t->digest, t->size, META_LINK);
 
     if (err != 0)
         return err;
     recent_mark(c->start->recent, t->repo, t->image, &t->digest, op_now());
-    key_image(&k, 'L', t->repo, t->image);
-    key_digest(&k, &t->digest);
-    err = db_get(c->db, k.data, k.len, NULL);
+    err = meta_find(c->db, link);
     if (err == ERR_NOT_FOUND) {
-        record_blob_encode(&value, &record);
-        db_put(c->db, k.data, k.len, value.data, value.len);
-        str_free(&value);
+        meta_blob_put(c->db, link, t->size, op_now());
         turn_count(c->turn, repo_place)->blobs++;
         turn_count(c->turn, repo_place)->bytes += (int64_t)t->size;
         op_suspect(c, t->repo, t->image, &t->digest); /* until a manifest names it */
@@ -215,31 +169,23 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
 static int mount_source_anywhere(struct catalog *c, const struct conf_store *store,
                                  const struct digest *digest)
 {
-    struct key k;
-    struct db_walk *walk;
-    size_t looks = 0;
+    struct meta_key links = meta_holders(store->key, digest), key;
+    struct meta_walk *walk;
+    size_t looks = 0, place;
     int found = ERR_NOT_FOUND, err;
 
-    key_holders(&k, store->key, digest);
-    key_char(&k, 'L');
-    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0);
-         db_walk_valid(walk) && found != 0 && looks < SLICE_KEYS; db_walk_next(walk), looks++) {
-        struct key_reader r;
-        size_t len, place;
-        const char *key = db_walk_key(walk, &len);
-
-        key_reader_init(&r, key + k.len, len - k.len);
-        if (catalog_repo(c, key_get_str(&r), &place) == 0 && c->conf->repos[place].online)
+    links.holds = META_LINK;
+    walk = meta_walk_new(c->db, links, NULL);
+    for (; found != 0 && looks < SLICE_KEYS && meta_walk_next(walk, &key); looks++)
+        if (catalog_repo(c, key.repo, &place) == 0 && c->conf->repos[place].online)
             found = 0;
-    }
-    err = db_walk_free(&walk);
-    return err != 0 ? err : found;
+    err = meta_walk_end(&walk);
+    return err != 0 && err != ERR_DAMAGED ? err : found;
 }
 
 static int mount_source(struct catalog *c, const struct push_mount *m, size_t to_place)
 {
     size_t from_place;
-    struct key k;
     int err;
 
     if (!*m->from_image)
@@ -252,9 +198,7 @@ static int mount_source(struct catalog *c, const struct push_mount *m, size_t to
     if (!c->conf->repos[from_place].online ||
         c->conf->repos[from_place].store != c->conf->repos[to_place].store)
         return ERR_NOT_FOUND;
-    key_image(&k, 'L', m->from_repo, m->from_image);
-    key_digest(&k, &m->to.digest);
-    return db_get(c->db, k.data, k.len, NULL);
+    return meta_find(c->db, meta_at(META_LINK, m->from_repo, m->from_image, &m->to.digest));
 }
 
 void op_blob_mount(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
@@ -290,37 +234,28 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
 {
     struct push_target t;
     struct record_blob record = {0};
-    struct str value = {0};
-    struct key link, holder;
     struct digest parent;
     size_t place = 0;
     char text[DIGEST_TEXT_MAX];
     int err = op_target_get_for_delete(c, question, &t, &place);
 
     if (err == 0)
-        err = op_named(c, place, &t, 'L', &parent);
+        err = op_named(c, place, &t, META_LINK, &parent);
     if (err == ERR_CONFLICT) {
         op_answer_named(answer, &parent);
         return;
     }
-    if (err != 0)
-        goto out;
-    key_image(&link, 'L', t.repo, t.image);
-    key_digest(&link, &t.digest);
-    err = db_get(c->db, link.data, link.len, &value);
     if (err == 0)
-        err = record_blob_decode(value.data, value.len, &record);
-    if (err != 0)
-        goto out;
-    db_delete(c->db, link.data, link.len);
-    key_holder(&holder, c->conf->repos[place].store->key, &t.digest, 'L', t.repo, t.image);
-    db_delete(c->db, holder.data, holder.len);
-    op_suspect(c, t.repo, t.image, &t.digest);
-    turn_count(c->turn, place)->blobs--;
-    turn_count(c->turn, place)->bytes -= (int64_t)record.size;
-    turn_retract(c->turn, INDEX_BLOB, t.repo, t.image, digest_text(&t.digest, text));
-    err = op_image_leave(c, place, t.repo, t.image);
-out:
-    str_free(&value);
+        err = meta_blob_get(c->db, meta_at(META_LINK, t.repo, t.image, &t.digest), &record);
+    if (err == 0) {
+        meta_delete(c->db, meta_at(META_LINK, t.repo, t.image, &t.digest));
+        meta_delete(c->db, meta_holder(c->conf->repos[place].store->key, &t.digest, META_LINK,
+                                       t.repo, t.image));
+        op_suspect(c, t.repo, t.image, &t.digest);
+        turn_count(c->turn, place)->blobs--;
+        turn_count(c->turn, place)->bytes -= (int64_t)record.size;
+        turn_retract(c->turn, INDEX_BLOB, t.repo, t.image, digest_text(&t.digest, text));
+        err = op_image_leave(c, place, t.repo, t.image);
+    }
     reply_err_put(answer, err);
 }

@@ -8,7 +8,6 @@
 #include "catalog/ops.h"
 
 #include "base/mem.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "oci/name.h"
 
@@ -60,47 +59,39 @@ static void list_finish(struct list *list, int err, struct msg_writer *answer)
     str_free(&list->place);
 }
 
-/* Positions a walk behind `last` (exclusive; a string field right after the prefix). */
-static struct db_walk *walk_after(struct catalog *c, struct list *list, const struct key *prefix,
-                                  const char *last)
+/* Over the names of one kind, behind the one that `after` ends with. */
+static struct meta_walk *names_walk(struct catalog *c, struct list *list, struct meta_key prefix,
+                                    struct meta_key after)
 {
-    struct key start = *prefix;
+    struct meta_place place;
 
     slice_look(list->slice, SLICE_SEEK, 0);
-    if (!*last)
-        return db_walk_new(db_committed(c->db), prefix->data, prefix->len, NULL, 0);
-    key_part(&start, last);
-    key_char(&start, 1); /* behind "last\0", before any longer name: no name holds a byte 1 */
-    return db_walk_new(db_committed(c->db), prefix->data, prefix->len, start.data, start.len);
+    meta_place_of(&after, &place);
+    return meta_walk_new(db_committed(c->db), prefix, &place);
 }
 
-/* The name behind the prefix. */
-static const char *walk_name(struct db_walk *walk, struct list *list, const struct key *prefix)
+static bool names_next(struct meta_walk *walk, struct list *list, struct meta_key *key_r)
 {
-    struct key_reader r;
-    size_t len, value_len;
-    const char *key = db_walk_key(walk, &len);
-
-    db_walk_value(walk, &value_len);
-    slice_look(list->slice, 1, len + value_len);
-    key_reader_init(&r, key + prefix->len, len - prefix->len);
-    return key_get_str(&r);
+    if (!meta_walk_next(walk, key_r) || list_full(list))
+        return false;
+    slice_look(list->slice, 1, meta_walk_size(walk));
+    return true;
 }
 
-static int image_known(struct catalog *c, const char *repo, const char *image)
+/* What is no name is left out. */
+static int names_end(struct meta_walk **walk)
 {
-    struct key k;
+    int err = meta_walk_end(walk);
 
-    key_image(&k, 'I', repo, image);
-    return db_get(db_committed(c->db), k.data, k.len, NULL);
+    return err == ERR_DAMAGED ? 0 : err;
 }
 
 void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct list_names l;
     struct list list = {.slice = &c->slice};
-    struct db_walk *walk;
-    struct key prefix;
+    struct meta_walk *walk;
+    struct meta_key key;
     int err;
 
     list_names_get(question, &l);
@@ -109,49 +100,43 @@ void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writ
                      !name_image_ok(l.image, strlen(l.image)) || strlen(l.last) > NAME_TAG_MAX))
         err = ERR_PROTOCOL;
     if (err == 0)
-        err = image_known(c, l.repo, l.image);
+        err = meta_find(db_committed(c->db), meta_image(l.repo, l.image));
     if (err != 0) {
         list_finish(&list, err, answer);
         return;
     }
     list.limit = l.limit;
     list_place(&list, "", l.last);
-    key_image(&prefix, 'T', l.repo, l.image);
-    for (walk = walk_after(c, &list, &prefix, l.last); db_walk_valid(walk) && !list_full(&list);
-         db_walk_next(walk)) {
-        const char *tag = walk_name(walk, &list, &prefix);
-
-        list_place(&list, "", tag);
-        list_name_put(&list.names, tag);
+    walk = names_walk(c, &list, meta_of_image(META_TAG, l.repo, l.image),
+                      meta_tag(l.repo, l.image, l.last));
+    while (names_next(walk, &list, &key)) {
+        list_place(&list, "", key.tag);
+        list_name_put(&list.names, key.tag);
         list.count++;
     }
-    list_finish(&list, db_walk_free(&walk), answer);
+    list_finish(&list, names_end(&walk), answer);
 }
 
 /* The images of one repository, from one behind `last` on. list->place becomes an image. */
 static int images_of(struct catalog *c, const struct images *wanted, struct list *list)
 {
-    struct key prefix;
-    struct db_walk *walk;
+    struct meta_walk *walk =
+        names_walk(c, list, meta_image(wanted->repo, NULL), meta_image(wanted->repo, wanted->last));
+    struct meta_key key;
     struct str name = {0};
 
-    key_begin(&prefix, 'I');
-    key_str(&prefix, wanted->repo);
-    for (walk = walk_after(c, list, &prefix, wanted->last); db_walk_valid(walk) && !list_full(list);
-         db_walk_next(walk)) {
-        const char *image = walk_name(walk, list, &prefix);
-
-        list_place(list, "", image);
+    while (names_next(walk, list, &key)) {
+        list_place(list, "", key.image);
         str_reset(&name);
         str_puts(&name, wanted->shown);
-        str_puts(&name, image);
+        str_puts(&name, key.image);
         if (!strstr(name.data, wanted->term))
             continue;
         list_name_put(&list->names, name.data);
         list->count++;
     }
     str_free(&name);
-    return db_walk_free(&walk);
+    return names_end(&walk);
 }
 
 static int compare_shown(const void *a, const void *b)

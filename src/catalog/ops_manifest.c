@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "catalog/evict.h"
 #include "catalog/scrub.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "oci/name.h"
 
@@ -29,25 +28,13 @@ static bool question_ok(const struct push_manifest *p)
     return true;
 }
 
-int op_tag_load(struct catalog *c, const struct push_target *t, const char *tag, struct str *value,
-                struct record_tag *record_r)
-{
-    struct key k;
-    int err;
-
-    key_image(&k, 'T', t->repo, t->image);
-    key_str(&k, tag);
-    err = db_get(c->db, k.data, k.len, value);
-    return err != 0 ? err : record_tag_decode(value->data, value->len, record_r);
-}
-
 /* May this tag be made to point to this digest? Answers EXISTS when policy says no. */
 static int tag_policy(struct catalog *c, const struct conf_repo *repo,
                       const struct push_manifest *p, const char *tag)
 {
     struct str value = {0};
     struct record_tag record;
-    int err = op_tag_load(c, &p->target, tag, &value, &record);
+    int err = meta_tag_get(c->db, meta_tag(p->target.repo, p->target.image, tag), &value, &record);
 
     if (err == 0 && !digest_equal(&record.digest, &p->target.digest) &&
         !conf_tag_may_move(repo, tag))
@@ -58,22 +45,20 @@ static int tag_policy(struct catalog *c, const struct conf_repo *repo,
 
 static int condition_check(struct catalog *c, const struct push_manifest *p)
 {
+    const struct push_target *t = &p->target;
     struct str value = {0};
     struct record_tag record = {0};
-    struct key k;
     bool here, matches;
     int err;
 
     if (p->condition == PUSH_ALWAYS)
         return 0;
     if (p->tag_count > 0) {
-        err = op_tag_load(c, &p->target, p->tags[0], &value, &record);
+        err = meta_tag_get(c->db, meta_tag(t->repo, t->image, p->tags[0]), &value, &record);
         matches = err == 0 && digest_equal(&record.digest, &p->condition_digest);
     } else {
-        key_image(&k, 'M', p->target.repo, p->target.image);
-        key_digest(&k, &p->target.digest);
-        err = db_get(c->db, k.data, k.len, NULL);
-        matches = err == 0 && digest_equal(&p->target.digest, &p->condition_digest);
+        err = meta_find(c->db, meta_at(META_MANIFEST, t->repo, t->image, &t->digest));
+        matches = err == 0 && digest_equal(&t->digest, &p->condition_digest);
     }
     str_free(&value);
     if (err != 0 && err != ERR_NOT_FOUND)
@@ -84,15 +69,11 @@ static int condition_check(struct catalog *c, const struct push_manifest *p)
     return matches ? 0 : ERR_CONFLICT;
 }
 
-static bool key_exists(struct catalog *c, char letter, const struct push_target *t,
-                       const struct digest *digest, int *err)
+static bool image_has(struct catalog *c, enum meta_kind kind, const struct push_target *t,
+                      const struct digest *digest, int *err)
 {
-    struct key k;
-    int found;
+    int found = meta_find(c->db, meta_at(kind, t->repo, t->image, digest));
 
-    key_image(&k, letter, t->repo, t->image);
-    key_digest(&k, digest);
-    found = db_get(c->db, k.data, k.len, NULL);
     if (found != 0 && found != ERR_NOT_FOUND)
         *err = found;
     return found == 0;
@@ -114,9 +95,9 @@ static int references_check(struct catalog *c, const struct conf_repo *repo,
 
         if (ref->exempt || (child && !repo->index_children_strict))
             continue;
-        if (key_exists(c, 'L', &p->target, &ref->digest, &err))
+        if (image_has(c, META_LINK, &p->target, &ref->digest, &err))
             continue;
-        if (child && key_exists(c, 'M', &p->target, &ref->digest, &err))
+        if (child && image_has(c, META_MANIFEST, &p->target, &ref->digest, &err))
             continue;
         missing->digests[missing->count++] = ref->digest;
     }
@@ -125,112 +106,61 @@ static int references_check(struct catalog *c, const struct conf_repo *repo,
     return missing->count > 0 ? ERR_NOT_FOUND : 0;
 }
 
-static void back_references(struct catalog *c, const struct push_target *t,
-                            const struct record_manifest *record, bool put)
-{
-    const struct manifest *m = &record->contents;
-    struct str value = {0};
-    struct key k;
-
-    record_parent_encode(&value, m->is_index);
-    for (size_t i = 0; i < m->ref_count; i++) {
-        key_image(&k, 'K', t->repo, t->image);
-        key_digest(&k, &m->refs[i].digest);
-        key_digest(&k, &t->digest);
-        if (put) {
-            db_put(c->db, k.data, k.len, value.data, value.len);
-        } else {
-            db_delete(c->db, k.data, k.len);
-            op_suspect(c, t->repo, t->image, &m->refs[i].digest);
-        }
-    }
-    if (m->subject.alg != 0) {
-        key_image(&k, 'R', t->repo, t->image);
-        key_digest(&k, &m->subject);
-        key_digest(&k, &t->digest);
-        record_referrer_encode(&value, record);
-        if (put)
-            db_put(c->db, k.data, k.len, value.data, value.len);
-        else
-            db_delete(c->db, k.data, k.len);
-    }
-    str_free(&value);
-}
-
 static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p)
 {
     const struct push_target *t = &p->target;
-    struct record_manifest record = {.size = t->size, .time = op_now(), .contents = p->manifest};
+    const struct record_manifest record = {
+        .size = t->size, .time = op_now(), .contents = p->manifest};
+    const struct meta_key key = meta_at(META_MANIFEST, t->repo, t->image, &t->digest);
     struct str value = {0};
-    struct key k;
     const char *old_type;
     uint64_t old_size;
-    int err = op_blob_hold(c, place, t->repo, t->image, &t->digest, t->size, 'M');
+    int err = op_blob_hold(c, place, t->repo, t->image, &t->digest, t->size, META_MANIFEST);
 
     if (err != 0)
         return err;
-    key_image(&k, 'M', t->repo, t->image);
-    key_digest(&k, &t->digest);
-    err = db_get(c->db, k.data, k.len, &value);
-    if (err == 0 && record_manifest_peek(value.data, value.len, &old_size, &old_type) == 0 &&
-        strcmp(old_type, p->manifest.media_type) == 0)
+    err = meta_manifest_peek(c->db, key, &value, &old_size, &old_type);
+    if (err == 0 && strcmp(old_type, p->manifest.media_type) == 0)
         goto out; /* the same again */
     if (err == ERR_NOT_FOUND) {
         turn_count(c->turn, place)->manifests++;
         turn_count(c->turn, place)->bytes += (int64_t)t->size;
         err = 0;
     }
-    if (err != 0)
-        goto out;
-    record_manifest_encode(&value, &record);
-    db_put(c->db, k.data, k.len, value.data, value.len);
-    back_references(c, t, &record, true);
+    if (err == ERR_DAMAGED)
+        err = 0; /* written anew */
+    if (err == 0)
+        meta_manifest_put(c->db, key, &record);
 out:
     str_free(&value);
     return err;
-}
-
-static void key_tag_on(struct key *k, const struct push_target *t, const struct digest *digest,
-                       const char *tag)
-{
-    key_image(k, 'G', t->repo, t->image);
-    key_digest(k, digest);
-    key_str(k, tag);
 }
 
 static int tag_move(struct catalog *c, size_t place, const struct push_manifest *p, const char *tag)
 {
     const struct push_target *t = &p->target;
-    struct record_tag record = {.digest = t->digest,
-                                .size = t->size,
-                                .time = op_now(),
-                                .media_type = p->manifest.media_type};
+    const struct meta_key key = meta_tag(t->repo, t->image, tag);
+    const struct record_tag record = {.digest = t->digest,
+                                      .size = t->size,
+                                      .time = op_now(),
+                                      .media_type = p->manifest.media_type};
     struct record_tag old;
     struct str value = {0};
-    struct key k;
-    int err = op_tag_load(c, t, tag, &value, &old);
+    int err = meta_tag_get(c->db, key, &value, &old);
+    bool is_new = err == ERR_NOT_FOUND;
+    /* It points there already, and nobody asks since when. */
+    bool stays = err == 0 && digest_equal(&old.digest, &t->digest) &&
+                 strcmp(old.media_type, record.media_type) == 0 &&
+                 c->conf->repos[place].kind != CONF_PROXY;
 
-    if (err == 0 && !digest_equal(&old.digest, &t->digest)) {
-        key_tag_on(&k, t, &old.digest, tag);
-        db_delete(c->db, k.data, k.len);
-    } else if (err == ERR_NOT_FOUND) {
+    if (err == 0 && !stays) {
+        meta_tag_put(c->db, key, &record, &old.digest);
+    } else if (is_new) {
+        meta_tag_put(c->db, key, &record, NULL);
         turn_count(c->turn, place)->tags++;
-    } else if (err == 0 && strcmp(old.media_type, record.media_type) == 0 &&
-               c->conf->repos[place].kind != CONF_PROXY) {
-        goto out; /* it points there already, and nobody asks since when */
-    } else if (err != 0) {
-        goto out;
     }
-    err = 0;
-    record_tag_encode(&value, &record);
-    key_image(&k, 'T', t->repo, t->image);
-    key_str(&k, tag);
-    db_put(c->db, k.data, k.len, value.data, value.len);
-    key_tag_on(&k, t, &t->digest, tag);
-    db_put(c->db, k.data, k.len, "", 0);
-out:
     str_free(&value);
-    return err;
+    return is_new ? 0 : err;
 }
 
 /* What a proxy's manifest tells before anything else of it is here. */
@@ -320,59 +250,35 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
 static int tags_remove(struct catalog *c, size_t place, const struct push_target *t, size_t most,
                        bool *more_r)
 {
-    struct key prefix, k;
-    struct db_walk *walk;
-    int err = 0, walk_err;
+    struct meta_walk *walk =
+        meta_walk_new(c->db, meta_at(META_TAG_ON, t->repo, t->image, &t->digest), NULL);
+    struct meta_key key;
 
-    key_image(&prefix, 'G', t->repo, t->image);
-    key_digest(&prefix, &t->digest);
-    for (walk = db_walk_new(c->db, prefix.data, prefix.len, NULL, 0);
-         db_walk_valid(walk) && err == 0 && most > 0; db_walk_next(walk), most--) {
-        struct key_reader r;
-        size_t len;
-        const char *key = db_walk_key(walk, &len), *tag;
-
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
-        tag = key_get_str(&r);
-        err = key_end(&r);
-        if (err != 0)
-            break;
-        db_delete(c->db, key, len);
-        key_image(&k, 'T', t->repo, t->image);
-        key_str(&k, tag);
-        db_delete(c->db, k.data, k.len);
-        turn_count(c->turn, place)->tags--;
-        turn_retract(c->turn, INDEX_TAG, t->repo, t->image, tag);
-    }
-    *more_r = db_walk_valid(walk);
-    walk_err = db_walk_free(&walk);
-    return err != 0 ? err : walk_err;
+    for (; (*more_r = meta_walk_next(walk, &key)) && most > 0; most--)
+        op_tag_remove(c, place, t, key.tag, &t->digest);
+    return meta_walk_end(&walk);
 }
 
 /* *more_r: it stays, with tags that are left; so many of them have gone. */
 static int remove_slice(struct catalog *c, size_t place, const struct push_target *t, size_t tags,
                         bool *more_r)
 {
+    const struct meta_key key = meta_at(META_MANIFEST, t->repo, t->image, &t->digest);
     struct record_manifest record;
     struct str value = {0};
-    struct key k, holder;
     char text[DIGEST_TEXT_MAX];
-    int err;
+    int err = meta_manifest_get(c->db, key, turn_arena(c->turn), &value, &record);
 
     *more_r = false;
-    key_image(&k, 'M', t->repo, t->image);
-    key_digest(&k, &t->digest);
-    err = db_get(c->db, k.data, k.len, &value);
-    if (err == 0)
-        err = record_manifest_decode(value.data, value.len, turn_arena(c->turn), &record);
     if (err == 0)
         err = tags_remove(c, place, t, tags, more_r);
     if (err != 0 || *more_r)
         goto out;
-    db_delete(c->db, k.data, k.len);
-    back_references(c, t, &record, false);
-    key_holder(&holder, c->conf->repos[place].store->key, &t->digest, 'M', t->repo, t->image);
-    db_delete(c->db, holder.data, holder.len);
+    meta_manifest_delete(c->db, key, &record);
+    meta_delete(c->db, meta_holder(c->conf->repos[place].store->key, &t->digest, META_MANIFEST,
+                                   t->repo, t->image));
+    for (size_t i = 0; i < record.contents.ref_count; i++)
+        op_suspect(c, t->repo, t->image, &record.contents.refs[i].digest);
     op_suspect(c, t->repo, t->image, &t->digest);
     turn_count(c->turn, place)->manifests--;
     turn_count(c->turn, place)->bytes -= (int64_t)record.size;
@@ -399,7 +305,7 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
     int err = op_target_get_for_delete(c, question, &t, &place);
 
     if (err == 0)
-        err = op_named(c, place, &t, 'M', &parent);
+        err = op_named(c, place, &t, META_MANIFEST, &parent);
     if (err == ERR_CONFLICT) {
         op_answer_named(answer, &parent);
         return;
@@ -414,13 +320,7 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
 void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_target *t,
                    const char *tag, const struct digest *digest)
 {
-    struct key k;
-
-    key_tag_on(&k, t, digest, tag);
-    db_delete(c->db, k.data, k.len);
-    key_image(&k, 'T', t->repo, t->image);
-    key_str(&k, tag);
-    db_delete(c->db, k.data, k.len);
+    meta_tag_delete(c->db, meta_tag(t->repo, t->image, tag), digest);
     turn_count(c->turn, repo_place)->tags--;
     turn_retract(c->turn, INDEX_TAG, t->repo, t->image, tag);
 }
@@ -445,7 +345,7 @@ void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_wr
     if (err == 0 && !c->conf->repos[place].delete_allowed)
         err = ERR_UNSUPPORTED;
     if (err == 0)
-        err = op_tag_load(c, &t, q.tag, &value, &record);
+        err = meta_tag_get(c->db, meta_tag(t.repo, t.image, q.tag), &value, &record);
     if (err == 0)
         op_tag_remove(c, place, &t, q.tag, &record.digest);
     str_free(&value);

@@ -7,7 +7,6 @@
  */
 #include "catalog/ops.h"
 
-#include "meta/keys.h"
 #include "meta/records.h"
 
 #include <string.h>
@@ -25,67 +24,53 @@ static bool parent_needs(const struct conf_repo *repo, bool index, bool manifest
 static int parent_read(struct catalog *c, const struct push_target *t, const struct digest *parent,
                        struct str *value, bool *index_r)
 {
-    struct key k;
     const char *type = "";
     uint64_t size;
-    int err;
+    int err = meta_manifest_peek(c->db, meta_at(META_MANIFEST, t->repo, t->image, parent), value,
+                                 &size, &type);
 
-    key_image(&k, 'M', t->repo, t->image);
-    key_digest(&k, parent);
-    err = db_get(c->db, k.data, k.len, value);
-    if (err == 0)
-        err = record_manifest_peek(value->data, value->len, &size, &type);
-    *index_r = manifest_type_is_index(type);
+    *index_r = err == 0 && manifest_type_is_index(type);
     return err;
 }
 
-int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, char letter,
+int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, enum meta_kind kind,
              struct digest *parent_r)
 {
     const struct conf_repo *repo = &c->conf->repos[repo_place];
-    bool manifest = letter == 'M', other_stays;
+    bool manifest = kind == META_MANIFEST, other_stays;
+    enum meta_kind other = manifest ? META_LINK : META_MANIFEST;
     struct str value = {0};
-    struct key k;
-    struct db_walk *walk;
+    struct meta_walk *walk;
+    struct meta_key key;
     int err, walk_err;
 
     if (repo->delete_referenced || (manifest && !repo->index_children_strict))
         return 0;
-    key_image(&k, letter, t->repo, t->image);
-    key_digest(&k, &t->digest);
-    err = db_get(c->db, k.data, k.len, NULL);
+    err = meta_find(c->db, meta_at(kind, t->repo, t->image, &t->digest));
     if (err != 0)
         return err;
-    key_image(&k, manifest ? 'L' : 'M', t->repo, t->image);
-    key_digest(&k, &t->digest);
-    err = db_get(c->db, k.data, k.len, NULL);
+    err = meta_find(c->db, meta_at(other, t->repo, t->image, &t->digest));
     if (err != 0 && err != ERR_NOT_FOUND)
         return err;
     other_stays = err == 0;
     err = 0;
-    key_image(&k, 'K', t->repo, t->image);
-    key_digest(&k, &t->digest);
-    for (walk = db_walk_new(c->db, k.data, k.len, NULL, 0); db_walk_valid(walk) && err == 0;
-         db_walk_next(walk)) {
-        struct key_reader r;
-        size_t len, note_len;
-        const char *key = db_walk_key(walk, &len), *note = db_walk_value(walk, &note_len);
+    walk = meta_walk_new(c->db, meta_at(META_PARENT, t->repo, t->image, &t->digest), NULL);
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        size_t note_len;
+        const char *note = meta_walk_value(walk, &note_len);
         bool index;
 
-        key_reader_init(&r, key + k.len, len - k.len);
-        key_get_digest(&r, parent_r);
-        err = key_end(&r);
-        if (err == 0 && record_parent_decode(note, note_len, &index) == 0 &&
+        if (record_parent_decode(note, note_len, &index) == 0 &&
             !parent_needs(repo, index, manifest, other_stays))
             continue;
-        if (err == 0)
-            err = parent_read(c, t, parent_r, &value, &index);
+        *parent_r = key.by;
+        err = parent_read(c, t, parent_r, &value, &index);
         if (err == ERR_NOT_FOUND)
             err = 0; /* a name nobody stands behind holds nothing */
         else if (err == 0 && parent_needs(repo, index, manifest, other_stays))
             err = ERR_CONFLICT;
     }
-    walk_err = db_walk_free(&walk);
+    walk_err = meta_walk_end(&walk);
     str_free(&value);
     return err != 0 ? err : walk_err;
 }

@@ -9,7 +9,6 @@
 
 #include "catalog/scrub.h"
 #include "ipc/msg_fetch.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "oci/name.h"
 
@@ -22,33 +21,13 @@ static int proxy_place(struct catalog *c, const char *repo, size_t *place_r)
     return err == 0 && c->conf->repos[*place_r].kind != CONF_PROXY ? ERR_UNSUPPORTED : err;
 }
 
-/* Does a manifest of the image name it? */
-static int named(struct catalog *c, const struct push_target *t, bool *named_r)
-{
-    struct key k;
-    struct db_walk *walk;
-
-    key_image(&k, 'K', t->repo, t->image);
-    key_digest(&k, &t->digest);
-    walk = db_walk_new(c->db, k.data, k.len, NULL, 0);
-    *named_r = db_walk_valid(walk);
-    return db_walk_free(&walk);
-}
-
 /* The bytes that lie in the store, whoever brought them. */
 static int stored(struct catalog *c, size_t place, struct push_target *t)
 {
     const char *store = c->conf->repos[place].store->key;
     struct record_blob record = {0};
-    struct str value = {0};
-    struct key k;
-    int err;
+    int err = meta_blob_get(c->db, meta_blob(store, &t->digest), &record);
 
-    key_blob(&k, store, &t->digest);
-    err = db_get(c->db, k.data, k.len, &value);
-    if (err == 0)
-        err = record_blob_decode(value.data, value.len, &record);
-    str_free(&value);
     if (err == 0 && damage_known(c, store, &t->digest))
         err = ERR_NOT_FOUND;
     if (err == 0)
@@ -61,7 +40,6 @@ void op_proxy_link(struct catalog *c, struct msg_reader *question, struct msg_wr
     struct proxy_link q;
     struct push_target *t = &q.target;
     size_t place = 0;
-    bool may = false;
     int err;
 
     proxy_link_get(question, &q);
@@ -70,11 +48,10 @@ void op_proxy_link(struct catalog *c, struct msg_reader *question, struct msg_wr
         err = ERR_PROTOCOL;
     if (err == 0)
         err = proxy_place(c, t->repo, &place);
-    if (err == 0 && !q.proven) {
-        err = named(c, t, &may);
-        if (err == 0 && !may)
-            err = ERR_NOT_FOUND;
-    }
+    /* A manifest of the image names it, or the remote has just said so. */
+    if (err == 0 && !q.proven &&
+        !meta_any(c->db, meta_at(META_PARENT, t->repo, t->image, &t->digest)))
+        err = ERR_NOT_FOUND;
     if (err == 0)
         err = stored(c, place, t);
     if (err == 0)
@@ -101,29 +78,24 @@ static int tag_get(struct catalog *c, struct msg_reader *question, struct push_t
     if (err == 0)
         err = proxy_place(c, t_r->repo, place_r);
     if (err == 0)
-        err = op_tag_load(c, t_r, *tag_r, value, record_r);
+        err = meta_tag_get(c->db, meta_tag(t_r->repo, t_r->image, *tag_r), value, record_r);
     return err == 0 && !digest_equal(&record_r->digest, &t_r->digest) ? ERR_NOT_FOUND : err;
 }
 
 void op_tag_touch(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    struct str value = {0}, changed = {0};
+    struct str value = {0};
     struct record_tag record;
     struct push_target t;
     const char *tag;
     size_t place;
-    struct key k;
     int err = tag_get(c, question, &t, &tag, &place, &value, &record);
 
     if (err == 0) {
         record.time = op_now();
-        record_tag_encode(&changed, &record);
-        key_image(&k, 'T', t.repo, t.image);
-        key_str(&k, tag);
-        db_put(c->db, k.data, k.len, changed.data, changed.len);
+        meta_tag_put(c->db, meta_tag(t.repo, t.image, tag), &record, &t.digest);
         turn_publish(c->turn, INDEX_CHECKED, t.repo, t.image, tag, record.time, NULL, NULL);
     }
-    str_free(&changed);
     str_free(&value);
     reply_err_put(answer, err);
 }

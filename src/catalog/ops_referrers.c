@@ -7,7 +7,6 @@
 #include "catalog/ops.h"
 
 #include "base/mem.h"
-#include "meta/keys.h"
 
 #include <string.h>
 
@@ -31,21 +30,18 @@ static bool full(struct referrers *list)
     return true;
 }
 
-/* Where the note says nothing (meta/records.h), the manifest's record does: it may have megabytes,
+/* Where the note says nothing (meta/values.h), the manifest's record does: it may have megabytes,
  * and so the slice may be over with it. */
 static int manifest_read(struct catalog *c, const struct digest *digest, struct referrers *list,
                          struct record_manifest *record_r)
 {
-    struct key k;
-    int err;
+    const struct list_referrers *q = list->q;
+    int err =
+        meta_manifest_get(db_committed(c->db), meta_at(META_MANIFEST, q->repo, q->image, digest),
+                          list->arena, &list->manifest, record_r);
 
-    key_image(&k, 'M', list->q->repo, list->q->image);
-    key_digest(&k, digest);
-    err = db_get(db_committed(c->db), k.data, k.len, &list->manifest);
     slice_look(list->slice, SLICE_SEEK, list->manifest.len);
-    return err != 0 ? err
-                    : record_manifest_decode(list->manifest.data, list->manifest.len, list->arena,
-                                             record_r);
+    return err;
 }
 
 static void referrer_put(struct referrers *list, const struct digest *digest,
@@ -84,33 +80,25 @@ static int referrer_add(struct catalog *c, const char *note, size_t len, struct 
 static int referrers_walk(struct catalog *c, struct referrers *list)
 {
     const struct list_referrers *q = list->q;
-    struct db_walk *walk;
-    struct key prefix, start;
+    const struct meta_key all = meta_at(META_REFERRER, q->repo, q->image, &q->subject);
+    struct meta_key key = all;
+    struct meta_place after;
+    struct meta_walk *walk;
     int err = 0, walk_err;
 
-    key_image(&prefix, 'R', q->repo, q->image);
-    key_digest(&prefix, &q->subject);
-    start = prefix;
-    if (q->last.alg != 0) {
-        key_digest(&start, &q->last);
-        key_char(&start, 0); /* behind `last` itself */
-    }
+    key.by = q->last; /* none: from the first */
+    meta_place_of(&key, &after);
     slice_look(list->slice, SLICE_SEEK, 0);
-    for (walk = db_walk_new(db_committed(c->db), prefix.data, prefix.len, start.data, start.len);
-         db_walk_valid(walk) && err == 0 && !full(list); db_walk_next(walk)) {
-        struct key_reader r;
-        size_t len, note_len;
-        const char *key = db_walk_key(walk, &len);
-        const char *note = db_walk_value(walk, &note_len);
+    walk = meta_walk_new(db_committed(c->db), all, &after);
+    while (err == 0 && meta_walk_next(walk, &key) && !full(list)) {
+        size_t note_len;
+        const char *note = meta_walk_value(walk, &note_len);
 
-        slice_look(list->slice, 1, len + note_len);
-        key_reader_init(&r, key + prefix.len, len - prefix.len);
-        key_get_digest(&r, &list->place);
-        err = key_end(&r);
-        if (err == 0)
-            err = referrer_add(c, note, note_len, list);
+        slice_look(list->slice, 1, meta_walk_size(walk));
+        list->place = key.by;
+        err = referrer_add(c, note, note_len, list);
     }
-    walk_err = db_walk_free(&walk);
+    walk_err = meta_walk_end(&walk);
     return err != 0 ? err : walk_err;
 }
 

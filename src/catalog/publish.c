@@ -17,7 +17,6 @@
 #include "catalog/scrub.h"
 #include "catalog/witnessed.h"
 #include "ipc/msg_push.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "meta/witness.h"
 
@@ -34,43 +33,42 @@
  * that is too low costs a second reading of everything. */
 static uint64_t index_entries_hint(const struct catalog *c)
 {
-    static const char letters[] = {'L', 'M', 'T'};
+    static const enum meta_kind kinds[] = {META_LINK, META_MANIFEST, META_TAG};
     uint64_t live = 0, bytes = 0;
 
     if (c->index.header)
         live = 2 * (atomic_load(&c->index.header->slots_used) -
                     atomic_load(&c->index.header->slots_dead));
-    for (size_t i = 0; i < sizeof(letters); i++)
-        bytes += kv_bytes(db_kv(c->db), letters[i], (char)(letters[i] + 1));
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        bytes += meta_bytes(c->db, kinds[i]);
     if (live < bytes / ENTRY_BYTES)
         live = bytes / ENTRY_BYTES;
     return live + 2 * ENTRIES_MIN;
 }
 
-/* The end of a walk: what it could not read of a damaged database is left out. */
-static int walk_end(const struct catalog *c, struct db_walk **walk)
+/* A walk over all of a kind that is committed. */
+static struct meta_walk *walk_begin(const struct catalog *c, enum meta_kind kind)
 {
-    int err = db_walk_free(walk);
+    return meta_walk_new(db_committed(c->db), (struct meta_key){.kind = kind}, NULL);
+}
 
-    return c->witnessed ? 0 : err;
+/* What is no key is left out; so is what could not be read of a damaged database. */
+static int walk_end(const struct catalog *c, struct meta_walk **walk)
+{
+    int err = meta_walk_end(walk);
+
+    return c->witnessed || err == ERR_DAMAGED ? 0 : err;
 }
 
 static int count_damaged(struct catalog *c)
 {
-    struct db_walk *walk;
+    struct meta_walk *walk = walk_begin(c, META_DAMAGE);
+    struct meta_key key;
 
     memset(c->damaged_count, 0, sizeof(c->damaged_count));
-    for (walk = db_walk_new(db_committed(c->db), "D", 1, NULL, 0); db_walk_valid(walk);
-         db_walk_next(walk)) {
-        struct key_reader key;
-        size_t len;
-        const char *data = db_walk_key(walk, &len), *store;
-
-        key_reader_init(&key, data + 1, len - 1);
-        store = key_get_str(&key);
+    while (meta_walk_next(walk, &key))
         for (size_t i = 0; i < c->conf->store_count; i++)
-            c->damaged_count[i] += strcmp(c->conf->stores[i].key, store) == 0;
-    }
+            c->damaged_count[i] += strcmp(c->conf->stores[i].key, key.store) == 0;
     return walk_end(c, &walk);
 }
 
@@ -99,118 +97,131 @@ static int publish_named(struct index_writer *writer, const char *repo, const ch
 }
 
 /* Not configured now: it keeps its records and is not served. */
-static int publish_unowned(struct catalog *c, char letter, const char *repo, const char *value,
+static int publish_unowned(struct catalog *c, const struct meta_key *key, const char *value,
                            size_t value_len)
 {
-    struct catalog_count *count = held_count(c->held, repo);
+    struct catalog_count *count = held_count(c->held, key->repo);
     struct record_blob blob = {0};
     const char *media_type;
     uint64_t size = 0;
     int err = 0;
 
-    if (letter == 'L')
+    if (key->kind == META_LINK)
         err = record_blob_decode(value, value_len, &blob);
-    else if (letter == 'M')
+    else if (key->kind == META_MANIFEST)
         err = record_manifest_peek(value, value_len, &size, &media_type);
-    count->tags += letter == 'T';
-    count->blobs += letter == 'L';
-    count->manifests += letter == 'M';
-    count->bytes += (int64_t)(letter == 'L' ? blob.size : size);
+    count->tags += key->kind == META_TAG;
+    count->blobs += key->kind == META_LINK;
+    count->manifests += key->kind == META_MANIFEST;
+    count->bytes += (int64_t)(key->kind == META_LINK ? blob.size : size);
     return err;
 }
 
-/* One key of letter L, M or T into the map and the counts. */
-static int publish_entry(struct catalog *c, struct index_writer *writer, char letter,
-                         struct key_reader *key, const char *value, size_t value_len)
+static int publish_tag(struct catalog *c, struct index_writer *writer, size_t place,
+                       const struct meta_key *key, const char *value, size_t value_len)
 {
-    const char *repo = key_get_str(key), *image = key_get_str(key), *tag, *media_type;
+    struct record_tag record;
+    int err = record_tag_decode(value, value_len, &record);
+
+    if (err != 0)
+        return err;
+    c->counts[place].tags++;
+    if (hidden(c, place, &record.digest))
+        return 0;
+    err = index_put(writer, INDEX_TAG, key->repo, key->image, key->tag, record.size,
+                    record.media_type, &record.digest);
+    if (err == 0 && c->conf->repos[place].kind == CONF_PROXY)
+        err = index_put(writer, INDEX_CHECKED, key->repo, key->image, key->tag, record.time, NULL,
+                        NULL);
+    return err;
+}
+
+static int publish_link(struct catalog *c, struct index_writer *writer, size_t place,
+                        const struct meta_key *key, const char *value, size_t value_len)
+{
     char text[DIGEST_TEXT_MAX];
     struct record_blob blob;
-    struct record_tag record;
-    struct digest digest;
-    uint64_t size;
-    size_t place;
-    int err;
+    int err = record_blob_decode(value, value_len, &blob);
 
-    if (key->bad)
-        return ERR_DAMAGED;
-    if (catalog_repo(c, repo, &place) != 0)
-        return publish_unowned(c, letter, repo, value, value_len);
-    if (letter == 'T') {
-        tag = key_get_str(key);
-        if (key_end(key) != 0 || record_tag_decode(value, value_len, &record) != 0)
-            return ERR_DAMAGED;
-        c->counts[place].tags++;
-        if (hidden(c, place, &record.digest))
-            return 0;
-        err = index_put(writer, INDEX_TAG, repo, image, tag, record.size, record.media_type,
-                        &record.digest);
-        if (err == 0 && c->conf->repos[place].kind == CONF_PROXY)
-            err = index_put(writer, INDEX_CHECKED, repo, image, tag, record.time, NULL, NULL);
+    if (err != 0)
         return err;
-    }
-    key_get_digest(key, &digest);
-    if (key_end(key) != 0)
-        return ERR_DAMAGED;
-    digest_text(&digest, text);
-    if (letter == 'L') {
-        err = record_blob_decode(value, value_len, &blob);
-        if (err != 0)
-            return err;
-        c->counts[place].blobs++;
-        c->counts[place].bytes += (int64_t)blob.size;
-        if (hidden(c, place, &digest))
-            return 0;
-        return index_put(writer, INDEX_BLOB, repo, image, text, blob.size, NULL, NULL);
-    }
-    err = record_manifest_peek(value, value_len, &size, &media_type);
+    c->counts[place].blobs++;
+    c->counts[place].bytes += (int64_t)blob.size;
+    return hidden(c, place, &key->digest)
+               ? 0
+               : index_put(writer, INDEX_BLOB, key->repo, key->image,
+                           digest_text(&key->digest, text), blob.size, NULL, NULL);
+}
+
+static int publish_manifest(struct catalog *c, struct index_writer *writer, size_t place,
+                            const struct meta_key *key, const char *value, size_t value_len)
+{
+    char text[DIGEST_TEXT_MAX];
+    const char *media_type;
+    uint64_t size;
+    int err = record_manifest_peek(value, value_len, &size, &media_type);
+
     if (err != 0)
         return err;
     c->counts[place].manifests++;
     c->counts[place].bytes += (int64_t)size;
-    if (hidden(c, place, &digest))
+    if (hidden(c, place, &key->digest))
         return 0;
-    err = index_put(writer, INDEX_MANIFEST, repo, image, text, size, media_type, &digest);
+    err = index_put(writer, INDEX_MANIFEST, key->repo, key->image, digest_text(&key->digest, text),
+                    size, media_type, &key->digest);
     if (err == 0 && c->conf->repos[place].kind == CONF_PROXY)
-        err = publish_named(writer, repo, image, value, value_len);
+        err = publish_named(writer, key->repo, key->image, value, value_len);
     return err;
+}
+
+/* One record into the map and the counts. */
+static int publish_entry(struct catalog *c, struct index_writer *writer, const struct meta_key *key,
+                         const char *value, size_t value_len)
+{
+    size_t place;
+
+    if (catalog_repo(c, key->repo, &place) != 0)
+        return publish_unowned(c, key, value, value_len);
+    if (key->kind == META_TAG)
+        return publish_tag(c, writer, place, key, value, value_len);
+    if (key->kind == META_LINK)
+        return publish_link(c, writer, place, key, value, value_len);
+    return publish_manifest(c, writer, place, key, value, value_len);
 }
 
 /* Is a record of a damaged database an old one, which shows because the newer one cannot be read?
  * The journals know. */
-static bool outdated(const struct catalog *c, const char *key, size_t key_len, const char *value,
+static bool outdated(const struct catalog *c, const struct meta_key *key, const char *value,
                      size_t value_len)
 {
     struct journal_line line;
 
-    return c->witnessed && witness_line(key, key_len, value, value_len, &line) &&
+    return c->witnessed && witness_line(key, value, value_len, &line) &&
            !witnessed_ok(c->witnessed, &line);
 }
 
-static int publish_letter(struct catalog *c, struct index_writer *writer, char letter)
+static int publish_kind(struct catalog *c, struct index_writer *writer, enum meta_kind kind)
 {
-    struct db_walk *walk;
+    struct meta_walk *walk = walk_begin(c, kind);
+    struct meta_key key;
     int err = 0, walk_err;
     uint64_t damaged = 0;
 
-    for (walk = db_walk_new(db_committed(c->db), &letter, 1, NULL, 0);
-         db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
-        struct key_reader key;
-        size_t key_len, value_len;
-        const char *data = db_walk_key(walk, &key_len);
-        const char *value = db_walk_value(walk, &value_len);
+    while (err == 0 && meta_walk_step(walk, &key)) {
+        size_t value_len;
+        const char *value = meta_walk_value(walk, &value_len);
 
-        if (outdated(c, data, key_len, value, value_len))
-            continue;
-        key_reader_init(&key, data + 1, key_len - 1);
-        err = publish_entry(c, writer, letter, &key, value, value_len);
+        if (key.kind == META_NONE)
+            err = ERR_DAMAGED;
+        else if (!outdated(c, &key, value, value_len))
+            err = publish_entry(c, writer, &key, value, value_len);
         if (err == ERR_DAMAGED) {
             damaged++;
             err = 0;
         }
     }
     if (damaged > 0)
-        log_error("damaged records in the database were left out", "kind=%c count=%llu", letter,
+        log_error("damaged records in the database were left out", "kind=%c count=%llu", kind,
                   (unsigned long long)damaged);
     walk_err = walk_end(c, &walk);
     return err != 0 ? err : walk_err;
@@ -218,43 +229,33 @@ static int publish_letter(struct catalog *c, struct index_writer *writer, char l
 
 static int count_images(struct catalog *c)
 {
-    struct db_walk *walk;
+    struct meta_walk *walk = walk_begin(c, META_IMAGE);
+    struct meta_key key;
     size_t place;
 
-    for (walk = db_walk_new(db_committed(c->db), "I", 1, NULL, 0); db_walk_valid(walk);
-         db_walk_next(walk)) {
-        struct key_reader key;
-        size_t len;
-        const char *data = db_walk_key(walk, &len), *repo;
-
-        key_reader_init(&key, data + 1, len - 1);
-        repo = key_get_str(&key);
-        if (catalog_repo(c, repo, &place) == 0)
+    while (meta_walk_next(walk, &key)) {
+        if (catalog_repo(c, key.repo, &place) == 0)
             c->counts[place].images++;
-        else if (!key.bad)
-            held_count(c->held, repo)->images++;
+        else
+            held_count(c->held, key.repo)->images++;
     }
     return walk_end(c, &walk);
 }
 
 static int count_store_bytes(struct catalog *c)
 {
-    struct db_walk *walk;
+    struct meta_walk *walk = walk_begin(c, META_BLOB);
+    struct record_blob blob;
+    struct meta_key key;
 
-    for (walk = db_walk_new(db_committed(c->db), "B", 1, NULL, 0); db_walk_valid(walk);
-         db_walk_next(walk)) {
-        struct record_blob blob;
-        struct key_reader key;
-        size_t key_len, value_len;
-        const char *data = db_walk_key(walk, &key_len), *store;
-        const char *value = db_walk_value(walk, &value_len);
+    while (meta_walk_next(walk, &key)) {
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
 
-        key_reader_init(&key, data + 1, key_len - 1);
-        store = key_get_str(&key);
-        if (record_blob_decode(value, value_len, &blob) != 0)
+        if (record_blob_decode(value, len, &blob) != 0)
             continue;
         for (size_t i = 0; i < c->conf->store_count; i++)
-            if (strcmp(c->conf->stores[i].key, store) == 0)
+            if (strcmp(c->conf->stores[i].key, key.store) == 0)
                 c->store_bytes[i] += (int64_t)blob.size;
     }
     return walk_end(c, &walk);
@@ -269,11 +270,11 @@ static int publish_fill(struct catalog *c, struct index_writer *writer)
     held_count_begin(c->held);
     err = count_damaged(c);
     if (err == 0)
-        err = publish_letter(c, writer, 'L');
+        err = publish_kind(c, writer, META_LINK);
     if (err == 0)
-        err = publish_letter(c, writer, 'M');
+        err = publish_kind(c, writer, META_MANIFEST);
     if (err == 0)
-        err = publish_letter(c, writer, 'T');
+        err = publish_kind(c, writer, META_TAG);
     if (err == 0)
         err = count_images(c);
     if (err == 0)

@@ -18,7 +18,6 @@
 #include "catalog/gc.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 
 #include <stdlib.h>
@@ -39,9 +38,9 @@ struct scrub {
     struct stats_scrub stats, pass; /* pass: as they were at its start */
     bool busy;                      /* a thread or a task is at work */
     bool noting;
-    bool marks_left;   /* of what was found damaged: is it good again? */
-    struct key mark;   /* the last of them that was chosen; len 0: none */
-    struct key cursor; /* the last blob of the running pass that was chosen; len 0: none */
+    bool marks_left;          /* of what was found damaged: is it good again? */
+    struct meta_place mark;   /* the last of them that was chosen; len 0: none */
+    struct meta_place cursor; /* the last blob of the running pass that was chosen; len 0: none */
     struct scrub_target now;
     bool have; /* `now` is being read */
     int fd;
@@ -414,23 +413,16 @@ void scrub_op_damaged(struct catalog *c, struct msg_reader *question, struct msg
     struct scrub *s = c->scrub;
     struct push_target t;
     struct record_blob record;
-    struct str value = {0};
-    struct key k;
     size_t place = 0;
     int err = op_target_get(c, question, &t, &place);
 
-    if (err == 0) {
-        key_blob(&k, c->conf->repos[place].store->key, &t.digest);
-        err = db_get(c->db, k.data, k.len, &value);
-    }
     if (err == 0)
-        err = record_blob_decode(value.data, value.len, &record);
+        err = meta_blob_get(c->db, meta_blob(c->conf->repos[place].store->key, &t.digest), &record);
     if (err == 0 && !damage_known(c, c->conf->repos[place].store->key, &t.digest)) {
         struct scrub_target target = {
             .store = catalog_store_of(c, place), .digest = t.digest, .size = record.size};
 
         scrub_ask(s, &target);
     }
-    str_free(&value);
     reply_err_put(answer, err);
 }

@@ -10,7 +10,7 @@
 
 #include "catalog/catalog.h"
 #include "ipc/msg_stats.h"
-#include "meta/keys.h"
+#include "meta/records.h"
 
 struct scrub *scrub_new(struct catalog *c);
 void scrub_free(struct scrub **scrub);
@@ -33,15 +33,15 @@ struct scrub_target {
     struct digest digest;
     uint64_t size;
 };
-bool scrub_next(struct catalog *c, struct key *cursor, struct scrub_target *t_r);
+bool scrub_next(struct catalog *c, struct meta_place *cursor, struct scrub_target *t_r);
 /* The same of those that are marked as damaged. */
-bool scrub_next_mark(struct catalog *c, struct key *mark, struct scrub_target *t_r);
+bool scrub_next_mark(struct catalog *c, struct meta_place *mark, struct scrub_target *t_r);
 
 /* scrub_note.c */
 struct scrub_note {
     bool running;
     uint64_t started_s, finished_s; /* of the last pass; seconds since 1970 */
-    struct key cursor;              /* key B up to which the running pass has come; len 0: none */
+    struct meta_place cursor;       /* the blob that the running pass has come to; len 0: none */
 };
 
 /* Within a turn. */
@@ -53,8 +53,6 @@ must_check int scrub_note_get(struct db *db, struct scrub_note *note_r);
 bool damage_known(struct catalog *c, const char *store, const struct digest *digest);
 /* Notes it and hides it from everybody. */
 void damage_note(struct catalog *c, size_t store, const struct digest *digest);
-/* The mark behind *mark (len 0: the first) in the database's order. */
-bool damage_next(struct db *db, struct key *mark);
 /* Good content lies in its place again: shows it to all who hold it. */
 must_check int damage_heal(struct catalog *c, size_t store, const struct digest *digest);
 

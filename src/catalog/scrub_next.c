@@ -5,7 +5,6 @@
  */
 #include "catalog/scrub.h"
 
-#include "meta/keys.h"
 #include "meta/records.h"
 
 #include <string.h>
@@ -21,55 +20,34 @@ static bool store_place(const struct catalog *c, const char *key, size_t *place_
     return false;
 }
 
-/* What stands behind the letter of keys B and D, and the size that is on record. */
-static bool target_of(const struct catalog *c, const struct key *key, const char *value,
-                      size_t value_len, struct scrub_target *t_r)
+/* The next of a kind that is of a store and a digest, and the size on record. */
+static bool next_of(struct catalog *c, enum meta_kind kind, struct meta_place *cursor,
+                    struct scrub_target *t_r)
 {
-    struct record_blob record;
-    struct key_reader r;
-    const char *store;
+    struct db *db = db_committed(c->db);
+    struct meta_walk *walk = meta_walk_new(db, (struct meta_key){.kind = kind}, cursor);
+    struct record_blob record = {0};
+    struct meta_key key;
+    bool found = false;
+    int err;
 
-    key_reader_init(&r, key->data + 1, key->len - 1);
-    store = key_get_str(&r);
-    key_get_digest(&r, &t_r->digest);
-    if (key_end(&r) != 0 || record_blob_decode(value, value_len, &record) != 0)
-        return false;
-    t_r->size = record.size;
-    return store_place(c, store, &t_r->store);
+    while (!found && meta_walk_next(walk, &key)) {
+        meta_walk_place(walk, cursor);
+        found = store_place(c, key.store, &t_r->store) &&
+                meta_blob_get(db, meta_blob(key.store, &key.digest), &record) == 0;
+        t_r->digest = key.digest;
+        t_r->size = record.size;
+    }
+    err = meta_walk_end(&walk);
+    return found && (err == 0 || err == ERR_DAMAGED);
 }
 
-bool scrub_next(struct catalog *c, struct key *cursor, struct scrub_target *t_r)
+bool scrub_next(struct catalog *c, struct meta_place *cursor, struct scrub_target *t_r)
 {
-    struct db_walk *walk = db_walk_new(db_committed(c->db), "B", 1,
-                                       cursor->len > 0 ? cursor->data : NULL, cursor->len);
-    bool found = false;
-
-    for (; db_walk_valid(walk) && !found; db_walk_next(walk)) {
-        size_t len, value_len;
-        const char *key = db_walk_key(walk, &len);
-        const char *value = db_walk_value(walk, &value_len);
-
-        if (len == cursor->len && memcmp(key, cursor->data, len) == 0)
-            continue;
-        memcpy(cursor->data, key, len);
-        cursor->len = len;
-        found = target_of(c, cursor, value, value_len, t_r);
-    }
-    return db_walk_free(&walk) == 0 && found;
+    return next_of(c, META_BLOB, cursor, t_r);
 }
 
-bool scrub_next_mark(struct catalog *c, struct key *mark, struct scrub_target *t_r)
+bool scrub_next_mark(struct catalog *c, struct meta_place *mark, struct scrub_target *t_r)
 {
-    struct str value = {0};
-    bool found = false;
-
-    while (!found && damage_next(db_committed(c->db), mark)) {
-        struct key blob = *mark;
-
-        blob.data[0] = 'B'; /* the same fields */
-        found = db_get(db_committed(c->db), blob.data, blob.len, &value) == 0 &&
-                target_of(c, mark, value.data, value.len, t_r);
-    }
-    str_free(&value);
-    return found;
+    return next_of(c, META_DAMAGE, mark, t_r);
 }

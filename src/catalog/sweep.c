@@ -17,38 +17,23 @@
 #include "catalog/gc.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
-#include "meta/keys.h"
-#include "meta/records.h"
 
 #include <string.h>
 
 struct suspect {
-    struct key key;
-    uint64_t time;
+    struct meta_key key; /* of the queue; kind META_NONE: it comes from no queue (sweep_evict) */
     const char *repo, *image;
     struct digest digest;
     size_t repo_place;
 };
 
-bool sweep_any_key(struct catalog *c, const struct key *prefix)
-{
-    struct db_walk *walk = db_walk_new(c->db, prefix->data, prefix->len, NULL, 0);
-    bool any = db_walk_valid(walk);
-
-    /* What cannot be read counts as there. */
-    return db_walk_free(&walk) != 0 || any;
-}
-
 static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
 {
-    struct key k;
-
     if (time <= s->deadline_s)
         time = s->deadline_s + 1; /* not in this sweep */
-    if (x->key.len > 0)           /* else it comes from no queue: sweep_evict */
-        db_delete(s->c->db, x->key.data, x->key.len);
-    key_suspect(&k, time, x->repo, x->image, &x->digest);
-    db_put(s->c->db, k.data, k.len, "", 0);
+    if (x->key.kind != META_NONE)
+        meta_delete(s->c->db, x->key);
+    meta_put_key(s->c->db, meta_suspect(time, x->repo, x->image, &x->digest));
     s->kept++;
 }
 
@@ -61,12 +46,10 @@ static bool asked_for(const struct sweep *s, const struct suspect *x, uint64_t *
 }
 
 /* Takes a link away. False: somebody asked for the blob in the last moment. */
-static bool unlink_blob(struct sweep *s, const struct suspect *x, const struct key *link,
-                        uint64_t size)
+static bool unlink_blob(struct sweep *s, const struct suspect *x, uint64_t size)
 {
     struct catalog *c = s->c;
     char text[DIGEST_TEXT_MAX];
-    struct key holder;
     uint64_t time;
     bool was_live;
 
@@ -81,12 +64,11 @@ static bool unlink_blob(struct sweep *s, const struct suspect *x, const struct k
         return false;
     }
     turn_retracted(c->turn, INDEX_BLOB, x->repo, x->image, text, was_live);
-    db_delete(c->db, link->data, link->len);
+    meta_delete(c->db, meta_at(META_LINK, x->repo, x->image, &x->digest));
     if (op_image_leave(c, x->repo_place, x->repo, x->image) != 0)
         return false; /* the turn fails as a whole */
-    key_holder(&holder, c->conf->repos[x->repo_place].store->key, &x->digest, 'L', x->repo,
-               x->image);
-    db_delete(c->db, holder.data, holder.len);
+    meta_delete(c->db, meta_holder(c->conf->repos[x->repo_place].store->key, &x->digest, META_LINK,
+                                   x->repo, x->image));
     turn_count(c->turn, x->repo_place)->blobs--;
     turn_count(c->turn, x->repo_place)->bytes -= (int64_t)size;
     s->links++;
@@ -96,61 +78,31 @@ static bool unlink_blob(struct sweep *s, const struct suspect *x, const struct k
 /* The link, when no manifest of the image names the blob. False: it stays. */
 static bool sweep_link(struct sweep *s, const struct suspect *x)
 {
-    struct catalog *c = s->c;
-    struct key link, parents;
+    struct db *db = s->c->db;
     struct record_blob record;
-    struct str value = {0};
-    bool gone = true;
-    int err;
+    int err = meta_blob_get(db, meta_at(META_LINK, x->repo, x->image, &x->digest), &record);
 
-    key_image(&link, 'L', x->repo, x->image);
-    key_digest(&link, &x->digest);
-    err = db_get(c->db, link.data, link.len, &value);
-    if (err == 0 && record_blob_decode(value.data, value.len, &record) == 0) {
-        key_image(&parents, 'K', x->repo, x->image);
-        key_digest(&parents, &x->digest);
-        gone = !sweep_any_key(c, &parents) && unlink_blob(s, x, &link, record.size);
-    } else if (err != ERR_NOT_FOUND) {
-        gone = false; /* unreadable: fsck's business */
-    }
-    str_free(&value);
-    return gone;
+    if (err != 0)
+        return err == ERR_NOT_FOUND; /* unreadable: fsck's business */
+    return !meta_any(db, meta_at(META_PARENT, x->repo, x->image, &x->digest)) &&
+           unlink_blob(s, x, record.size);
 }
 
-/* The bytes, when no image holds them. */
-static void sweep_bytes(struct sweep *s, const struct suspect *x)
+void sweep_bytes(struct sweep *s, size_t store, const struct digest *digest)
 {
     struct catalog *c = s->c;
-    size_t store = catalog_store_of(c, x->repo_place);
-    const char *name = c->conf->stores[store].key;
+    const char *key = c->conf->stores[store].key;
     struct record_blob record;
-    struct str value = {0};
-    struct key blob, holders, damaged;
 
-    key_holders(&holders, name, &x->digest);
-    key_blob(&blob, name, &x->digest);
-    if (!sweep_any_key(c, &holders) && db_get(c->db, blob.data, blob.len, &value) == 0 &&
-        record_blob_decode(value.data, value.len, &record) == 0) {
-        db_delete(c->db, blob.data, blob.len);
-        key_damage(&damaged, name, &x->digest);
-        if (db_get(c->db, damaged.data, damaged.len, NULL) == 0) {
-            db_delete(c->db, damaged.data, damaged.len);
-            if (c->damaged_count[store] > 0)
-                c->damaged_count[store]--; /* counted anew should the turn fail */
-        }
-        *turn_store_bytes(c->turn, store) -= (int64_t)record.size;
-        s->files[s->file_count++] =
-            (struct sweep_file){.store = store, .digest = x->digest, .size = record.size};
-    }
-    str_free(&value);
-}
-
-static bool held_by(struct catalog *c, const struct suspect *x)
-{
-    struct key image;
-
-    key_image(&image, 'I', x->repo, x->image);
-    return db_get(c->db, image.data, image.len, NULL) != ERR_NOT_FOUND;
+    if (meta_any(c->db, meta_holders(key, digest)) ||
+        meta_blob_get(c->db, meta_blob(key, digest), &record) != 0)
+        return;
+    if (meta_has(c->db, meta_damage(key, digest)) && c->damaged_count[store] > 0)
+        c->damaged_count[store]--; /* counted anew should the turn fail */
+    meta_blob_forget(c->db, key, digest);
+    *turn_store_bytes(c->turn, store) -= (int64_t)record.size;
+    s->files[s->file_count++] =
+        (struct sweep_file){.store = store, .digest = *digest, .size = record.size};
 }
 
 static void sweep_one(struct sweep *s, struct suspect *x)
@@ -160,10 +112,10 @@ static void sweep_one(struct sweep *s, struct suspect *x)
 
     s->looked_at++;
     if (catalog_repo(c, x->repo, &x->repo_place) != 0) {
-        if (held_by(c, x)) /* not configured now: it keeps what it has */
-            queue_again(s, x, op_now());
+        if (meta_find(c->db, meta_image(x->repo, x->image)) != ERR_NOT_FOUND)
+            queue_again(s, x, op_now()); /* not configured now: it keeps what it has */
         else
-            db_delete(c->db, x->key.data, x->key.len);
+            meta_delete(c->db, x->key);
         return;
     }
     if (asked_for(s, x, &time)) {
@@ -171,9 +123,9 @@ static void sweep_one(struct sweep *s, struct suspect *x)
         return;
     }
     if (sweep_link(s, x))
-        sweep_bytes(s, x);
+        sweep_bytes(s, catalog_store_of(c, x->repo_place), &x->digest);
     if (s->kept == kept)
-        db_delete(c->db, x->key.data, x->key.len);
+        meta_delete(c->db, x->key);
 }
 
 bool sweep_evict(struct sweep *s, size_t repo_place, const char *image, const struct digest *digest)
@@ -184,64 +136,48 @@ bool sweep_evict(struct sweep *s, size_t repo_place, const char *image, const st
                         .digest = *digest,
                         .repo_place = repo_place};
     struct record_blob record;
-    struct str value = {0};
-    bool gone = false;
-    struct key link;
+    bool gone = s->file_count < SWEEP_SLICE &&
+                meta_blob_get(c->db, meta_at(META_LINK, x.repo, x.image, digest), &record) == 0 &&
+                unlink_blob(s, &x, record.size);
 
-    key_image(&link, 'L', x.repo, x.image);
-    key_digest(&link, &x.digest);
-    if (s->file_count < SWEEP_SLICE && db_get(c->db, link.data, link.len, &value) == 0 &&
-        record_blob_decode(value.data, value.len, &record) == 0)
-        gone = unlink_blob(s, &x, &link, record.size);
     if (gone)
-        sweep_bytes(s, &x);
-    str_free(&value);
+        sweep_bytes(s, catalog_store_of(c, repo_place), digest);
     return gone;
 }
 
-static int suspect_read(struct mem_arena *arena, const char *key, size_t len, struct suspect *x_r)
+/* Of an entry that a walk yields; its strings go with the walk. */
+static struct suspect suspect_of(struct mem_arena *arena, const struct meta_key *key)
 {
-    struct key_reader r;
+    struct suspect x = {.key = *key, .digest = key->digest};
 
-    MUST(len <= sizeof(x_r->key.data));
-    memcpy(x_r->key.data, key, len);
-    x_r->key.len = len;
-    key_reader_init(&r, key + 1, len - 1);
-    x_r->time = key_get_time(&r);
-    x_r->repo = mem_arena_strdup(arena, key_get_str(&r));
-    x_r->image = mem_arena_strdup(arena, key_get_str(&r));
-    key_get_digest(&r, &x_r->digest);
-    return key_end(&r);
+    x.key.repo = x.repo = mem_arena_strdup(arena, key->repo);
+    x.key.image = x.image = mem_arena_strdup(arena, key->image);
+    return x;
 }
 
-/* Copies of the next entries of the queue; the walk must be over before changes. */
+/* The next entries of the queue. */
 static size_t suspects_take(struct sweep *s, struct suspect *suspects)
 {
     struct catalog *c = s->c;
-    struct db_walk *walk =
-        db_walk_new(c->db, "Q", 1, s->cursor.len > 0 ? s->cursor.data : NULL, s->cursor.len);
+    struct meta_walk *walk =
+        meta_walk_new(c->db, (struct meta_key){.kind = META_SUSPECT}, &s->cursor);
+    struct meta_key key;
     size_t count = 0;
+    int err;
 
     s->finished = true;
-    for (; db_walk_valid(walk); db_walk_next(walk)) {
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
-
-        if (len == s->cursor.len && memcmp(key, s->cursor.data, len) == 0)
-            continue;
+    while (meta_walk_next(walk, &key) && key.time <= s->deadline_s) {
         if (count == SWEEP_SLICE) {
             s->finished = false;
             break;
         }
-        if (suspect_read(turn_arena(c->turn), key, len, &suspects[count]) != 0) {
-            log_error("a damaged entry in the queue of garbage is left out", NULL);
-            continue;
-        }
-        if (suspects[count].time > s->deadline_s)
-            break;
-        count++;
+        suspects[count++] = suspect_of(turn_arena(c->turn), &key);
+        meta_walk_place(walk, &s->cursor);
     }
-    if (db_walk_free(&walk) != 0)
+    err = meta_walk_end(&walk);
+    if (err == ERR_DAMAGED)
+        log_error("damaged entries in the queue of garbage are left out", NULL);
+    else if (err != 0)
         s->finished = true; /* the turn fails, and the sweep with it */
     return count;
 }
@@ -251,25 +187,24 @@ static size_t suspects_take(struct sweep *s, struct suspect *suspects)
 static void ahead_again(struct sweep *s)
 {
     uint64_t now = op_now(), grace_ms = (now - s->deadline_s) * 1000;
-    struct key from;
-    struct db_walk *walk;
-    size_t count = 0;
+    const struct meta_key from = {.kind = META_SUSPECT, .time = now + CLOCK_JUMP_MS / 1000};
+    struct meta_place place;
+    struct meta_walk *walk;
+    struct meta_key key;
+    int err;
 
     if (s->deadline_s == 0)
         return;
-    key_begin(&from, 'Q');
-    key_time(&from, now + CLOCK_JUMP_MS / 1000);
-    for (walk = db_walk_new(s->c->db, "Q", 1, from.data, from.len);
-         db_walk_valid(walk) && count < SWEEP_SLICE; db_walk_next(walk), count++) {
-        struct suspect x;
-        size_t len;
-        const char *key = db_walk_key(walk, &len);
+    meta_place_of(&from, &place);
+    walk = meta_walk_new(s->c->db, (struct meta_key){.kind = META_SUSPECT}, &place);
+    for (size_t count = 0; count < SWEEP_SLICE && meta_walk_next(walk, &key); count++) {
+        struct suspect x = suspect_of(turn_arena(s->c->turn), &key);
 
-        if (suspect_read(turn_arena(s->c->turn), key, len, &x) == 0 &&
-            clock_ahead((int64_t)x.time, grace_ms))
+        if (clock_ahead((int64_t)key.time, grace_ms))
             queue_again(s, &x, now);
     }
-    if (db_walk_free(&walk) != 0)
+    err = meta_walk_end(&walk);
+    if (err != 0 && err != ERR_DAMAGED)
         log_warn("cannot read the end of the queue of garbage", NULL); /* the turn fails */
 }
 
@@ -283,18 +218,13 @@ void sweep_slice(struct sweep *s)
     s->looked_at = s->links = s->kept = 0;
     for (size_t i = 0; i < count; i++)
         sweep_one(s, &suspects[i]);
-    if (count > 0)
-        s->cursor = suspects[count - 1].key;
     if (s->finished)
         ahead_again(s);
 }
 
 bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest)
 {
-    struct key blob;
-
-    key_blob(&blob, c->conf->stores[store].key, digest);
-    return db_get(c->db, blob.data, blob.len, NULL) == ERR_NOT_FOUND;
+    return meta_find(c->db, meta_blob(c->conf->stores[store].key, digest)) == ERR_NOT_FOUND;
 }
 
 uint64_t sweep_files(struct sweep *s)

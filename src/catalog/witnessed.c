@@ -9,7 +9,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/siphash.h"
-#include "meta/keys.h"
 #include "meta/witness.h"
 #include "store/store_fs.h"
 
@@ -36,15 +35,12 @@ struct witnessed {
 static struct said *said_of(const struct witnessed *w, size_t store, const struct journal_line *l,
                             uint64_t id_r[2])
 {
+    const struct meta_key key = witness_key(l);
+    struct meta_place place;
     struct said *s;
-    struct key k;
 
-    key_image(&k, l->tag ? 'T' : 'M', l->repo, l->image);
-    if (l->tag)
-        key_str(&k, l->tag);
-    else
-        key_digest(&k, &l->digest);
-    siphash_128(w->seed, k.data, k.len, id_r);
+    meta_place_of(&key, &place);
+    siphash_128(w->seed, place.data, place.len, id_r);
     id_r[0] ^= store;
     HASH_FIND(hh, w->said, id_r, sizeof(s->id), s);
     return s;

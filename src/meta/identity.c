@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "meta/codec.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 
 #include <fcntl.h>
@@ -21,13 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
-/* V: u32 format, the id's letters, u64 time. Another format may hold anything behind that number.
- * format_r: 0 when there is no V. */
+static const struct meta_key version_key = {.kind = META_VERSION};
+
+/* Of that record: u32 format, the id's letters, u64 time. Another format may hold anything behind
+ * that number. format_r: 0 when there is none. */
 static int version_get(struct db *db, uint32_t *format_r, struct identity *identity_r)
 {
     struct str value = {0};
     struct codec_reader r;
-    int err = db_get(db, "V", 1, &value);
+    int err = meta_get(db, version_key, &value);
 
     *format_r = 0;
     if (err == 0) {
@@ -52,14 +53,13 @@ static void version_put(struct db *db, const struct identity *identity)
     codec_put_u32(&value, META_FORMAT);
     str_append(&value, identity->id, IDENTITY_ID_LEN);
     codec_put_u64(&value, identity->created_s);
-    db_put(db, "V", 1, value.data, value.len);
+    meta_put(db, version_key, &value);
     str_free(&value);
 }
 
-static void store_key_of(struct key *k, const char *id)
+static struct meta_key store_of(const char *id)
 {
-    key_begin(k, 'N');
-    key_str(k, id);
+    return (struct meta_key){.kind = META_STORE, .store = id};
 }
 
 /* The name in keys, 0, what it is called. */
@@ -79,27 +79,24 @@ static bool store_value_take(const char *value, size_t len, struct identity_stor
 
 static int stores_get(struct db *db, struct identity_stores *stores_r)
 {
-    struct db_walk *walk = db_walk_new(db, "N", 1, NULL, 0);
+    struct meta_walk *walk = meta_walk_new(db, store_of(NULL), NULL);
+    struct meta_key key;
     int err = 0, walk_err;
 
     stores_r->count = 0;
-    for (; err == 0 && db_walk_valid(walk); db_walk_next(walk)) {
-        size_t len, value_len, at = stores_r->count;
-        const char *key = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
-        struct key_reader r;
-        const char *id;
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        size_t value_len, at = stores_r->count;
+        const char *value = meta_walk_value(walk, &value_len);
 
-        key_reader_init(&r, key + 1, len - 1);
-        id = key_get_str(&r);
-        if (key_end(&r) != 0 || strlen(id) != IDENTITY_ID_LEN || at == IDENTITY_STORES_MAX ||
+        if (strlen(key.store) != IDENTITY_ID_LEN || at == IDENTITY_STORES_MAX ||
             !store_value_take(value, value_len, stores_r, at)) {
             err = ERR_DAMAGED;
             break;
         }
-        memcpy(stores_r->at[at].id, id, IDENTITY_ID_LEN + 1);
+        memcpy(stores_r->at[at].id, key.store, IDENTITY_ID_LEN + 1);
         stores_r->count++;
     }
-    walk_err = db_walk_free(&walk);
+    walk_err = meta_walk_end(&walk);
     return err != 0 ? err : walk_err;
 }
 
@@ -123,7 +120,7 @@ int meta_identity_get(struct db *db, struct meta_identity *m)
 static bool is_empty(struct db *db)
 {
     struct db_walk *walk = db_walk_new(db, "", 0, NULL, 0);
-    bool empty = !db_walk_valid(walk);
+    bool empty = !db_walk_valid(walk); /* of whatever it may be */
 
     return db_walk_free(&walk) == 0 && empty;
 }
@@ -289,17 +286,15 @@ int meta_store_add(struct db *db, const char *path, struct meta_identity *m, con
                    const char *name, const char *called)
 {
     struct str value = {0};
-    struct key k;
     int err;
 
     if (!meta_store_key(m, id) && m->stores.count == IDENTITY_STORES_MAX)
         return ERR_TOO_BIG;
     MUST(strlen(name) <= IDENTITY_NAME_MAX && strlen(called) <= IDENTITY_NAME_MAX &&
          strlen(id) == IDENTITY_ID_LEN);
-    store_key_of(&k, id);
     str_append(&value, name, strlen(name) + 1);
     str_puts(&value, called);
-    db_put(db, k.data, k.len, value.data, value.len);
+    meta_put(db, store_of(id), &value);
     str_free(&value);
     err = db_batch_commit(db);
     if (err != 0)
@@ -319,13 +314,5 @@ const char *meta_store_key(const struct meta_identity *m, const char *id)
 
 bool meta_has_blobs_of(struct db *db, const char *name)
 {
-    struct db_walk *walk;
-    struct key k;
-    bool has;
-
-    key_begin(&k, 'B');
-    key_str(&k, name);
-    walk = db_walk_new(db, k.data, k.len, NULL, 0);
-    has = db_walk_valid(walk);
-    return db_walk_free(&walk) == 0 && has;
+    return meta_any(db, (struct meta_key){.kind = META_BLOB, .store = name});
 }

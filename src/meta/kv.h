@@ -2,7 +2,7 @@
  * kv.h - what the metadata lies in: keys and values as bytes, in the order of the keys.
  *
  * The lowest of three layers: kv keeps bytes, db.h collects changes above it and reads through
- * them, records.h and keys.h say what the bytes mean. An engine is a table of operations;
+ * them, records.h and key.h say what the bytes mean. An engine is a table of operations;
  * kv_leveldb.h is the one that serves, tests/unit/kv_memory.h one that only remembers.
  *
  * Keys compare as unsigned bytes, a prefix before what it is a prefix of. All operations block.

@@ -1,190 +1,163 @@
 /*
- * records.c - encoding and decoding of the database's values.
+ * records.c - the database's records, by what they are.
  *
- * Pure functions of the catalog and of entrepotctl. Counts are bounded before anything is allocated
- * for them: what the disk gives back is checked like any foreign bytes.
+ * Runs in the catalog and in entrepotctl, over a batch of theirs, which a crash leaves all of or
+ * nothing.
  */
 #include "meta/records.h"
 
-#include "meta/codec.h"
-#include "oci/name.h"
-
-static void record_begin(struct str *out)
+int meta_get(struct db *db, struct meta_key key, struct str *value_r)
 {
-    str_reset(out);
-    codec_put_u8(out, RECORD_VERSION);
+    struct meta_place k;
+
+    meta_place_of(&key, &k);
+    return db_get(db, k.data, k.len, value_r);
 }
 
-void record_blob_encode(struct str *out, const struct record_blob *b)
+int meta_find(struct db *db, struct meta_key key)
 {
-    record_begin(out);
-    codec_put_u64(out, b->size);
-    codec_put_u64(out, b->time);
+    return meta_get(db, key, NULL);
 }
 
-int record_blob_decode(const char *data, size_t len, struct record_blob *b_r)
+bool meta_has(struct db *db, struct meta_key key)
 {
-    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
-
-    b_r->size = codec_get_u64(&r);
-    b_r->time = codec_get_u64(&r);
-    return codec_end(&r);
+    return meta_find(db, key) == 0;
 }
 
-void record_tag_encode(struct str *out, const struct record_tag *t)
+bool meta_any(struct db *db, struct meta_key prefix)
 {
-    record_begin(out);
-    codec_put_digest(out, &t->digest);
-    codec_put_u64(out, t->size);
-    codec_put_u64(out, t->time);
-    codec_put_text(out, t->media_type);
+    struct meta_walk *walk = meta_walk_new(db, prefix, NULL);
+    struct meta_key key;
+    bool any = meta_walk_step(walk, &key);
+
+    return meta_walk_end(&walk) != 0 || any;
 }
 
-int record_tag_decode(const char *data, size_t len, struct record_tag *t_r)
+void meta_put(struct db *db, struct meta_key key, const struct str *value)
 {
-    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
+    struct meta_place k;
 
-    codec_get_digest(&r, false, &t_r->digest);
-    t_r->size = codec_get_u64(&r);
-    t_r->time = codec_get_u64(&r);
-    t_r->media_type = codec_get_text(&r, NAME_MEDIA_TYPE_MAX);
-    return codec_end(&r);
+    meta_place_of(&key, &k);
+    db_put(db, k.data, k.len, value->data, value->len);
 }
 
-static void contents_put(struct str *out, const struct manifest *m)
+void meta_put_key(struct db *db, struct meta_key key)
 {
-    codec_put_u8(out, m->is_index);
-    codec_put_text(out, m->media_type);
-    codec_put_text(out, m->artifact_type);
-    codec_put_digest(out, &m->subject);
-    codec_put_u32(out, (uint32_t)m->ref_count);
-    for (size_t i = 0; i < m->ref_count; i++) {
-        codec_put_u8(out, m->refs[i].kind);
-        codec_put_u8(out, m->refs[i].exempt);
-        codec_put_u64(out, m->refs[i].size);
-        codec_put_digest(out, &m->refs[i].digest);
+    meta_put(db, key, &(struct str){0});
+}
+
+void meta_delete(struct db *db, struct meta_key key)
+{
+    struct meta_place k;
+
+    meta_place_of(&key, &k);
+    db_delete(db, k.data, k.len);
+}
+
+uint64_t meta_bytes(struct db *db, enum meta_kind kind)
+{
+    return kv_bytes(db_kv(db), (char)kind, (char)(kind + 1));
+}
+
+int meta_blob_get(struct db *db, struct meta_key key, struct record_blob *b_r)
+{
+    struct str value = {0};
+    int err = meta_get(db, key, &value);
+
+    if (err == 0)
+        err = record_blob_decode(value.data, value.len, b_r);
+    str_free(&value);
+    return err;
+}
+
+void meta_blob_put(struct db *db, struct meta_key key, uint64_t size, uint64_t time)
+{
+    const struct record_blob record = {.size = size, .time = time};
+    struct str value = {0};
+
+    record_blob_encode(&value, &record);
+    meta_put(db, key, &value);
+    str_free(&value);
+}
+
+void meta_blob_forget(struct db *db, const char *store, const struct digest *digest)
+{
+    meta_delete(db, meta_blob(store, digest));
+    if (meta_has(db, meta_damage(store, digest)))
+        meta_delete(db, meta_damage(store, digest));
+}
+
+int meta_manifest_get(struct db *db, struct meta_key key, struct mem_arena *arena,
+                      struct str *value, struct record_manifest *m_r)
+{
+    int err = meta_get(db, key, value);
+
+    return err != 0 ? err : record_manifest_decode(value->data, value->len, arena, m_r);
+}
+
+int meta_manifest_peek(struct db *db, struct meta_key key, struct str *value, uint64_t *size_r,
+                       const char **media_type_r)
+{
+    int err = meta_get(db, key, value);
+
+    return err != 0 ? err : record_manifest_peek(value->data, value->len, size_r, media_type_r);
+}
+
+void meta_manifest_put(struct db *db, struct meta_key key, const struct record_manifest *m)
+{
+    const struct manifest *contents = &m->contents;
+    struct str value = {0};
+
+    record_manifest_encode(&value, m);
+    meta_put(db, key, &value);
+    record_parent_encode(&value, contents->is_index);
+    for (size_t i = 0; i < contents->ref_count; i++)
+        meta_put(db,
+                 meta_by(META_PARENT, key.repo, key.image, &contents->refs[i].digest, &key.digest),
+                 &value);
+    if (contents->subject.alg != 0) {
+        record_referrer_encode(&value, m);
+        meta_put(db, meta_by(META_REFERRER, key.repo, key.image, &contents->subject, &key.digest),
+                 &value);
     }
-    codec_put_u32(out, (uint32_t)m->annotation_count);
-    for (size_t i = 0; i < m->annotation_count; i++) {
-        codec_put_text(out, m->annotations[i].key);
-        codec_put_text(out, m->annotations[i].value);
-    }
+    str_free(&value);
 }
 
-/* A count of entries that each take bytes of the value; 0 when it cannot be. */
-static size_t count_get(struct codec_reader *r, size_t max)
+void meta_manifest_delete(struct db *db, struct meta_key key, const struct record_manifest *m)
 {
-    size_t count = codec_get_u32(r);
+    const struct manifest *contents = &m->contents;
 
-    if (count > max || count > r->len)
-        r->bad = true;
-    return r->bad ? 0 : count;
+    meta_delete(db, key);
+    for (size_t i = 0; i < contents->ref_count; i++)
+        meta_delete(
+            db, meta_by(META_PARENT, key.repo, key.image, &contents->refs[i].digest, &key.digest));
+    if (contents->subject.alg != 0)
+        meta_delete(db,
+                    meta_by(META_REFERRER, key.repo, key.image, &contents->subject, &key.digest));
 }
 
-static void annotations_get(struct codec_reader *r, struct mem_arena *arena, struct manifest *m_r)
+int meta_tag_get(struct db *db, struct meta_key key, struct str *value, struct record_tag *t_r)
 {
-    m_r->annotation_count = count_get(r, MANIFEST_ANNOTATIONS_MAX);
-    m_r->annotations = mem_arena_alloc(arena, m_r->annotation_count * sizeof(*m_r->annotations));
-    for (size_t i = 0; i < m_r->annotation_count; i++) {
-        m_r->annotations[i].key = codec_get_text(r, r->len);
-        m_r->annotations[i].value = codec_get_text(r, r->len);
-    }
+    int err = meta_get(db, key, value);
+
+    return err != 0 ? err : record_tag_decode(value->data, value->len, t_r);
 }
 
-static void contents_get(struct codec_reader *r, struct mem_arena *arena, struct manifest *m_r)
+void meta_tag_put(struct db *db, struct meta_key key, const struct record_tag *t,
+                  const struct digest *old)
 {
-    *m_r = (struct manifest){0};
-    m_r->is_index = codec_get_u8(r);
-    m_r->media_type = codec_get_text(r, NAME_MEDIA_TYPE_MAX);
-    m_r->artifact_type = codec_get_text(r, NAME_MEDIA_TYPE_MAX);
-    if (!*m_r->artifact_type)
-        m_r->artifact_type = NULL;
-    codec_get_digest(r, true, &m_r->subject);
-    m_r->ref_count = count_get(r, MANIFEST_REFS_MAX);
-    m_r->refs = mem_arena_alloc(arena, m_r->ref_count * sizeof(*m_r->refs));
-    for (size_t i = 0; i < m_r->ref_count; i++) {
-        m_r->refs[i].kind = codec_get_u8(r);
-        m_r->refs[i].exempt = codec_get_u8(r);
-        m_r->refs[i].size = codec_get_u64(r);
-        codec_get_digest(r, false, &m_r->refs[i].digest);
-    }
-    annotations_get(r, arena, m_r);
+    struct str value = {0};
+
+    if (old && !digest_equal(old, &t->digest))
+        meta_delete(db, meta_tag_on(key.repo, key.image, old, key.tag));
+    record_tag_encode(&value, t);
+    meta_put(db, key, &value);
+    meta_put_key(db, meta_tag_on(key.repo, key.image, &t->digest, key.tag));
+    str_free(&value);
 }
 
-void record_manifest_encode(struct str *out, const struct record_manifest *m)
+void meta_tag_delete(struct db *db, struct meta_key key, const struct digest *old)
 {
-    record_begin(out);
-    codec_put_u64(out, m->size);
-    codec_put_u64(out, m->time);
-    contents_put(out, &m->contents);
-}
-
-int record_manifest_decode(const char *data, size_t len, struct mem_arena *arena,
-                           struct record_manifest *m_r)
-{
-    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
-
-    m_r->size = codec_get_u64(&r);
-    m_r->time = codec_get_u64(&r);
-    contents_get(&r, arena, &m_r->contents);
-    return codec_end(&r);
-}
-
-void record_referrer_encode(struct str *out, const struct record_manifest *m)
-{
-    const struct manifest_annotation *a;
-    struct manifest_shown shown = {0};
-    uint32_t count = 0;
-
-    while (manifest_shown_next(&m->contents, &shown) != NULL)
-        count++;
-    record_begin(out);
-    codec_put_u64(out, m->size);
-    codec_put_text(out, m->contents.media_type);
-    codec_put_text(out, m->contents.artifact_type);
-    codec_put_u32(out, count);
-    shown = (struct manifest_shown){0};
-    while ((a = manifest_shown_next(&m->contents, &shown)) != NULL) {
-        codec_put_text(out, a->key);
-        codec_put_text(out, a->value);
-    }
-}
-
-int record_referrer_decode(const char *data, size_t len, struct mem_arena *arena,
-                           struct record_manifest *m_r)
-{
-    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
-
-    *m_r = (struct record_manifest){.size = codec_get_u64(&r)};
-    m_r->contents.media_type = codec_get_text(&r, NAME_MEDIA_TYPE_MAX);
-    m_r->contents.artifact_type = codec_get_text(&r, NAME_MEDIA_TYPE_MAX);
-    if (!*m_r->contents.artifact_type)
-        m_r->contents.artifact_type = NULL;
-    annotations_get(&r, arena, &m_r->contents);
-    return codec_end(&r);
-}
-
-void record_parent_encode(struct str *out, bool is_index)
-{
-    record_begin(out);
-    codec_put_u8(out, is_index);
-}
-
-int record_parent_decode(const char *data, size_t len, bool *is_index_r)
-{
-    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
-
-    *is_index_r = codec_get_u8(&r);
-    return codec_end(&r);
-}
-
-int record_manifest_peek(const char *data, size_t len, uint64_t *size_r, const char **media_type_r)
-{
-    struct codec_reader r = codec_open(data, len, RECORD_VERSION);
-
-    *size_r = codec_get_u64(&r);
-    codec_get_u64(&r); /* time */
-    codec_get_u8(&r);  /* contents begin: is_index, media type */
-    *media_type_r = codec_get_text(&r, NAME_MEDIA_TYPE_MAX);
-    return r.bad ? ERR_DAMAGED : 0;
+    meta_delete(db, key);
+    meta_delete(db, meta_tag_on(key.repo, key.image, old, key.tag));
 }

@@ -1,58 +1,82 @@
 /*
- * records.h - the database's values (keys.h has the keys): a version byte, then fields as codec.h
- * writes them.
+ * records.h - the database's records, by what they are: the layer that the catalog and the tools
+ * speak to. Below it are the batch (db.h) and the engine (kv.h).
+ *
+ * Changes collect in the batch of `db`, and reads see them. What follows from a change (a tag's
+ * back-reference, those of a manifest) is changed with it, so that no caller can forget it. Every
+ * call does what it does however often it is repeated. Values: values.h.
  */
 #ifndef ENTREPOT_META_RECORDS_H
 #define ENTREPOT_META_RECORDS_H
 
-#include "base/digest.h"
-#include "base/err.h"
-#include "base/mem.h"
-#include "base/str.h"
-#include "oci/manifest.h"
+#include "meta/db.h"
+#include "meta/key.h"
+#include "meta/values.h"
 
-#include <stddef.h>
-#include <stdint.h>
+/* Of any kind. Errors are NOT_FOUND, DAMAGED for a value that says nothing, IO. */
+must_check int meta_get(struct db *db, struct meta_key key, struct str *value_r);
+/* 0, NOT_FOUND, IO */
+must_check int meta_find(struct db *db, struct meta_key key);
+/* What cannot be read is not there; the batch knows (db_read_failed()). */
+bool meta_has(struct db *db, struct meta_key key);
+/* Does any key begin so? What cannot be read counts as there. */
+bool meta_any(struct db *db, struct meta_key prefix);
+void meta_put(struct db *db, struct meta_key key, const struct str *value);
+/* One without a value, all in its key. */
+void meta_put_key(struct db *db, struct meta_key key);
+void meta_delete(struct db *db, struct meta_key key);
+/* About how many bytes those of a kind take on the disk. */
+uint64_t meta_bytes(struct db *db, enum meta_kind kind);
 
-/* The first byte of every value. */
-#define RECORD_VERSION 1
+/* META_BLOB, META_LINK, META_IMAGE */
+must_check int meta_blob_get(struct db *db, struct meta_key key, struct record_blob *b_r);
+void meta_blob_put(struct db *db, struct meta_key key, uint64_t size, uint64_t time);
 
-/* Encoding replaces what `out` held. Decoding fails with DAMAGED. */
-struct record_blob { /* B and L */
-    uint64_t size, time;
-};
-struct record_tag {
-    struct digest digest;
-    uint64_t size, time;
-    const char *media_type; /* points into the value */
-};
-struct record_manifest {
-    uint64_t size, time;
-    struct manifest contents; /* strings point into the value, arrays into the arena */
-};
+/* Bytes of a store that nobody holds are no longer known there, damaged or not. */
+void meta_blob_forget(struct db *db, const char *store, const struct digest *digest);
 
-/* R: what a list of referrers shows, so that it need not read their manifests. It follows from the
- * manifest's record alone. Before there was such a value it was empty, and is so still where
- * nobody put the manifest again: then the manifest's record tells. */
-void record_referrer_encode(struct str *out, const struct record_manifest *m);
-/* size, and of the contents media type, artifact type and annotations; DAMAGED also when empty. */
-must_check int record_referrer_decode(const char *data, size_t len, struct mem_arena *arena,
-                                      struct record_manifest *m_r);
+/* META_MANIFEST. `value` keeps what the record's strings point into. */
+must_check int meta_manifest_get(struct db *db, struct meta_key key, struct mem_arena *arena,
+                                 struct str *value, struct record_manifest *m_r);
+/* Without the arrays. */
+must_check int meta_manifest_peek(struct db *db, struct meta_key key, struct str *value,
+                                  uint64_t *size_r, const char **media_type_r);
+/* With the back-references from what it names. */
+void meta_manifest_put(struct db *db, struct meta_key key, const struct record_manifest *m);
+void meta_manifest_delete(struct db *db, struct meta_key key, const struct record_manifest *m);
 
-/* K: is the manifest that names the child an index? So that a delete of the child need not read
- * all that name it. Follows from the manifest's record; empty of before, as in R. */
-void record_parent_encode(struct str *out, bool is_index);
-must_check int record_parent_decode(const char *data, size_t len, bool *is_index_r);
+/* META_TAG. `value` keeps what the record's string points into. */
+must_check int meta_tag_get(struct db *db, struct meta_key key, struct str *value,
+                            struct record_tag *t_r);
+/* It points there from now on. `old`: where it pointed until now; NULL: it is new. */
+void meta_tag_put(struct db *db, struct meta_key key, const struct record_tag *t,
+                  const struct digest *old);
+/* It pointed there. */
+void meta_tag_delete(struct db *db, struct meta_key key, const struct digest *old);
 
-void record_blob_encode(struct str *out, const struct record_blob *b);
-must_check int record_blob_decode(const char *data, size_t len, struct record_blob *b_r);
-void record_tag_encode(struct str *out, const struct record_tag *t);
-must_check int record_tag_decode(const char *data, size_t len, struct record_tag *t_r);
-void record_manifest_encode(struct str *out, const struct record_manifest *m);
-must_check int record_manifest_decode(const char *data, size_t len, struct mem_arena *arena,
-                                      struct record_manifest *m_r);
-/* Only what the index needs, without the arrays. */
-must_check int record_manifest_peek(const char *data, size_t len, uint64_t *size_r,
-                                    const char **media_type_r);
+/* Walks over keys that begin so, in the database's order, behind `after` (NULL: from the first). It
+ * sees what is there when it begins, collected changes too, and not what changes while it goes. One
+ * that began with something collected ends before that is done or discarded. */
+struct meta_walk;
+struct meta_walk *meta_walk_new(struct db *db, struct meta_key prefix,
+                                const struct meta_place *after);
+/* The next one (at first the first), whose strings hold until the one after it. False: there is
+ * none, or none can be read. What is no key at all is passed by. */
+bool meta_walk_next(struct meta_walk *walk, struct meta_key *key_r);
+/* The same, and does not pass by: kind META_NONE. */
+bool meta_walk_step(struct meta_walk *walk, struct meta_key *key_r);
+/* Of the present one. */
+const char *meta_walk_value(const struct meta_walk *walk, size_t *len_r);
+size_t meta_walk_size(const struct meta_walk *walk); /* bytes of key and value */
+void meta_walk_place(const struct meta_walk *walk, struct meta_place *place_r);
+void meta_walk_delete(struct meta_walk *walk);
+/* Frees. IO; else DAMAGED, when something was passed by. */
+must_check int meta_walk_end(struct meta_walk **walk);
+
+/* Each change of a kind that was collected, once, in the database's order. value NULL: deleted. */
+void meta_batch_each(struct db *db, enum meta_kind kind,
+                     void (*each)(void *ctx, const struct meta_key *key, const char *value,
+                                  size_t value_len),
+                     void *ctx);
 
 #endif

@@ -6,30 +6,25 @@
 #include "meta/witness.h"
 
 #include "meta/codec.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 
 /* The record J: its first byte, then u64. */
 #define NUMBER_VERSION 1
 
-static bool manifest_line(struct key_reader *r, const char *value, size_t value_len,
+static bool manifest_line(const struct meta_key *key, const char *value, size_t value_len,
                           struct journal_line *l)
 {
-    key_get_digest(r, &l->digest);
-    if (!value) {
-        l->kind = JOURNAL_MANIFEST_GONE;
-        return true;
-    }
-    l->kind = JOURNAL_MANIFEST;
-    return record_manifest_peek(value, value_len, &l->size, &l->media_type) == 0;
+    l->digest = key->digest;
+    l->kind = value ? JOURNAL_MANIFEST : JOURNAL_MANIFEST_GONE;
+    return !value || record_manifest_peek(value, value_len, &l->size, &l->media_type) == 0;
 }
 
-static bool tag_line(struct key_reader *r, const char *value, size_t value_len,
+static bool tag_line(const struct meta_key *key, const char *value, size_t value_len,
                      struct journal_line *l)
 {
     struct record_tag record;
 
-    l->tag = key_get_str(r);
+    l->tag = key->tag;
     l->kind = value ? JOURNAL_TAG : JOURNAL_TAG_GONE;
     if (!value)
         return true;
@@ -40,38 +35,33 @@ static bool tag_line(struct key_reader *r, const char *value, size_t value_len,
     return true;
 }
 
-bool witness_line(const char *key, size_t key_len, const char *value, size_t value_len,
+bool witness_line(const struct meta_key *key, const char *value, size_t value_len,
                   struct journal_line *l)
 {
-    struct key_reader r;
-    bool good;
-
-    if (key_len == 0 || (*key != 'M' && *key != 'T'))
-        return false;
-    *l = (struct journal_line){0};
-    key_reader_init(&r, key + 1, key_len - 1);
-    l->repo = key_get_str(&r);
-    l->image = key_get_str(&r);
-    good = *key == 'M' ? manifest_line(&r, value, value_len, l) : tag_line(&r, value, value_len, l);
-    return key_end(&r) == 0 && good;
+    *l = (struct journal_line){.repo = key->repo, .image = key->image};
+    if (key->kind == META_MANIFEST)
+        return manifest_line(key, value, value_len, l);
+    return key->kind == META_TAG && tag_line(key, value, value_len, l);
 }
 
-static void key_number(struct key *k, const char *store)
+struct meta_key witness_key(const struct journal_line *l)
 {
-    key_begin(k, 'J');
-    key_str(k, store);
+    return l->tag ? meta_tag(l->repo, l->image, l->tag)
+                  : meta_at(META_MANIFEST, l->repo, l->image, &l->digest);
+}
+
+static struct meta_key number_of(const char *store)
+{
+    return (struct meta_key){.kind = META_JOURNAL, .store = store};
 }
 
 int witness_number(struct db *db, const char *store, uint64_t *number_r)
 {
     struct str value = {0};
     struct codec_reader r;
-    struct key k;
-    int err;
+    int err = meta_get(db, number_of(store), &value);
 
     *number_r = 0;
-    key_number(&k, store);
-    err = db_get(db, k.data, k.len, &value);
     if (err == 0) {
         r = codec_open(value.data, value.len, NUMBER_VERSION);
         *number_r = codec_get_u64(&r);
@@ -84,11 +74,9 @@ int witness_number(struct db *db, const char *store, uint64_t *number_r)
 void witness_number_put(struct db *db, const char *store, uint64_t number)
 {
     struct str value = {0};
-    struct key k;
 
     codec_put_u8(&value, NUMBER_VERSION);
     codec_put_u64(&value, number);
-    key_number(&k, store);
-    db_put(db, k.data, k.len, value.data, value.len);
+    meta_put(db, number_of(store), &value);
     str_free(&value);
 }

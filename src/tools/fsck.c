@@ -54,38 +54,25 @@ void fsck_tell(struct fsck *f, const char *kind, bool mended, const char *format
     f->told = true;
 }
 
-int fsck_each(struct fsck *f, char letter,
-              int (*check)(struct fsck *f, const char *whole, size_t whole_len,
-                           struct key_reader *key, const char *value, size_t value_len))
+int fsck_each(struct fsck *f, enum meta_kind kind,
+              int (*check)(struct fsck *f, const struct meta_key *key, const char *value,
+                           size_t value_len))
 {
-    struct db_walk *walk = db_walk_new(f->db, &letter, 1, NULL, 0);
+    struct meta_walk *walk = meta_walk_new(f->db, (struct meta_key){.kind = kind}, NULL);
+    struct meta_key key;
+    int err;
 
-    for (; db_walk_valid(walk); db_walk_next(walk)) {
-        struct key_reader key;
-        size_t len, value_len;
-        const char *data = db_walk_key(walk, &len);
-        const char *value = db_walk_value(walk, &value_len);
+    while (meta_walk_step(walk, &key)) {
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
 
         f->records++;
-        key_reader_init(&key, data + 1, len - 1);
-        if (check(f, data, len, &key, value, value_len) != 0)
-            fsck_tell(f, "record", false, "a record of kind %c is damaged", letter);
+        if (key.kind == META_NONE || check(f, &key, value, len) != 0)
+            fsck_tell(f, "record", false, "a record of kind %c is damaged", kind);
         mem_arena_reset(f->arena);
     }
-    return db_walk_free(&walk);
-}
-
-bool fsck_has(struct fsck *f, const struct key *k)
-{
-    return db_get(f->db, k->data, k->len, NULL) == 0;
-}
-
-bool fsck_any(struct fsck *f, const struct key *prefix)
-{
-    struct db_walk *walk = db_walk_new(f->db, prefix->data, prefix->len, NULL, 0);
-    bool found = db_walk_valid(walk);
-
-    return db_walk_free(&walk) != 0 || found;
+    err = meta_walk_end(&walk);
+    return err == ERR_DAMAGED ? 0 : err;
 }
 
 int fsck_store_place(const struct fsck *f, const char *name)

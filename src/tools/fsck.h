@@ -12,7 +12,6 @@
 
 #include "conf/conf.h"
 #include "meta/db.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "store/identity.h"
 #include "store/store.h"
@@ -36,7 +35,7 @@ struct fsck_blob {
         FSCK_BLOB_MISSING,
         FSCK_BLOB_UNREADABLE
     } state;
-    bool marked; /* damaged, and known to be (key D) */
+    bool marked; /* damaged, and known to be (META_DAMAGE) */
     bool gone;   /* collected while we looked */
 };
 
@@ -74,14 +73,11 @@ struct fsck {
  * `mended`: --repair takes care of it. */
 __attribute__((format(printf, 4, 5))) void fsck_tell(struct fsck *f, const char *kind, bool mended,
                                                      const char *format, ...);
-/* Calls for each record of a letter; `key` stands behind the letter. A malformed
- * key or a failing call (DAMAGED) is told. 0, or IO when the database cannot be read. */
-must_check int fsck_each(struct fsck *f, char letter,
-                         int (*check)(struct fsck *f, const char *whole, size_t whole_len,
-                                      struct key_reader *key, const char *value, size_t value_len));
-bool fsck_has(struct fsck *f, const struct key *k);
-/* Any record below a prefix, repairs not counted? What cannot be read counts as there. */
-bool fsck_any(struct fsck *f, const struct key *prefix);
+/* Calls for each record of a kind. What is no key and a failing call (DAMAGED) are told. 0, or IO
+ * when the database cannot be read. */
+must_check int fsck_each(struct fsck *f, enum meta_kind kind,
+                         int (*check)(struct fsck *f, const struct meta_key *key, const char *value,
+                                      size_t value_len));
 /* -1: not configured. */
 int fsck_store_place(const struct fsck *f, const char *name);
 
@@ -98,11 +94,11 @@ void fsck_blob_look(const struct fsck *f, struct fsck_blob *b);
 bool fsck_file_good(const struct fsck *f, size_t store, const struct digest *digest, uint64_t size);
 /* After the batch: damaged files to the quarantine, orphans to the trash. */
 must_check int fsck_files_move(struct fsck *f);
-/* fsck_records.c: keys B, D, U, I, S, Q. */
+/* fsck_records.c: holders, images, marks of damage, the queue of garbage. */
 must_check int fsck_records(struct fsck *f);
-/* fsck_images.c: keys L, M, T and their back-references G, K, R. */
+/* fsck_images.c: links, manifests, tags and their back-references. */
 must_check int fsck_images(struct fsck *f);
-/* fsck_garbage.c: what nothing refers to and the queue of garbage (key Q) does not know;
+/* fsck_garbage.c: what nothing refers to and the queue of garbage does not know;
  * after fsck_images(). */
 must_check int fsck_garbage(struct fsck *f);
 

@@ -35,24 +35,16 @@ bool fsck_blob_odd(const struct fsck_blob *b)
 
 void fsck_blob_mark(struct fsck *f, struct fsck_blob *b)
 {
-    struct key k;
-
-    key_damage(&k, f->conf->stores[b->store].key, &b->digest);
-    b->marked = fsck_has(f, &k);
+    b->marked = meta_has(f->db, meta_damage(f->conf->stores[b->store].key, &b->digest));
 }
 
-static int blob_add(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
-                    const char *value, size_t value_len)
+static int blob_add(struct fsck *f, const struct meta_key *key, const char *value, size_t value_len)
 {
-    struct fsck_blob b = {0};
+    struct fsck_blob b = {.digest = key->digest};
     struct record_blob record;
-    const char *store = key_get_str(key);
-    int place = fsck_store_place(f, store);
+    int place = fsck_store_place(f, key->store);
 
-    (void)whole;
-    (void)whole_len;
-    key_get_digest(key, &b.digest);
-    if (key_end(key) != 0 || record_blob_decode(value, value_len, &record) != 0)
+    if (record_blob_decode(value, value_len, &record) != 0)
         return ERR_DAMAGED;
     if (place < 0) {
         f->skipped++;
@@ -141,9 +133,9 @@ static void blob_tell(struct fsck *f, const struct fsck_blob *b)
 {
     static const char *const what[] = {"good", "its bytes have changed", "its file is missing",
                                        "its file cannot be read"};
+    const struct meta_key mark = meta_damage(f->conf->stores[b->store].key, &b->digest);
     const char *store = f->conf->stores[b->store].name;
     char text[DIGEST_TEXT_MAX];
-    struct key k;
 
     digest_text(&b->digest, text);
     if (b->gone)
@@ -151,28 +143,23 @@ static void blob_tell(struct fsck *f, const struct fsck_blob *b)
     if (b->state == FSCK_BLOB_GOOD) {
         if (b->marked)
             fsck_tell(f, "mark", true, "%s in %s is marked as damaged and is good", text, store);
-        key_damage(&k, f->conf->stores[b->store].key, &b->digest);
         if (b->marked && f->repair)
-            db_delete(f->db, k.data, k.len);
+            meta_delete(f->db, mark);
         return;
     }
     fsck_tell(f, "blob", false, "%s in %s: %s%s; push it again to heal", text, store,
               what[b->state], b->marked ? ", which is known" : "");
-    if (f->repair && !b->marked && b->state != FSCK_BLOB_UNREADABLE) {
-        key_damage(&k, f->conf->stores[b->store].key, &b->digest);
-        db_put(f->db, k.data, k.len, "", 0);
-    }
+    if (f->repair && !b->marked && b->state != FSCK_BLOB_UNREADABLE)
+        meta_put_key(f->db, mark);
 }
 
 static bool is_orphan(struct fsck *f, const struct fsck_orphan *o)
 {
     const char *name = f->conf->stores[o->store].key;
-    struct key k, holders;
 
-    key_blob(&k, name, &o->digest);
-    key_holders(&holders, name, &o->digest);
     /* Whose record is lost but whom an image holds is no orphan (fsck_images.c). */
-    return !fsck_has(f, &k) && !fsck_any(f, &holders);
+    return !meta_has(f->db, meta_blob(name, &o->digest)) &&
+           !meta_any(f->db, meta_holders(name, &o->digest));
 }
 
 static void orphan_add(struct fsck *f, const struct fsck_orphan *o)
@@ -224,7 +211,7 @@ static int orphans_confirm(struct fsck *f)
 
 int fsck_files(struct fsck *f)
 {
-    int err = fsck_each(f, 'B', blob_add);
+    int err = fsck_each(f, META_BLOB, blob_add);
 
     if (err != 0)
         return err;

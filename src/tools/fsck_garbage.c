@@ -1,6 +1,6 @@
 /*
  * fsck_garbage.c - what would stay for ever: garbage collection looks only at what
- * its queue names (key Q), so whatever nothing refers to must be named there.
+ * its queue names, so whatever nothing refers to must be named there.
  *
  * Changes nothing but the batch of repairs (fsck.h).
  */
@@ -26,12 +26,12 @@ struct queue {
 static struct entry entry_of(const struct queue *q, const char *repo, const char *image,
                              const struct digest *digest)
 {
+    const struct meta_key key = meta_suspect(0, repo, image, digest);
     struct entry e = {0};
-    struct key k;
+    struct meta_place place;
 
-    key_image(&k, 'Q', repo, image);
-    key_digest(&k, digest);
-    siphash_128(q->seed, k.data, k.len, e.hash);
+    meta_place_of(&key, &place);
+    siphash_128(q->seed, place.data, place.len, e.hash);
     return e;
 }
 
@@ -54,74 +54,51 @@ static bool named(const struct queue *q, const char *repo, const char *image,
     return q->count > 0 && bsearch(&e, q->list, q->count, sizeof(e), compare) != NULL;
 }
 
+/* What is no key is told by fsck_records.c. */
+static int walk_end(struct meta_walk **walk)
+{
+    int err = meta_walk_end(walk);
+
+    return err == ERR_DAMAGED ? 0 : err;
+}
+
 static int queue_read(struct fsck *f, struct queue *q)
 {
-    struct db_walk *walk = db_walk_new(f->db, "Q", 1, NULL, 0);
+    struct meta_walk *walk = meta_walk_new(f->db, (struct meta_key){.kind = META_SUSPECT}, NULL);
+    struct meta_key key;
 
     file_random(q->seed, sizeof(q->seed));
-    for (; db_walk_valid(walk); db_walk_next(walk)) {
-        size_t len;
-        const char *data = db_walk_key(walk, &len), *repo, *image;
-        struct key_reader key;
-        struct digest digest;
-        struct entry e;
+    while (meta_walk_next(walk, &key)) {
+        struct entry e = entry_of(q, key.repo, key.image, &key.digest);
 
-        key_reader_init(&key, data + 1, len - 1);
-        key_get_time(&key);
-        repo = key_get_str(&key);
-        image = key_get_str(&key);
-        key_get_digest(&key, &digest);
-        if (key_end(&key) != 0)
-            continue; /* told by fsck_records.c */
-        e = entry_of(q, repo, image, &digest);
         add(q, &e);
-        e = entry_of(q, "", "", &digest);
+        e = entry_of(q, "", "", &key.digest);
         add(q, &e);
     }
     if (q->count > 0)
         qsort(q->list, q->count, sizeof(*q->list), compare);
-    return db_walk_free(&walk);
+    return walk_end(&walk);
 }
 
-/* To be looked at by the next collection, which decides. */
-static void enqueue(struct fsck *f, const char *repo, const char *image,
-                    const struct digest *digest)
-{
-    struct key k;
-
-    key_suspect(&k, (uint64_t)time(NULL), repo, image, digest);
-    db_put(f->db, k.data, k.len, "", 0);
-}
-
-/* Links of blobs that no manifest of the image names. */
+/* Links of blobs that no manifest of the image names. A collection decides. */
 static int links_check(struct fsck *f, const struct queue *q)
 {
-    struct db_walk *walk = db_walk_new(f->db, "L", 1, NULL, 0);
+    struct meta_walk *walk = meta_walk_new(f->db, (struct meta_key){.kind = META_LINK}, NULL);
+    struct meta_key key;
 
-    for (; db_walk_valid(walk); db_walk_next(walk)) {
-        size_t len;
-        const char *data = db_walk_key(walk, &len), *repo, *image;
+    while (meta_walk_next(walk, &key)) {
         char text[DIGEST_TEXT_MAX];
-        struct key_reader key;
-        struct digest digest;
-        struct key parents;
 
-        key_reader_init(&key, data + 1, len - 1);
-        repo = key_get_str(&key);
-        image = key_get_str(&key);
-        key_get_digest(&key, &digest);
-        if (key_end(&key) != 0)
-            continue;
-        key_image(&parents, 'K', repo, image);
-        key_digest(&parents, &digest);
-        if (fsck_any(f, &parents) || named(q, repo, image, &digest))
+        if (meta_any(f->db, meta_at(META_PARENT, key.repo, key.image, &key.digest)) ||
+            named(q, key.repo, key.image, &key.digest))
             continue;
         fsck_tell(f, "garbage", true, "%s/%s: no manifest names %s, and no collection would look",
-                  repo, image, digest_text(&digest, text));
+                  key.repo, key.image, digest_text(&key.digest, text));
         if (f->repair)
-            enqueue(f, repo, image, &digest);
+            meta_put_key(f->db,
+                         meta_suspect((uint64_t)time(NULL), key.repo, key.image, &key.digest));
     }
-    return db_walk_free(&walk);
+    return walk_end(&walk);
 }
 
 /* Bytes that no image holds. Without its record a file is an orphan. */
@@ -131,19 +108,14 @@ static void bytes_check(struct fsck *f, const struct queue *q)
         const struct fsck_blob *b = &f->blobs[i];
         const char *store = f->conf->stores[b->store].key;
         char text[DIGEST_TEXT_MAX];
-        struct key holders, k;
 
-        key_holders(&holders, store, &b->digest);
-        key_blob(&k, store, &b->digest);
-        if (!fsck_has(f, &k) || fsck_any(f, &holders) || named(q, "", "", &b->digest))
+        if (!meta_has(f->db, meta_blob(store, &b->digest)) ||
+            meta_any(f->db, meta_holders(store, &b->digest)) || named(q, "", "", &b->digest))
             continue; /* gone: collected meanwhile */
         fsck_tell(f, "garbage", true, "no image holds %s in %s, and no collection would look",
                   digest_text(&b->digest, text), store);
-        if (f->repair) {
-            db_delete(f->db, k.data, k.len);
-            key_damage(&k, store, &b->digest);
-            db_delete(f->db, k.data, k.len);
-        }
+        if (f->repair)
+            meta_blob_forget(f->db, store, &b->digest);
     }
 }
 

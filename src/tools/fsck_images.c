@@ -8,232 +8,186 @@
 
 #include <string.h>
 
-/* An image whose repository is configured, and where its bytes lie. */
-struct place {
-    const char *repo, *image, *store;
-};
-
-static bool place_get(struct fsck *f, struct key_reader *key, struct place *p_r)
+/* The name in keys of the store that has an image's bytes. NULL: it is not configured now. */
+static const char *store_of(const struct fsck *f, const struct meta_key *key)
 {
-    const struct conf_repo *repo;
+    const struct conf_repo *repo = conf_repo_by_name(f->conf, key->repo, strlen(key->repo));
 
-    p_r->repo = key_get_str(key);
-    p_r->image = key_get_str(key);
-    repo = conf_repo_by_name(f->conf, p_r->repo, strlen(p_r->repo));
-    p_r->store = repo && repo->store ? repo->store->key : NULL;
-    return p_r->store != NULL;
+    return repo && repo->store ? repo->store->key : NULL;
 }
 
-static void need(struct fsck *f, const struct place *p, const struct key *k, const char *what,
-                 const struct digest *digest)
+static void need(struct fsck *f, const struct meta_key *k, const char *what)
 {
     char text[DIGEST_TEXT_MAX];
 
-    if (fsck_has(f, k))
+    if (meta_has(f->db, *k))
         return;
     f->notes_told = true;
-    fsck_tell(f, "back-reference", true, "%s/%s: %s of %s is missing", p->repo, p->image, what,
-              digest_text(digest, text));
+    fsck_tell(f, "back-reference", true, "%s/%s: %s of %s is missing", k->repo, k->image, what,
+              digest_text(&k->digest, text));
     if (f->repair)
-        db_put(f->db, k->data, k->len, "", 0);
+        meta_put_key(f->db, *k);
 }
 
 /* A note that holds something of the manifest it is of. An empty one is of before there was such a
  * value, and no problem: a repair fills it. */
-static void need_noted(struct fsck *f, const struct place *p, const struct key *k, const char *what,
-                       const struct digest *digest, const struct str *value)
+static void need_noted(struct fsck *f, const struct meta_key *k, const char *what,
+                       const struct str *value)
 {
     struct str found = {0};
     char text[DIGEST_TEXT_MAX];
 
-    need(f, p, k, what, digest);
-    if (db_get(f->db, k->data, k->len, &found) == 0 &&
+    need(f, k, what);
+    if (meta_get(f->db, *k, &found) == 0 &&
         (found.len != value->len || memcmp(found.data, value->data, value->len) != 0)) {
         if (found.len > 0)
             fsck_tell(f, "back-reference", true, "%s/%s: %s of %s tells something else than is",
-                      p->repo, p->image, what, digest_text(digest, text));
+                      k->repo, k->image, what, digest_text(&k->digest, text));
         if (f->repair)
-            db_put(f->db, k->data, k->len, value->data, value->len);
+            meta_put(f->db, *k, value);
     }
     str_free(&found);
 }
 
-static void need_image(struct fsck *f, const struct place *p, uint64_t time)
+static void need_image(struct fsck *f, const struct meta_key *key, uint64_t time)
 {
-    struct record_blob record = {.time = time};
-    struct str value = {0};
-    struct key k;
-
-    key_image(&k, 'I', p->repo, p->image);
-    if (fsck_has(f, &k))
+    if (meta_has(f->db, meta_image(key->repo, key->image)))
         return;
-    fsck_tell(f, "image", true, "%s/%s has contents and is not listed", p->repo, p->image);
-    if (f->repair) {
-        record_blob_encode(&value, &record);
-        db_put(f->db, k.data, k.len, value.data, value.len);
-    }
-    str_free(&value);
+    fsck_tell(f, "image", true, "%s/%s has contents and is not listed", key->repo, key->image);
+    if (f->repair)
+        meta_blob_put(f->db, meta_image(key->repo, key->image), 0, time);
 }
 
 /* The record of the bytes that an image holds: it follows from a good file. */
-static void need_blob(struct fsck *f, const struct place *p, const struct digest *digest,
-                      uint64_t size, uint64_t time)
+static void need_blob(struct fsck *f, const struct meta_key *key, const char *store, uint64_t size,
+                      uint64_t time)
 {
-    struct record_blob record = {.size = size, .time = time};
-    struct str value = {0};
+    const struct meta_key blob = meta_blob(store, &key->digest);
+    struct record_blob record;
     char text[DIGEST_TEXT_MAX];
-    struct key k;
+    int err = meta_blob_get(f->db, blob, &record);
     bool good;
 
-    digest_text(digest, text);
-    key_blob(&k, p->store, digest);
-    if (db_get(f->db, k.data, k.len, &value) != 0) {
-        good = fsck_file_good(f, (size_t)fsck_store_place(f, p->store), digest, size);
-        fsck_tell(f, "blob", good, "%s/%s holds %s, which %s does not know%s", p->repo, p->image,
-                  text, p->store, good ? "" : "; push it again");
-        if (good && f->repair) {
-            record_blob_encode(&value, &record);
-            db_put(f->db, k.data, k.len, value.data, value.len);
-        }
-    } else if (record_blob_decode(value.data, value.len, &record) == 0 && record.size != size)
-        fsck_tell(f, "blob", false, "%s/%s holds %s with %llu bytes, %s with %llu", p->repo,
-                  p->image, text, (unsigned long long)size, p->store,
+    digest_text(&key->digest, text);
+    if (err != 0 && err != ERR_DAMAGED) {
+        good = fsck_file_good(f, (size_t)fsck_store_place(f, store), &key->digest, size);
+        fsck_tell(f, "blob", good, "%s/%s holds %s, which %s does not know%s", key->repo,
+                  key->image, text, store, good ? "" : "; push it again");
+        if (good && f->repair)
+            meta_blob_put(f->db, blob, size, time);
+    } else if (err == 0 && record.size != size) {
+        fsck_tell(f, "blob", false, "%s/%s holds %s with %llu bytes, %s with %llu", key->repo,
+                  key->image, text, (unsigned long long)size, store,
                   (unsigned long long)record.size);
-    str_free(&value);
+    }
 }
 
-static int check_link(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
-                      const char *value, size_t value_len)
+/* What a link and a manifest need. */
+static void need_held(struct fsck *f, const struct meta_key *key, const char *store, uint64_t size,
+                      uint64_t time)
 {
-    struct record_blob record;
-    struct digest digest;
-    struct place p;
-    struct key k;
-    bool here = place_get(f, key, &p);
+    const struct meta_key holder =
+        meta_holder(store, &key->digest, key->kind, key->repo, key->image);
 
-    (void)whole;
-    (void)whole_len;
-    key_get_digest(key, &digest);
-    if (key_end(key) != 0 || record_blob_decode(value, value_len, &record) != 0)
+    need(f, &holder, "the holder's note");
+    need_blob(f, key, store, size, time);
+    need_image(f, key, time);
+}
+
+static int check_link(struct fsck *f, const struct meta_key *key, const char *value,
+                      size_t value_len)
+{
+    const char *store = store_of(f, key);
+    struct record_blob record;
+
+    if (record_blob_decode(value, value_len, &record) != 0)
         return ERR_DAMAGED;
-    if (!here) {
+    if (store)
+        need_held(f, key, store, record.size, record.time);
+    else
         f->skipped++;
-        return 0;
-    }
-    key_holder(&k, p.store, &digest, 'L', p.repo, p.image);
-    need(f, &p, &k, "the holder's note", &digest);
-    need_blob(f, &p, &digest, record.size, record.time);
-    need_image(f, &p, record.time);
     return 0;
 }
 
-static int check_manifest(struct fsck *f, const char *whole, size_t whole_len,
-                          struct key_reader *key, const char *value, size_t value_len)
+/* Of what it names, and of its subject. */
+static void need_notes(struct fsck *f, const struct meta_key *key,
+                       const struct record_manifest *record)
 {
-    struct record_manifest record;
     struct str note = {0};
-    struct digest digest;
-    struct place p;
-    struct key k;
-    bool here = place_get(f, key, &p);
+    struct meta_key k = meta_at(META_PARENT, key->repo, key->image, &key->digest);
 
-    (void)whole;
-    (void)whole_len;
-    key_get_digest(key, &digest);
-    if (key_end(key) != 0 || record_manifest_decode(value, value_len, f->arena, &record) != 0)
-        return ERR_DAMAGED;
-    if (!here) {
-        f->skipped++;
-        return 0;
+    k.by = key->digest;
+    record_parent_encode(&note, record->contents.is_index);
+    for (size_t i = 0; i < record->contents.ref_count; i++) {
+        k.digest = record->contents.refs[i].digest;
+        need_noted(f, &k, "a parent's note", &note);
     }
-    key_holder(&k, p.store, &digest, 'M', p.repo, p.image);
-    need(f, &p, &k, "the holder's note", &digest);
-    need_blob(f, &p, &digest, record.size, record.time);
-    need_image(f, &p, record.time);
-    record_parent_encode(&note, record.contents.is_index);
-    for (size_t i = 0; i < record.contents.ref_count; i++) {
-        key_image(&k, 'K', p.repo, p.image);
-        key_digest(&k, &record.contents.refs[i].digest);
-        key_digest(&k, &digest);
-        need_noted(f, &p, &k, "a parent's note", &record.contents.refs[i].digest, &note);
-    }
-    if (record.contents.subject.alg != 0) {
-        key_image(&k, 'R', p.repo, p.image);
-        key_digest(&k, &record.contents.subject);
-        key_digest(&k, &digest);
-        record_referrer_encode(&note, &record);
-        need_noted(f, &p, &k, "a referrer's note", &record.contents.subject, &note);
+    if (record->contents.subject.alg != 0) {
+        k.kind = META_REFERRER;
+        k.digest = record->contents.subject;
+        record_referrer_encode(&note, record);
+        need_noted(f, &k, "a referrer's note", &note);
     }
     str_free(&note);
+}
+
+static int check_manifest(struct fsck *f, const struct meta_key *key, const char *value,
+                          size_t value_len)
+{
+    const char *store = store_of(f, key);
+    struct record_manifest record;
+
+    if (record_manifest_decode(value, value_len, f->arena, &record) != 0)
+        return ERR_DAMAGED;
+    if (!store) {
+        f->skipped++;
+        return 0;
+    }
+    need_held(f, key, store, record.size, record.time);
+    need_notes(f, key, &record);
     return 0;
 }
 
-static int check_tag(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
-                     const char *value, size_t value_len)
+static int check_tag(struct fsck *f, const struct meta_key *key, const char *value,
+                     size_t value_len)
 {
     char text[DIGEST_TEXT_MAX];
     struct record_tag record;
-    const char *tag;
-    struct place p;
-    struct key k;
-    bool here = place_get(f, key, &p);
+    struct meta_key note;
 
-    (void)whole;
-    (void)whole_len;
-    tag = key_get_str(key);
-    if (key_end(key) != 0 || record_tag_decode(value, value_len, &record) != 0)
+    if (record_tag_decode(value, value_len, &record) != 0)
         return ERR_DAMAGED;
-    if (!here) {
+    if (!store_of(f, key)) {
         f->skipped++;
         return 0;
     }
-    key_image(&k, 'M', p.repo, p.image);
-    key_digest(&k, &record.digest);
-    if (!fsck_has(f, &k))
+    if (!meta_has(f->db, meta_at(META_MANIFEST, key->repo, key->image, &record.digest)))
         fsck_tell(f, "tag", false, "%s/%s:%s points to %s, which is not there; push it again",
-                  p.repo, p.image, tag, digest_text(&record.digest, text));
-    key_image(&k, 'G', p.repo, p.image);
-    key_digest(&k, &record.digest);
-    key_str(&k, tag);
-    need(f, &p, &k, "a tag's note", &record.digest);
+                  key->repo, key->image, key->tag, digest_text(&record.digest, text));
+    note = meta_tag_on(key->repo, key->image, &record.digest, key->tag);
+    need(f, &note, "a tag's note");
     return 0;
 }
 
-static void dangling(struct fsck *f, const struct place *p, const char *whole, size_t whole_len,
-                     const char *what)
+static void dangling(struct fsck *f, const struct meta_key *key, const char *what)
 {
-    fsck_tell(f, "back-reference", true, "%s/%s: %s that is not there is noted", p->repo, p->image,
-              what);
+    fsck_tell(f, "back-reference", true, "%s/%s: %s that is not there is noted", key->repo,
+              key->image, what);
     if (f->repair)
-        db_delete(f->db, whole, whole_len);
+        meta_delete(f->db, *key);
 }
 
-/* G repo image digest tag */
-static int check_tag_note(struct fsck *f, const char *whole, size_t whole_len,
-                          struct key_reader *key, const char *value, size_t value_len)
+static int check_tag_note(struct fsck *f, const struct meta_key *key, const char *value,
+                          size_t value_len)
 {
-    struct place p;
-    struct digest digest;
     struct record_tag record;
     struct str found = {0};
-    const char *tag;
-    struct key k;
-    int err;
+    int err = meta_tag_get(f->db, meta_tag(key->repo, key->image, key->tag), &found, &record);
 
     (void)value;
     (void)value_len;
-    (void)place_get(f, key, &p);
-    key_get_digest(key, &digest);
-    tag = key_get_str(key);
-    if (key_end(key) != 0)
-        return ERR_DAMAGED;
-    key_image(&k, 'T', p.repo, p.image);
-    key_str(&k, tag);
-    err = db_get(f->db, k.data, k.len, &found);
-    if (err == ERR_NOT_FOUND ||
-        (err == 0 && record_tag_decode(found.data, found.len, &record) == 0 &&
-         !digest_equal(&record.digest, &digest)))
-        dangling(f, &p, whole, whole_len, "a tag");
+    if (err == ERR_NOT_FOUND || (err == 0 && !digest_equal(&record.digest, &key->digest)))
+        dangling(f, key, "a tag");
     str_free(&found);
     return 0;
 }
@@ -246,48 +200,37 @@ static bool names(const struct manifest *m, const struct digest *digest, bool as
     return as_subject && digest_equal(&m->subject, digest);
 }
 
-/* K and R: repo image named manifest */
-static int check_parent_note(struct fsck *f, const char *whole, size_t whole_len,
-                             struct key_reader *key, const char *value, size_t value_len)
+/* Of parents and of referrers. */
+static int check_manifest_note(struct fsck *f, const struct meta_key *key, const char *value,
+                               size_t value_len)
 {
-    struct digest named, manifest;
     struct record_manifest record;
     struct str found = {0};
-    struct place p;
-    struct key k;
-    int err;
+    int err = meta_manifest_get(f->db, meta_at(META_MANIFEST, key->repo, key->image, &key->by),
+                                f->arena, &found, &record);
 
     (void)value;
     (void)value_len;
-    (void)place_get(f, key, &p);
-    key_get_digest(key, &named);
-    key_get_digest(key, &manifest);
-    if (key_end(key) != 0)
-        return ERR_DAMAGED;
-    key_image(&k, 'M', p.repo, p.image);
-    key_digest(&k, &manifest);
-    err = db_get(f->db, k.data, k.len, &found);
     if (err == ERR_NOT_FOUND ||
-        (err == 0 && record_manifest_decode(found.data, found.len, f->arena, &record) == 0 &&
-         !names(&record.contents, &named, *whole == 'R')))
-        dangling(f, &p, whole, whole_len, "a manifest");
+        (err == 0 && !names(&record.contents, &key->digest, key->kind == META_REFERRER)))
+        dangling(f, key, "a manifest");
     str_free(&found);
     return 0;
 }
 
 int fsck_images(struct fsck *f)
 {
-    int err = fsck_each(f, 'L', check_link);
+    int err = fsck_each(f, META_LINK, check_link);
 
     if (err == 0)
-        err = fsck_each(f, 'M', check_manifest);
+        err = fsck_each(f, META_MANIFEST, check_manifest);
     if (err == 0)
-        err = fsck_each(f, 'T', check_tag);
+        err = fsck_each(f, META_TAG, check_tag);
     if (err == 0)
-        err = fsck_each(f, 'G', check_tag_note);
+        err = fsck_each(f, META_TAG_ON, check_tag_note);
     if (err == 0)
-        err = fsck_each(f, 'K', check_parent_note);
+        err = fsck_each(f, META_PARENT, check_manifest_note);
     if (err == 0)
-        err = fsck_each(f, 'R', check_parent_note);
+        err = fsck_each(f, META_REFERRER, check_manifest_note);
     return err;
 }

@@ -52,16 +52,13 @@ static bool is_here(const struct witness *w, const char *repo)
 static struct entry *entry_of(const struct witness *w, const struct journal_line *l,
                               uint64_t id_r[2], uint64_t *value_r)
 {
+    const struct meta_key key = witness_key(l);
     uint64_t out[2] = {0};
+    struct meta_place place;
     struct entry *e;
-    struct key k;
 
-    key_image(&k, l->tag ? 'T' : 'M', l->repo, l->image);
-    if (l->tag)
-        key_str(&k, l->tag);
-    else
-        key_digest(&k, &l->digest);
-    siphash_128(w->seed, k.data, k.len, id_r);
+    meta_place_of(&key, &place);
+    siphash_128(w->seed, place.data, place.len, id_r);
     if (l->kind == JOURNAL_TAG)
         siphash_128(w->seed, &l->digest, sizeof(l->digest), out);
     *value_r = out[0];
@@ -92,18 +89,20 @@ static void take(void *ctx, const struct journal_line *l)
     e->value = value;
 }
 
-static int compare_letter(struct witness *w, const char *letter)
+static int compare_kind(struct witness *w, enum meta_kind kind)
 {
-    struct db_walk *walk = db_walk_new(w->f->db, letter, 1, NULL, 0);
+    struct meta_walk *walk = meta_walk_new(w->f->db, (struct meta_key){.kind = kind}, NULL);
+    struct journal_line l;
+    struct meta_key key;
+    int err;
 
-    for (; db_walk_valid(walk); db_walk_next(walk)) {
-        size_t len, value_len;
-        const char *key = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
-        struct journal_line l;
+    while (meta_walk_next(walk, &key)) {
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
         uint64_t id[2], found;
         struct entry *e;
 
-        if (!witness_line(key, len, value, value_len, &l) || !is_here(w, l.repo))
+        if (!witness_line(&key, value, len, &l) || !is_here(w, l.repo))
             continue;
         e = entry_of(w, &l, id, &found);
         if (e && e->value == found)
@@ -111,7 +110,8 @@ static int compare_letter(struct witness *w, const char *letter)
         else
             w->other++;
     }
-    return db_walk_free(&walk);
+    err = meta_walk_end(&walk);
+    return err == ERR_DAMAGED ? 0 : err;
 }
 
 /* The second time: what of it the database has not. */
@@ -152,9 +152,9 @@ static int compare(struct witness *w, bool ahead)
     if (err == 0 && file.settled > w->limit)
         goto out; /* written anew beside us: nothing can be said of the copy */
     if (err == 0)
-        err = compare_letter(w, "M");
+        err = compare_kind(w, META_MANIFEST);
     if (err == 0)
-        err = compare_letter(w, "T");
+        err = compare_kind(w, META_TAG);
     if (err == 0)
         err = journal_read(store->dir_fd, JOURNAL_FILE, tell_lost, w, &file);
     if (err == 0 && w->lost > TOLD_MAX)

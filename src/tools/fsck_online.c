@@ -173,10 +173,7 @@ static bool any_odd(const struct fsck *f)
 /* In the new copy: gone, or once more. */
 static void look_again(struct fsck *f, struct fsck_blob *b)
 {
-    struct key k;
-
-    key_blob(&k, f->conf->stores[b->store].key, &b->digest);
-    if (!fsck_has(f, &k)) {
+    if (!meta_has(f->db, meta_blob(f->conf->stores[b->store].key, &b->digest))) {
         b->gone = true;
         return;
     }

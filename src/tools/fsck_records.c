@@ -5,108 +5,83 @@
  */
 #include "tools/fsck.h"
 
-/* U store digest kind repo image: the image must have it. */
-static int check_holder(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
-                        const char *value, size_t value_len)
+/* The image must have it. */
+static int check_holder(struct fsck *f, const struct meta_key *key, const char *value,
+                        size_t value_len)
 {
-    struct digest digest;
-    char text[DIGEST_TEXT_MAX], kind;
-    const char *repo, *image;
-    struct key k;
-
-    (void)value;
-    (void)value_len;
-    key_get_str(key);
-    key_get_digest(key, &digest);
-    kind = key_get_char(key);
-    repo = key_get_str(key);
-    image = key_get_str(key);
-    if (key_end(key) != 0 || (kind != 'L' && kind != 'M'))
-        return ERR_DAMAGED;
-    key_image(&k, kind, repo, image);
-    key_digest(&k, &digest);
-    if (fsck_has(f, &k))
-        return 0;
-    fsck_tell(f, "holder", true, "%s/%s is noted to hold %s and does not", repo, image,
-              digest_text(&digest, text));
-    if (f->repair)
-        db_delete(f->db, whole, whole_len);
-    return 0;
-}
-
-/* I repo image: something must be in it. */
-static int check_image(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
-                       const char *value, size_t value_len)
-{
-    const char *repo = key_get_str(key), *image = key_get_str(key);
-    struct record_blob record;
-    struct key links, manifests;
-
-    if (key_end(key) != 0 || record_blob_decode(value, value_len, &record) != 0)
-        return ERR_DAMAGED;
-    key_image(&links, 'L', repo, image);
-    key_image(&manifests, 'M', repo, image);
-    if (fsck_any(f, &links) || fsck_any(f, &manifests))
-        return 0;
-    fsck_tell(f, "image", true, "%s/%s is listed and empty", repo, image);
-    if (f->repair)
-        db_delete(f->db, whole, whole_len);
-    return 0;
-}
-
-/* D store digest: a mark of what is there. */
-static int check_mark(struct fsck *f, const char *whole, size_t whole_len, struct key_reader *key,
-                      const char *value, size_t value_len)
-{
-    const char *store = key_get_str(key);
-    struct digest digest;
     char text[DIGEST_TEXT_MAX];
-    struct key k;
 
     (void)value;
     (void)value_len;
-    key_get_digest(key, &digest);
-    if (key_end(key) != 0)
+    if (meta_has(f->db, meta_at(key->holds, key->repo, key->image, &key->digest)))
+        return 0;
+    fsck_tell(f, "holder", true, "%s/%s is noted to hold %s and does not", key->repo, key->image,
+              digest_text(&key->digest, text));
+    if (f->repair)
+        meta_delete(f->db, *key);
+    return 0;
+}
+
+/* Something must be in it. */
+static int check_image(struct fsck *f, const struct meta_key *key, const char *value,
+                       size_t value_len)
+{
+    struct record_blob record;
+
+    if (record_blob_decode(value, value_len, &record) != 0)
         return ERR_DAMAGED;
-    key_blob(&k, store, &digest);
-    if (fsck_has(f, &k))
+    if (meta_any(f->db, meta_of_image(META_LINK, key->repo, key->image)) ||
+        meta_any(f->db, meta_of_image(META_MANIFEST, key->repo, key->image)))
+        return 0;
+    fsck_tell(f, "image", true, "%s/%s is listed and empty", key->repo, key->image);
+    if (f->repair)
+        meta_delete(f->db, *key);
+    return 0;
+}
+
+/* A mark of what is there. */
+static int check_mark(struct fsck *f, const struct meta_key *key, const char *value,
+                      size_t value_len)
+{
+    char text[DIGEST_TEXT_MAX];
+
+    (void)value;
+    (void)value_len;
+    if (meta_has(f->db, meta_blob(key->store, &key->digest)))
         return 0;
     fsck_tell(f, "mark", true, "%s is marked as damaged in %s, which does not know it",
-              digest_text(&digest, text), store);
+              digest_text(&key->digest, text), key->store);
     if (f->repair)
-        db_delete(f->db, whole, whole_len);
+        meta_delete(f->db, *key);
     return 0;
 }
 
-/* Q time repo image digest: only its form; what it names may be gone by now. */
-static int check_suspect(struct fsck *f, const char *whole, size_t whole_len,
-                         struct key_reader *key, const char *value, size_t value_len)
+/* Only its form; what it names may be gone by now. */
+static int check_queue(struct fsck *f)
 {
-    struct digest digest;
+    struct meta_walk *walk = meta_walk_new(f->db, (struct meta_key){.kind = META_SUSPECT}, NULL);
+    struct meta_key key;
+    int err;
 
-    (void)value;
-    (void)value_len;
-    key_get_time(key);
-    key_get_str(key);
-    key_get_str(key);
-    key_get_digest(key, &digest);
-    if (key_end(key) == 0)
-        return 0;
-    fsck_tell(f, "queue", true, "an entry in the queue of garbage is damaged");
-    if (f->repair)
-        db_delete(f->db, whole, whole_len);
-    return 0;
+    while (meta_walk_step(walk, &key)) {
+        f->records++;
+        if (key.kind != META_NONE)
+            continue;
+        fsck_tell(f, "queue", true, "an entry in the queue of garbage is damaged");
+        if (f->repair)
+            meta_walk_delete(walk);
+    }
+    err = meta_walk_end(&walk);
+    return err == ERR_DAMAGED ? 0 : err;
 }
 
 int fsck_records(struct fsck *f)
 {
-    int err = fsck_each(f, 'U', check_holder);
+    int err = fsck_each(f, META_HOLDER, check_holder);
 
     if (err == 0)
-        err = fsck_each(f, 'I', check_image);
+        err = fsck_each(f, META_IMAGE, check_image);
     if (err == 0)
-        err = fsck_each(f, 'D', check_mark);
-    if (err == 0)
-        err = fsck_each(f, 'Q', check_suspect);
-    return err;
+        err = fsck_each(f, META_DAMAGE, check_mark);
+    return err != 0 ? err : check_queue(f);
 }

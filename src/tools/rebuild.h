@@ -11,7 +11,7 @@
 #include "conf/conf.h"
 #include "meta/db.h"
 #include "meta/identity.h"
-#include "meta/keys.h"
+#include "meta/records.h"
 #include "oci/manifest.h"
 #include "store/belong.h"
 #include "store/journal.h"
@@ -101,10 +101,14 @@ must_check int rebuild_bind(struct rebuild *r);
 must_check int rebuild_remains(struct rebuild *r, const char *source, struct identity *identity_r);
 /* Fills `wanted`. */
 must_check int rebuild_collect(struct rebuild *r);
-/* Letter M or T, and of what: a digest or a tag. */
-void rebuild_key(struct key *k, char letter, size_t store, const char *repo, const char *image);
+/* META_WANTED_MANIFEST; `store`: place in conf->stores. */
+struct meta_key rebuild_manifest_key(const struct rebuild *r, size_t store, const char *repo,
+                                     const char *image, const struct digest *digest);
+/* The place of a key's store. */
+size_t rebuild_store_of(const struct rebuild *r, const struct meta_key *key);
 must_check int rebuild_wanted_get(const char *value, size_t len, struct rebuild_wanted *w_r);
-void rebuild_wanted_put(struct rebuild *r, const struct key *k, const struct rebuild_wanted *w);
+void rebuild_wanted_put(struct rebuild *r, const struct meta_key *key,
+                        const struct rebuild_wanted *w);
 
 /* rebuild_make.c. Fills `made`. */
 must_check int rebuild_make(struct rebuild *r);

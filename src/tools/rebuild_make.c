@@ -8,8 +8,6 @@
 #include "tools/rebuild.h"
 
 #include "base/mem.h"
-#include "meta/keys.h"
-#include "meta/records.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -31,50 +29,27 @@ static const char *store_key(const struct rebuild *r, const struct place *p)
     return r->conf->stores[p->store].key;
 }
 
-static void put_empty(struct rebuild *r, const struct key *k)
-{
-    db_put(r->made, k->data, k->len, "", 0);
-}
-
-static bool has(struct db *db, const struct key *k)
-{
-    return db_get(db, k->data, k->len, NULL) == 0;
-}
-
-static void put_blob_record(struct rebuild *r, const struct key *k, uint64_t size, uint64_t time)
-{
-    struct record_blob record = {.size = size, .time = time};
-    struct str value = {0};
-
-    record_blob_encode(&value, &record);
-    db_put(r->made, k->data, k->len, value.data, value.len);
-    str_free(&value);
-}
-
-/* B, U and I of what an image holds. kind: 'L' or 'M'. */
+/* The bytes, who holds them and the image. holds: META_LINK or META_MANIFEST. */
 static void hold(struct rebuild *r, const struct place *p, const struct digest *digest,
-                 uint64_t size, char kind, uint64_t time)
+                 uint64_t size, enum meta_kind holds, uint64_t time)
 {
-    struct key k;
-
-    key_blob(&k, store_key(r, p), digest);
-    put_blob_record(r, &k, size, time);
-    key_holder(&k, store_key(r, p), digest, kind, p->repo, p->image);
-    put_empty(r, &k);
-    key_image(&k, 'I', p->repo, p->image);
-    if (!has(r->made, &k)) {
-        put_blob_record(r, &k, 0, time);
+    meta_blob_put(r->made, meta_blob(store_key(r, p), digest), size, time);
+    meta_put_key(r->made, meta_holder(store_key(r, p), digest, holds, p->repo, p->image));
+    if (!meta_has(r->made, meta_image(p->repo, p->image))) {
+        meta_blob_put(r->made, meta_image(p->repo, p->image), 0, time);
         r->counts.images++;
     }
 }
 
-static bool is_wanted(struct rebuild *r, const struct place *p, const struct digest *digest)
+static struct meta_key wanted_key(const struct rebuild *r, const struct place *p,
+                                  const struct digest *digest)
 {
-    struct key k;
+    return rebuild_manifest_key(r, p->store, p->repo, p->image, digest);
+}
 
-    rebuild_key(&k, 'M', p->store, p->repo, p->image);
-    key_digest(&k, digest);
-    return has(r->wanted, &k);
+static bool is_wanted(const struct rebuild *r, const struct place *p, const struct digest *digest)
+{
+    return meta_has(r->wanted, wanted_key(r, p, digest));
 }
 
 /* An entry of an index that is a manifest: where the journal lacks something it may have been one
@@ -85,15 +60,13 @@ static bool child(struct rebuild *r, const struct place *p, const struct manifes
     struct rebuild_wanted w = {.by = REBUILD_BY_NAME, .media_type = ""};
     struct mem_arena *arena = mem_arena_new();
     struct rebuild_manifest m;
-    struct key k;
+    const struct meta_key key = wanted_key(r, p, &ref->digest);
     bool is_manifest = is_wanted(r, p, &ref->digest);
 
     if (!is_manifest && rebuild_read(r, p->store, &ref->digest, "", arena, &m) == 0) {
         is_manifest = true;
         if (r->about[p->store].trust != REBUILD_JOURNAL) {
-            rebuild_key(&k, 'M', p->store, p->repo, p->image);
-            key_digest(&k, &ref->digest);
-            rebuild_wanted_put(r, &k, &w);
+            rebuild_wanted_put(r, &key, &w);
             *more_r = true;
         }
     }
@@ -104,17 +77,15 @@ static bool child(struct rebuild *r, const struct place *p, const struct manifes
 static void link_blob(struct rebuild *r, const struct place *p, const struct digest *manifest,
                       const struct manifest_ref *ref, uint64_t time)
 {
+    const struct meta_key link = meta_at(META_LINK, p->repo, p->image, &ref->digest);
     char text[DIGEST_TEXT_MAX], of[DIGEST_TEXT_MAX];
     uint64_t size;
-    struct key k;
 
-    key_image(&k, 'L', p->repo, p->image);
-    key_digest(&k, &ref->digest);
-    if (has(r->made, &k))
+    if (meta_has(r->made, link))
         return;
     if (store_blob_size(r->stores[p->store], &ref->digest, &size) == 0 && size == ref->size) {
-        put_blob_record(r, &k, size, time);
-        hold(r, p, &ref->digest, size, 'L', time);
+        meta_blob_put(r->made, link, size, time);
+        hold(r, p, &ref->digest, size, META_LINK, time);
         r->counts.blobs++;
     } else if (!p->proxy && !ref->exempt) {
         r->counts.missing++;
@@ -126,31 +97,15 @@ static void link_blob(struct rebuild *r, const struct place *p, const struct dig
 static void references(struct rebuild *r, const struct place *p, const struct digest *digest,
                        const struct record_manifest *m, bool *more_r)
 {
-    struct str note = {0};
-    struct key k;
-
-    record_parent_encode(&note, m->contents.is_index);
     for (size_t i = 0; i < m->contents.ref_count; i++) {
         const struct manifest_ref *ref = &m->contents.refs[i];
 
-        key_image(&k, 'K', p->repo, p->image);
-        key_digest(&k, &ref->digest);
-        key_digest(&k, digest);
-        db_put(r->made, k.data, k.len, note.data, note.len);
         if (ref->kind != MANIFEST_REF_CHILD)
             link_blob(r, p, digest, ref, m->time);
         else if (!child(r, p, ref, more_r) &&
                  store_blob_size(r->stores[p->store], &ref->digest, &(uint64_t){0}) == 0)
             link_blob(r, p, digest, ref, m->time);
     }
-    if (m->contents.subject.alg != 0) {
-        key_image(&k, 'R', p->repo, p->image);
-        key_digest(&k, &m->contents.subject);
-        key_digest(&k, digest);
-        record_referrer_encode(&note, m);
-        db_put(r->made, k.data, k.len, note.data, note.len);
-    }
-    str_free(&note);
 }
 
 static bool is_guess(const struct rebuild *r, size_t store, uint8_t by)
@@ -167,9 +122,7 @@ static int make_manifest(struct rebuild *r, const struct place *p, const struct 
     struct mem_arena *arena = mem_arena_new();
     struct record_manifest record;
     struct rebuild_manifest m;
-    struct str value = {0};
     char text[DIGEST_TEXT_MAX];
-    struct key k;
     int err;
 
     digest_text(digest, text);
@@ -184,70 +137,57 @@ static int make_manifest(struct rebuild *r, const struct place *p, const struct 
         return 0;
     }
     record = (struct record_manifest){.size = m.size, .time = m.time, .contents = m.contents};
-    record_manifest_encode(&value, &record);
-    key_image(&k, 'M', p->repo, p->image);
-    key_digest(&k, digest);
-    db_put(r->made, k.data, k.len, value.data, value.len);
-    hold(r, p, digest, m.size, 'M', m.time);
+    meta_manifest_put(r->made, meta_at(META_MANIFEST, p->repo, p->image, digest), &record);
+    hold(r, p, digest, m.size, META_MANIFEST, m.time);
     references(r, p, digest, &record, more_r);
     r->counts.manifests++;
     if (is_guess(r, p->store, w->by)) {
         r->counts.guessed++;
         rebuild_tell(r, "guess", "%s/%s@%s", p->repo, p->image, text);
     }
-    str_free(&value);
     mem_arena_free(&arena);
     return rebuild_write(r, r->made, false);
 }
 
-static void place_of(const struct rebuild *r, struct key_reader *key, struct place *p)
+static struct place place_of(const struct rebuild *r, const struct meta_key *key)
 {
-    const struct conf_repo *repo;
+    const struct conf_repo *repo = conf_repo_by_name(r->conf, key->repo, strlen(key->repo));
 
-    p->store = (uint8_t)key_get_char(key);
-    p->repo = key_get_str(key);
-    p->image = key_get_str(key);
-    repo = conf_repo_by_name(r->conf, p->repo, strlen(p->repo));
-    p->proxy = repo && repo->kind == CONF_PROXY;
+    return (struct place){.store = rebuild_store_of(r, key),
+                          .repo = key->repo,
+                          .image = key->image,
+                          .proxy = repo && repo->kind == CONF_PROXY};
 }
 
 /* Those that are not made yet. *more_r: others have come to be wanted meanwhile. */
 static int make_manifests(struct rebuild *r, bool *more_r)
 {
-    struct db_walk *walk = db_walk_new(r->wanted, "M", 1, NULL, 0);
+    struct meta_walk *walk =
+        meta_walk_new(r->wanted, (struct meta_key){.kind = META_WANTED_MANIFEST}, NULL);
+    struct meta_key key;
     uint64_t lost;
     int err = 0, walk_err;
 
     *more_r = false;
-    for (; db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
-        size_t len, value_len;
-        const char *data = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        const struct place p = place_of(r, &key);
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
         struct rebuild_wanted w;
-        struct key_reader key;
-        struct digest digest;
-        struct place p;
-        struct key k;
 
-        key_reader_init(&key, data + 1, len - 1);
-        place_of(r, &key, &p);
-        key_get_digest(&key, &digest);
-        err = key_end(&key);
-        if (err == 0)
-            err = rebuild_wanted_get(value, value_len, &w);
+        err = rebuild_wanted_get(value, len, &w);
         if (err != 0)
             break;
-        key_image(&k, 'M', p.repo, p.image);
-        key_digest(&k, &digest);
-        if (has(r->made, &k))
+        if (meta_has(r->made, meta_at(META_MANIFEST, p.repo, p.image, &key.digest)))
             continue;
         lost = r->counts.lost;
-        err = make_manifest(r, &p, &digest, &w, more_r);
+        err = make_manifest(r, &p, &key.digest, &w, more_r);
         if (r->counts.lost > lost) /* told once */
-            db_delete(r->wanted, data, len);
+            meta_walk_delete(walk);
         if (err == 0)
             err = rebuild_write(r, r->wanted, false);
     }
-    walk_err = db_walk_free(&walk);
+    walk_err = meta_walk_end(&walk);
     return err != 0 ? err : walk_err;
 }
 
@@ -258,40 +198,29 @@ static int tagged(struct rebuild *r, const struct place *p, const struct digest 
     struct rebuild_wanted w = {.by = REBUILD_BY_NAME, .media_type = ""};
     uint64_t lost = r->counts.lost, size;
     bool more;
-    struct key k;
-    int err;
+    const struct meta_key key = meta_at(META_MANIFEST, p->repo, p->image, digest);
+    int err = meta_get(r->made, key, value);
 
-    key_image(&k, 'M', p->repo, p->image);
-    key_digest(&k, digest);
-    err = db_get(r->made, k.data, k.len, value);
     if (err != ERR_NOT_FOUND || is_wanted(r, p, digest) ||
         store_blob_size(r->stores[p->store], digest, &size) != 0)
         return err;
     err = make_manifest(r, p, digest, &w, &more);
     r->counts.lost = lost; /* the tag is what is lost */
-    return err != 0 ? err : db_get(r->made, k.data, k.len, value);
+    return err != 0 ? err : meta_get(r->made, key, value);
 }
 
 static int make_tag(struct rebuild *r, const struct place *p, const char *tag,
                     const struct rebuild_wanted *w)
 {
     struct record_tag record = {.digest = w->digest, .time = w->time};
-    struct str manifest = {0}, value = {0};
+    struct str manifest = {0};
     char text[DIGEST_TEXT_MAX];
-    struct key k;
     int err = tagged(r, p, &w->digest, &manifest);
 
     if (err == 0)
         err = record_manifest_peek(manifest.data, manifest.len, &record.size, &record.media_type);
     if (err == 0) {
-        record_tag_encode(&value, &record);
-        key_image(&k, 'T', p->repo, p->image);
-        key_str(&k, tag);
-        db_put(r->made, k.data, k.len, value.data, value.len);
-        key_image(&k, 'G', p->repo, p->image);
-        key_digest(&k, &w->digest);
-        key_str(&k, tag);
-        put_empty(r, &k);
+        meta_tag_put(r->made, meta_tag(p->repo, p->image, tag), &record, NULL);
         r->counts.tags++;
         if (is_guess(r, p->store, w->by)) {
             r->counts.guessed++;
@@ -304,33 +233,27 @@ static int make_tag(struct rebuild *r, const struct place *p, const char *tag,
         err = 0;
     }
     str_free(&manifest);
-    str_free(&value);
     return err != 0 ? err : rebuild_write(r, r->made, false);
 }
 
 static int make_tags(struct rebuild *r)
 {
-    struct db_walk *walk = db_walk_new(r->wanted, "T", 1, NULL, 0);
+    struct meta_walk *walk =
+        meta_walk_new(r->wanted, (struct meta_key){.kind = META_WANTED_TAG}, NULL);
+    struct meta_key key;
     int err = 0, walk_err;
 
-    for (; db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
-        size_t len, value_len;
-        const char *data = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        const struct place p = place_of(r, &key);
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
         struct rebuild_wanted w;
-        struct key_reader key;
-        const char *tag;
-        struct place p;
 
-        key_reader_init(&key, data + 1, len - 1);
-        place_of(r, &key, &p);
-        tag = key_get_str(&key);
-        err = key_end(&key);
+        err = rebuild_wanted_get(value, len, &w);
         if (err == 0)
-            err = rebuild_wanted_get(value, value_len, &w);
-        if (err == 0)
-            err = make_tag(r, &p, tag, &w);
+            err = make_tag(r, &p, key.tag, &w);
     }
-    walk_err = db_walk_free(&walk);
+    walk_err = meta_walk_end(&walk);
     return err != 0 ? err : walk_err;
 }
 
@@ -356,10 +279,9 @@ static void look_unnamed(struct rebuild *r, size_t store, const struct store_fou
     struct mem_arena *arena;
     struct rebuild_manifest m;
     char text[DIGEST_TEXT_MAX];
-    struct key k;
 
-    key_blob(&k, r->conf->stores[store].key, &found->digest);
-    if (found->size > UNNAMED_MAX || has(r->made, &k))
+    if (found->size > UNNAMED_MAX ||
+        meta_has(r->made, meta_blob(r->conf->stores[store].key, &found->digest)))
         return;
     arena = mem_arena_new();
     if (rebuild_read(r, store, &found->digest, "", arena, &m) == 0) {

@@ -7,9 +7,9 @@
 #include "tools/rebuild.h"
 
 #include "base/mem.h"
+#include "base/must.h"
 #include "meta/checkpoint.h"
 #include "meta/codec.h"
-#include "meta/keys.h"
 #include "meta/witness.h"
 #include "oci/name.h"
 #include "store/store_fs.h"
@@ -19,15 +19,24 @@
 #include <string.h>
 
 #define WANTED_VERSION 1
-/* The letter of keys of what a journal names and the configuration has in another store. */
-#define ELSEWHERE 'E'
 
-void rebuild_key(struct key *k, char letter, size_t store, const char *repo, const char *image)
+struct meta_key rebuild_manifest_key(const struct rebuild *r, size_t store, const char *repo,
+                                     const char *image, const struct digest *digest)
 {
-    key_begin(k, letter);
-    key_char(k, (char)store);
-    key_str(k, repo);
-    key_str(k, image);
+    return (struct meta_key){.kind = META_WANTED_MANIFEST,
+                             .store = r->conf->stores[store].key,
+                             .repo = repo,
+                             .image = image,
+                             .digest = *digest};
+}
+
+size_t rebuild_store_of(const struct rebuild *r, const struct meta_key *key)
+{
+    size_t place = 0;
+
+    while (strcmp(r->conf->stores[place].key, key->store) != 0)
+        MUST(++place < r->conf->store_count); /* we have put it there */
+    return place;
 }
 
 int rebuild_wanted_get(const char *value, size_t len, struct rebuild_wanted *w)
@@ -41,7 +50,8 @@ int rebuild_wanted_get(const char *value, size_t len, struct rebuild_wanted *w)
     return codec_end(&r);
 }
 
-void rebuild_wanted_put(struct rebuild *r, const struct key *k, const struct rebuild_wanted *w)
+void rebuild_wanted_put(struct rebuild *r, const struct meta_key *key,
+                        const struct rebuild_wanted *w)
 {
     struct str value = {0};
 
@@ -50,7 +60,7 @@ void rebuild_wanted_put(struct rebuild *r, const struct key *k, const struct reb
     codec_put_u64(&value, w->time);
     codec_put_digest(&value, &w->digest);
     codec_put_text(&value, w->media_type);
-    db_put(r->wanted, k->data, k->len, value.data, value.len);
+    meta_put(r->wanted, *key, &value);
     str_free(&value);
 }
 
@@ -126,13 +136,15 @@ struct saying {
     int err;
 };
 
-static void key_of(struct key *k, size_t store, const struct journal_line *l)
+static struct meta_key key_of(const struct rebuild *r, size_t store, const struct journal_line *l)
 {
-    rebuild_key(k, l->tag ? 'T' : 'M', store, l->repo, l->image);
-    if (l->tag)
-        key_str(k, l->tag);
-    else
-        key_digest(k, &l->digest);
+    struct meta_key key = rebuild_manifest_key(r, store, l->repo, l->image, &l->digest);
+
+    if (l->tag) {
+        key.kind = META_WANTED_TAG;
+        key.tag = l->tag;
+    }
+    return key;
 }
 
 static struct rebuild_wanted wanted_of(const struct journal_line *l, uint8_t by)
@@ -150,16 +162,15 @@ static struct rebuild_wanted wanted_of(const struct journal_line *l, uint8_t by)
  * configuration that is wrong. */
 static void elsewhere_says(struct saying *s, const struct journal_line *l)
 {
-    struct key k;
+    struct meta_key key = rebuild_manifest_key(s->r, s->store, l->repo, l->image, &l->digest);
 
     if (l->tag)
         return;
-    rebuild_key(&k, ELSEWHERE, s->store, l->repo, l->image);
-    key_digest(&k, &l->digest);
+    key.kind = META_ELSEWHERE;
     if (l->kind == JOURNAL_MANIFEST_GONE)
-        db_delete(s->r->wanted, k.data, k.len);
+        meta_delete(s->r->wanted, key);
     else
-        db_put(s->r->wanted, k.data, k.len, "", 0);
+        meta_put_key(s->r->wanted, key);
     s->err = rebuild_write(s->r, s->r->wanted, false);
 }
 
@@ -168,7 +179,7 @@ static void journal_says(void *ctx, const struct journal_line *l)
     struct saying *s = ctx;
     const struct conf_repo *repo = conf_repo_by_name(s->r->conf, l->repo, strlen(l->repo));
     struct rebuild_wanted w;
-    struct key k;
+    struct meta_key key;
 
     if (s->err != 0)
         return;
@@ -176,12 +187,12 @@ static void journal_says(void *ctx, const struct journal_line *l)
         elsewhere_says(s, l);
         return;
     }
-    key_of(&k, s->store, l);
+    key = key_of(s->r, s->store, l);
     if (l->kind == JOURNAL_MANIFEST_GONE || l->kind == JOURNAL_TAG_GONE) {
-        db_delete(s->r->wanted, k.data, k.len);
+        meta_delete(s->r->wanted, key);
     } else {
         w = wanted_of(l, REBUILD_BY_JOURNAL);
-        rebuild_wanted_put(s->r, &k, &w);
+        rebuild_wanted_put(s->r, &key, &w);
     }
     s->err = rebuild_write(s->r, s->r->wanted, false);
 }
@@ -226,12 +237,10 @@ static int remains_say(struct rebuild *r, size_t store, const struct journal_lin
 {
     enum rebuild_trust trust = r->about[store].trust;
     struct rebuild_wanted w = wanted_of(l, REBUILD_BY_DATABASE), old;
+    const struct meta_key key = key_of(r, store, l);
     struct str value = {0};
-    struct key k;
-    int err;
+    int err = meta_get(r->wanted, key, &value);
 
-    key_of(&k, store, l);
-    err = db_get(r->wanted, k.data, k.len, &value);
     if (err == 0)
         err = rebuild_wanted_get(value.data, value.len, &old);
     if (err == 0) {
@@ -241,9 +250,9 @@ static int remains_say(struct rebuild *r, size_t store, const struct journal_lin
             w.by |= old.by;
         else if (trust != REBUILD_NEWER)
             w = old;
-        rebuild_wanted_put(r, &k, &w);
+        rebuild_wanted_put(r, &key, &w);
     } else if (err == ERR_NOT_FOUND && trust != REBUILD_JOURNAL) {
-        rebuild_wanted_put(r, &k, &w);
+        rebuild_wanted_put(r, &key, &w);
     } else if (err == ERR_NOT_FOUND) {
         r->counts.gone++;
     }
@@ -262,80 +271,69 @@ static bool is_in(const struct rebuild *r, size_t store, const struct journal_li
     return store_blob_size(r->stores[store], &l->digest, &size) == 0;
 }
 
-static int ask_remains(struct rebuild *r, const char *letter)
+static int ask_remains(struct rebuild *r, enum meta_kind kind)
 {
-    struct db_walk *walk = db_walk_new(r->remains, letter, 1, NULL, 0);
-    int err = 0;
+    struct meta_walk *walk = meta_walk_new(r->remains, (struct meta_key){.kind = kind}, NULL);
+    struct journal_line l;
+    struct meta_key key;
+    int err = 0, walk_err;
 
-    for (; db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
-        size_t len, value_len;
-        const char *key = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
-        struct journal_line l;
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
 
-        if (!witness_line(key, len, value, value_len, &l))
+        if (!witness_line(&key, value, len, &l))
             continue;
         for (size_t i = 0; i < r->conf->store_count && err == 0; i++)
             if (is_in(r, i, &l))
                 err = remains_say(r, i, &l);
     }
-    if (db_walk_free(&walk) != 0)
+    walk_err = meta_walk_end(&walk);
+    if (walk_err != 0 && walk_err != ERR_DAMAGED)
         fputs("entrepotctl: some of what is left of the database cannot be read\n", stderr);
     return err;
 }
 
 /* A manifest whose bytes are in the store whose journal names it, and not where the configuration
  * has its repository, of which nobody says that it should be there. */
-static bool misplaced(struct rebuild *r, struct key_reader *key, const char **repo_r,
-                      size_t *store_r)
+static bool misplaced(const struct rebuild *r, const struct meta_key *key)
 {
-    const struct conf_repo *repo;
-    struct digest digest;
-    const char *image;
+    const struct conf_repo *repo = conf_repo_by_name(r->conf, key->repo, strlen(key->repo));
     uint64_t size;
     size_t there;
-    struct key k;
 
-    *store_r = (uint8_t)key_get_char(key);
-    *repo_r = key_get_str(key);
-    image = key_get_str(key);
-    key_get_digest(key, &digest);
-    repo = conf_repo_by_name(r->conf, *repo_r, strlen(*repo_r));
-    if (key_end(key) != 0 || !repo || !repo->store)
+    if (!repo || !repo->store)
         return false;
     there = (size_t)(repo->store - r->conf->stores);
-    rebuild_key(&k, 'M', there, *repo_r, image);
-    key_digest(&k, &digest);
-    return db_get(r->wanted, k.data, k.len, NULL) == ERR_NOT_FOUND &&
-           store_blob_size(r->stores[*store_r], &digest, &size) == 0 &&
-           store_blob_size(r->stores[there], &digest, &size) == ERR_NOT_FOUND;
+    return meta_find(r->wanted, rebuild_manifest_key(r, there, key->repo, key->image,
+                                                     &key->digest)) == ERR_NOT_FOUND &&
+           store_blob_size(r->stores[rebuild_store_of(r, key)], &key->digest, &size) == 0 &&
+           store_blob_size(r->stores[there], &key->digest, &size) == ERR_NOT_FOUND;
 }
 
 /* Was a repository moved, and the configuration not changed? The file that tells it went with the
  * database. */
-static int ask_elsewhere(struct rebuild *r)
+static int ask_elsewhere(const struct rebuild *r)
 {
-    static const char letter = ELSEWHERE;
-    struct db_walk *walk = db_walk_new(r->wanted, &letter, 1, NULL, 0);
+    struct meta_walk *walk =
+        meta_walk_new(r->wanted, (struct meta_key){.kind = META_ELSEWHERE}, NULL);
+    struct meta_key key;
     int err = 0, walk_err;
 
-    for (; db_walk_valid(walk) && err == 0; db_walk_next(walk)) {
-        struct key_reader key;
-        const char *repo, *data;
-        size_t len, store;
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        const char *store = r->conf->stores[rebuild_store_of(r, &key)].name;
 
-        data = db_walk_key(walk, &len);
-        key_reader_init(&key, data + 1, len - 1);
-        if (!misplaced(r, &key, &repo, &store))
+        if (!misplaced(r, &key))
             continue;
         fprintf(stderr,
                 "entrepotctl: the journal of blobstore %s names images of repository %s, and their "
                 "manifests are there and not in the blob store that the configuration has for it: "
                 "was it moved? Then set blobstore = %s in its section; if not, move the journal "
                 "away\n",
-                r->conf->stores[store].name, repo, r->conf->stores[store].name);
+                store, key.repo, store);
         err = ERR_CONFLICT;
     }
-    walk_err = db_walk_free(&walk);
+    walk_err = meta_walk_end(&walk);
     return err != 0 ? err : walk_err;
 }
 
@@ -351,9 +349,9 @@ int rebuild_collect(struct rebuild *r)
     for (size_t i = 0; i < r->conf->store_count && err == 0; i++)
         err = ask_journal(r, i);
     if (err == 0 && r->remains)
-        err = ask_remains(r, "M");
+        err = ask_remains(r, META_MANIFEST);
     if (err == 0 && r->remains)
-        err = ask_remains(r, "T");
+        err = ask_remains(r, META_TAG);
     if (err == 0)
         err = rebuild_write(r, r->wanted, true);
     if (err == 0)

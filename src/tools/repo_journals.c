@@ -88,23 +88,24 @@ static int put(struct writing *w, struct journal_line *line)
     return err;
 }
 
-static int put_letter(struct writing *w, const char *letter)
+static int put_kind(struct writing *w, enum meta_kind kind)
 {
-    struct db_walk *walk = db_walk_new(w->f->db, letter, 1, NULL, 0);
+    struct meta_walk *walk = meta_walk_new(w->f->db, (struct meta_key){.kind = kind}, NULL);
+    struct journal_line line;
+    struct meta_key key;
     int err = 0, walk_err;
 
-    for (; err == 0 && db_walk_valid(walk); db_walk_next(walk)) {
-        size_t len, value_len;
-        const char *key = db_walk_key(walk, &len), *value = db_walk_value(walk, &value_len);
-        struct journal_line line;
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
 
-        if (!witness_line(key, len, value, value_len, &line) || !is_here(w, line.repo))
+        if (!witness_line(&key, value, len, &line) || !is_here(w, line.repo))
             continue;
         err = put(w, &line);
         w->lines++;
     }
-    walk_err = db_walk_free(&walk);
-    return err != 0 ? err : walk_err;
+    walk_err = meta_walk_end(&walk);
+    return err != 0 || walk_err == ERR_DAMAGED ? err : walk_err;
 }
 
 static int put_all(struct writing *w, const struct identity *store)
@@ -117,9 +118,9 @@ static int put_all(struct writing *w, const struct identity *store)
     int err = put(w, &begin);
 
     if (err == 0)
-        err = put_letter(w, "M");
+        err = put_kind(w, META_MANIFEST);
     if (err == 0)
-        err = put_letter(w, "T");
+        err = put_kind(w, META_TAG);
     end.count = w->lines;
     if (err == 0)
         err = put(w, &end);

@@ -41,7 +41,7 @@ struct move {
 
 /* What a repository holds of its store. */
 struct held {
-    char letter; /* L or M */
+    enum meta_kind kind; /* META_LINK or META_MANIFEST */
     const char *image;
     struct digest digest;
     uint64_t size;
@@ -64,21 +64,16 @@ static int changed(struct move *m)
     return ++m->changes < BATCH ? 0 : batch_write(m);
 }
 
-static int held_read(struct move *m, const char *key, size_t key_len, const char *value,
+static int held_read(struct move *m, const struct meta_key *key, const char *value,
                      size_t value_len, struct held *h)
 {
     struct record_blob record;
-    struct key_reader r;
     const char *type;
 
-    key_reader_init(&r, key, key_len);
-    h->letter = key_get_char(&r);
-    key_get_str(&r); /* the repository */
-    h->image = mem_arena_strdup(m->f.arena, key_get_str(&r));
-    key_get_digest(&r, &h->digest);
-    if (key_end(&r) != 0)
-        return ERR_DAMAGED;
-    if (h->letter == 'M')
+    *h = (struct held){.kind = key->kind,
+                       .image = mem_arena_strdup(m->f.arena, key->image),
+                       .digest = key->digest};
+    if (h->kind == META_MANIFEST)
         return record_manifest_peek(value, value_len, &h->size, &type);
     if (record_blob_decode(value, value_len, &record) != 0)
         return ERR_DAMAGED;
@@ -86,37 +81,36 @@ static int held_read(struct move *m, const char *key, size_t key_len, const char
     return 0;
 }
 
+static int each_of(struct move *m, enum meta_kind kind,
+                   int (*act)(struct move *m, const struct held *h))
+{
+    struct meta_walk *walk =
+        meta_walk_new(m->f.db, (struct meta_key){.kind = kind, .repo = m->repo}, NULL);
+    struct meta_key key;
+    int err = 0, walk_err;
+
+    while (err == 0 && meta_walk_next(walk, &key)) {
+        size_t len;
+        const char *value = meta_walk_value(walk, &len);
+        struct held h;
+
+        err = held_read(m, &key, value, len, &h);
+        if (err == 0)
+            err = act(m, &h);
+        mem_arena_reset(m->f.arena);
+    }
+    walk_err = meta_walk_end(&walk);
+    if (err == 0)
+        err = walk_err;
+    return err != 0 ? err : batch_write(m);
+}
+
 /* Each link and each manifest of the repository. */
 static int each(struct move *m, int (*act)(struct move *m, const struct held *h))
 {
-    int err = 0;
+    int err = each_of(m, META_LINK, act);
 
-    for (const char *letter = "LM"; err == 0 && *letter; letter++) {
-        struct db_walk *walk;
-        struct key prefix;
-        int walk_err;
-
-        key_begin(&prefix, *letter);
-        key_str(&prefix, m->repo);
-        walk = db_walk_new(m->f.db, prefix.data, prefix.len, NULL, 0);
-        for (; err == 0 && db_walk_valid(walk); db_walk_next(walk)) {
-            size_t key_len, value_len;
-            const char *key = db_walk_key(walk, &key_len);
-            const char *value = db_walk_value(walk, &value_len);
-            struct held h;
-
-            err = held_read(m, key, key_len, value, value_len, &h);
-            if (err == 0)
-                err = act(m, &h);
-            mem_arena_reset(m->f.arena);
-        }
-        walk_err = db_walk_free(&walk);
-        if (err == 0)
-            err = walk_err;
-        if (err == 0)
-            err = batch_write(m);
-    }
-    return err;
+    return err != 0 ? err : each_of(m, META_MANIFEST, act);
 }
 
 /* Reads, copies (`to` >= 0) and counts the bytes' digest on the way: a damaged blob does not become
@@ -188,10 +182,8 @@ static int put_bytes(struct move *m, const struct held *h)
 static int put_one(struct move *m, const struct held *h)
 {
     const char *store = m->f.conf->stores[m->to].key;
-    struct record_blob record = {.size = h->size, .time = (uint64_t)time(NULL)};
+    const struct meta_key mark = meta_damage(store, &h->digest);
     char text[DIGEST_TEXT_MAX];
-    struct str value = {0};
-    struct key k;
     int err = put_bytes(m, h);
 
     if (err != 0 && err != ERR_DAMAGED) {
@@ -199,25 +191,20 @@ static int put_one(struct move *m, const struct held *h)
                 digest_text(&h->digest, text), m->f.conf->stores[m->to].name, err_text(err));
         return err;
     }
-    key_damage(&k, store, &h->digest);
     if (err == ERR_DAMAGED) { /* and stays so: a push or a pull from its remote mends it */
         fprintf(stderr, "entrepotctl: %s of %s/%s is damaged or missing\n",
                 digest_text(&h->digest, text), m->repo, h->image);
-        db_put(m->f.db, k.data, k.len, "", 0);
+        meta_put_key(m->f.db, mark);
         m->damaged++;
-    } else if (fsck_has(&m->f, &k)) { /* of before it was put there again */
-        db_delete(m->f.db, k.data, k.len);
+    } else if (meta_has(m->f.db, mark)) { /* of before it was put there again */
+        meta_delete(m->f.db, mark);
     }
-    key_blob(&k, store, &h->digest);
-    if (!fsck_has(&m->f, &k)) {
-        record_blob_encode(&value, &record);
-        db_put(m->f.db, k.data, k.len, value.data, value.len);
-        str_free(&value);
+    if (!meta_has(m->f.db, meta_blob(store, &h->digest))) {
+        meta_blob_put(m->f.db, meta_blob(store, &h->digest), h->size, (uint64_t)time(NULL));
         m->blobs++;
         m->bytes += h->size;
     }
-    key_holder(&k, store, &h->digest, h->letter, m->repo, h->image);
-    db_put(m->f.db, k.data, k.len, "", 0);
+    meta_put_key(m->f.db, meta_holder(store, &h->digest, h->kind, m->repo, h->image));
     FAIL_POINT(repo_move_put);
     return changed(m);
 }
@@ -229,33 +216,30 @@ static int let_go(struct move *m, const struct held *h)
     int err = 0;
 
     for (size_t i = 0; err == 0 && i < conf->store_count; i++) {
-        struct key k;
+        const struct meta_key holder =
+            meta_holder(conf->stores[i].key, &h->digest, h->kind, m->repo, h->image);
 
-        key_holder(&k, conf->stores[i].key, &h->digest, h->letter, m->repo, h->image);
-        if (i == m->to || !fsck_has(&m->f, &k))
+        if (i == m->to || !meta_has(m->f.db, holder))
             continue;
-        db_delete(m->f.db, k.data, k.len);
+        meta_delete(m->f.db, holder);
         err = changed(m);
     }
     return err;
 }
 
-/* Bytes in other stores that nobody holds now, after all were let go: walks do not see a batch. */
+/* Bytes in other stores that nobody holds now, after all were let go. */
 static int release(struct move *m, const struct held *h)
 {
     const struct conf *conf = m->f.conf;
     int err = 0;
 
     for (size_t i = 0; err == 0 && i < conf->store_count; i++) {
-        struct key blob, holders, mark;
+        const char *store = conf->stores[i].key;
 
-        key_blob(&blob, conf->stores[i].key, &h->digest);
-        key_holders(&holders, conf->stores[i].key, &h->digest);
-        if (i == m->to || !fsck_has(&m->f, &blob) || fsck_any(&m->f, &holders))
+        if (i == m->to || !meta_has(m->f.db, meta_blob(store, &h->digest)) ||
+            meta_any(m->f.db, meta_holders(store, &h->digest)))
             continue;
-        key_damage(&mark, conf->stores[i].key, &h->digest);
-        db_delete(m->f.db, blob.data, blob.len);
-        db_delete(m->f.db, mark.data, mark.len);
+        meta_blob_forget(m->f.db, store, &h->digest);
         m->aside[m->aside_count] = h->digest;
         m->aside_store[m->aside_count++] = i;
         err = changed(m);

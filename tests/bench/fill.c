@@ -4,13 +4,12 @@
  *
  *   fill DATABASE REPOSITORY STORE BLOBS TAGS
  *
- * The records are those of pushes (catalog/keys.h): a blob, its link in an image and
+ * The records are those of pushes (meta/key.h): a blob, its link in an image and
  * who keeps it, in a thousand images; tags of image bench/tags.
  */
 #include "client.h"
 #include "filled.h"
 #include "meta/db.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 
 #include <stdio.h>
@@ -25,64 +24,32 @@ static void commit(struct db *db)
         client_die("the database cannot be written");
 }
 
-static void put(struct db *db, const struct key *k, const struct str *value)
-{
-    db_put(db, k->data, k->len, value->data ? value->data : "", value->len);
-}
-
 static void put_blob(struct db *db, const char *repo, const char *store, size_t n)
 {
-    struct record_blob record = {.size = 4096, .time = 1};
     struct digest digest = filled_digest('b', n);
-    struct str value = {0}, none = {0};
     char image[32];
-    struct key k;
 
     filled_image(n, image);
-    record_blob_encode(&value, &record);
-    key_blob(&k, store, &digest);
-    put(db, &k, &value);
-    key_image(&k, 'L', repo, image);
-    key_digest(&k, &digest);
-    put(db, &k, &value);
-    key_holder(&k, store, &digest, 'L', repo, image);
-    put(db, &k, &none);
-    str_free(&value);
+    meta_blob_put(db, meta_blob(store, &digest), 4096, 1);
+    meta_blob_put(db, meta_at(META_LINK, repo, image, &digest), 4096, 1);
+    meta_put_key(db, meta_holder(store, &digest, META_LINK, repo, image));
 }
 
 static void put_tag(struct db *db, const char *repo, size_t n)
 {
-    struct digest digest = filled_digest('m', 0);
-    struct record_tag record = {.digest = digest,
-                                .size = 512,
-                                .media_type = "application/vnd.oci.image.manifest.v1+json",
-                                .time = 1};
-    struct str value = {0}, none = {0};
+    const struct record_tag record = {.digest = filled_digest('m', 0),
+                                      .size = 512,
+                                      .media_type = "application/vnd.oci.image.manifest.v1+json",
+                                      .time = 1};
     char tag[32];
-    struct key k;
 
     snprintf(tag, sizeof(tag), "t%zu", n);
-    record_tag_encode(&value, &record);
-    key_image(&k, 'T', repo, FILLED_TAGGED);
-    key_str(&k, tag);
-    put(db, &k, &value);
-    key_image(&k, 'G', repo, FILLED_TAGGED);
-    key_digest(&k, &digest);
-    key_str(&k, tag);
-    put(db, &k, &none);
-    str_free(&value);
+    meta_tag_put(db, meta_tag(repo, FILLED_TAGGED, tag), &record, NULL);
 }
 
 static void put_image(struct db *db, const char *repo, const char *image)
 {
-    struct record_blob record = {.time = 1};
-    struct str value = {0};
-    struct key k;
-
-    record_blob_encode(&value, &record);
-    key_image(&k, 'I', repo, image);
-    put(db, &k, &value);
-    str_free(&value);
+    meta_blob_put(db, meta_image(repo, image), 0, 1);
 }
 
 int main(int argc, char **argv)

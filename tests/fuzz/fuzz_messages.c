@@ -2,8 +2,8 @@
 #include "base/must.h"
 #include "ipc/msg_list.h"
 #include "ipc/msg_push.h"
-#include "meta/keys.h"
-#include "meta/records.h"
+#include "meta/key.h"
+#include "meta/values.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -21,8 +21,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct push_mount mount;
     struct list_names list;
     struct list_search search;
-    struct key_reader key;
-    struct digest digest;
+    struct meta_place place;
+    struct meta_key key;
     struct msg_reader r;
 
     if (size > 0) {
@@ -44,10 +44,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 MUST(manifest.tag_count <= PUSH_TAGS_MAX && strlen(manifest.target.repo) <= 255);
         }
         (void)!record_manifest_decode((const char *)data, size, arena, &record);
-        key_reader_init(&key, (const char *)data, size);
-        key_get_str(&key);
-        key_get_digest(&key, &digest);
-        (void)!key_end(&key);
+        if (size <= META_PLACE_MAX && meta_key_read((const char *)data, size, &key)) {
+            meta_place_of(&key, &place); /* the same bytes again */
+            MUST(place.len == size && memcmp(place.data, data, size) == 0);
+        }
     }
     mem_arena_free(&arena);
     return 0;

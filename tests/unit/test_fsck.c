@@ -2,9 +2,7 @@
 #include "check.h"
 #include "check_store.h"
 
-#include "meta/db.h"
 #include "meta/identity.h"
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "meta/witness.h"
 #include "store/journal.h"
@@ -38,9 +36,9 @@ static void close_db(void)
     db_close(&db);
 }
 
-static void put(const struct key *k, const struct str *value)
+static void put(struct meta_key key, const struct str *value)
 {
-    db_put(db, k->data, k->len, value ? value->data : "", value ? value->len : 0);
+    meta_put(db, key, value ? value : &(struct str){0});
 }
 
 static int fsck(bool repair)
@@ -54,54 +52,36 @@ static int fsck(bool repair)
 static void put_blob(const struct store *store, const void *data, size_t len,
                      struct digest *digest_r)
 {
-    struct record_blob record = {.size = len, .time = 1};
-    struct str value = {0};
-    struct key k;
-
     digest_of(DIGEST_SHA256, data, len, digest_r);
     assert_int_equal(store_blob_write(store, digest_r, data, len), 0);
-    record_blob_encode(&value, &record);
-    key_blob(&k, "main", digest_r);
-    put(&k, &value);
-    str_free(&value);
+    meta_blob_put(db, meta_blob("main", digest_r), len, 1);
 }
 
-/* The keys of the image, in the order of keys.h: each can be left out or added. */
-static void key_of(char letter, struct key *k)
+/* What the image has, by letter (meta/key.h), 'u' the manifest's holder: each can be left out or
+ * added. */
+static struct meta_key key_of(char letter)
 {
     switch (letter) {
     case 'L':
+        return meta_at(META_LINK, REPO, IMAGE, &layer);
     case 'M':
-        key_image(k, letter, REPO, IMAGE);
-        key_digest(k, letter == 'L' ? &layer : &manifest);
-        break;
+        return meta_at(META_MANIFEST, REPO, IMAGE, &manifest);
     case 'T':
-        key_image(k, 'T', REPO, IMAGE);
-        key_str(k, "one");
-        break;
+        return meta_tag(REPO, IMAGE, "one");
     case 'G':
-        key_image(k, 'G', REPO, IMAGE);
-        key_digest(k, &manifest);
-        key_str(k, "one");
-        break;
+        return meta_tag_on(REPO, IMAGE, &manifest, "one");
     case 'K':
+        return meta_by(META_PARENT, REPO, IMAGE, &layer, &manifest);
     case 'R':
-        key_image(k, letter, REPO, IMAGE);
-        key_digest(k, letter == 'K' ? &layer : &subject);
-        key_digest(k, &manifest);
-        break;
+        return meta_by(META_REFERRER, REPO, IMAGE, &subject, &manifest);
     case 'U':
-        key_holder(k, "main", &layer, 'L', REPO, IMAGE);
-        break;
+        return meta_holder("main", &layer, META_LINK, REPO, IMAGE);
     case 'u':
-        key_holder(k, "main", &manifest, 'M', REPO, IMAGE);
-        break;
+        return meta_holder("main", &manifest, META_MANIFEST, REPO, IMAGE);
     case 'D':
-        key_damage(k, "main", &subject);
-        break;
+        return meta_damage("main", &subject);
     default:
-        key_image(k, 'I', REPO, IMAGE);
-        break;
+        return meta_image(REPO, IMAGE);
     }
 }
 
@@ -111,27 +91,18 @@ static void put_records(void)
     struct record_manifest record = {
         .size = 8, .time = 1, .contents = {.media_type = TYPE, .subject = subject}};
     struct record_tag tag = {.digest = manifest, .size = 8, .time = 1, .media_type = TYPE};
-    struct record_blob blob = {.size = 5, .time = 1};
     struct str value = {0};
-    struct key k;
 
     record.contents.refs = &ref;
     record.contents.ref_count = 1;
-    key_of('M', &k);
     record_manifest_encode(&value, &record);
-    put(&k, &value);
-    key_of('T', &k);
+    put(key_of('M'), &value);
     record_tag_encode(&value, &tag);
-    put(&k, &value);
-    record_blob_encode(&value, &blob);
-    key_of('L', &k);
-    put(&k, &value);
-    key_of('I', &k);
-    put(&k, &value);
-    for (const char *letter = "GKRUu"; *letter; letter++) {
-        key_of(*letter, &k);
-        put(&k, NULL);
-    }
+    put(key_of('T'), &value);
+    meta_blob_put(db, key_of('L'), 5, 1);
+    meta_blob_put(db, key_of('I'), 5, 1);
+    for (const char *letter = "GKRUu"; *letter; letter++)
+        put(key_of(*letter), NULL);
     str_free(&value);
 }
 
@@ -178,22 +149,17 @@ static int unmake(void **state)
 
 static void drop(char letter)
 {
-    struct key k;
-
     open_db();
-    key_of(letter, &k);
-    db_delete(db, k.data, k.len);
+    meta_delete(db, key_of(letter));
     close_db();
 }
 
 static bool here(char letter)
 {
-    struct key k;
     bool found;
 
     open_db();
-    key_of(letter, &k);
-    found = db_get(db, k.data, k.len, NULL) == 0;
+    found = meta_has(db, key_of(letter));
     db_close(&db);
     return found;
 }
@@ -226,26 +192,25 @@ static void test_what_notes_hold(void **state)
 {
     struct record_manifest is = {.size = 8, .contents = {.media_type = TYPE}}, other = is;
     struct str value = {0}, found = {0};
-    struct key k;
 
     (void)state;
     other.size = 9;
     for (int n = 0; n < 4; n++) {
         bool referrer = n < 2, empty = n % 2;
+        const struct meta_key key = key_of(referrer ? 'R' : 'K');
 
         open_db();
-        key_of(referrer ? 'R' : 'K', &k);
         if (referrer)
             record_referrer_encode(&value, &other);
         else
             record_parent_encode(&value, true);
-        put(&k, empty ? NULL : &value);
+        put(key, empty ? NULL : &value);
         close_db();
         assert_int_equal(fsck(false), empty ? FSCK_GOOD : FSCK_DAMAGED);
         assert_int_equal(fsck(true), empty ? FSCK_GOOD : FSCK_REPAIRED);
         assert_int_equal(fsck(false), FSCK_GOOD);
         open_db();
-        assert_int_equal(db_get(db, k.data, k.len, &found), 0);
+        assert_int_equal(meta_get(db, key, &found), 0);
         if (referrer)
             record_referrer_encode(&value, &is);
         else
@@ -259,8 +224,6 @@ static void test_what_notes_hold(void **state)
 
 static void test_dangling_ones_are_removed(void **state)
 {
-    struct key k;
-
     (void)state;
     drop('T');
     assert_int_equal(fsck(true), FSCK_REPAIRED);
@@ -276,8 +239,7 @@ static void test_dangling_ones_are_removed(void **state)
     assert_false(here('U'));
     assert_false(here('I'));
     open_db();
-    key_of('D', &k);
-    put(&k, NULL);
+    put(key_of('D'), NULL);
     close_db();
     assert_int_equal(fsck(true), FSCK_REPAIRED);
     assert_false(here('D'));
@@ -287,17 +249,14 @@ static void test_dangling_ones_are_removed(void **state)
 /* A file that an image holds is no orphan, though its record is lost. */
 static void test_a_lost_blob_record_comes_back(void **state)
 {
-    struct key k;
-
     (void)state;
     open_db();
-    key_blob(&k, "main", &layer);
-    db_delete(db, k.data, k.len);
+    meta_delete(db, meta_blob("main", &layer));
     close_db();
     assert_int_equal(fsck(false), FSCK_DAMAGED);
     assert_int_equal(fsck(true), FSCK_REPAIRED);
     open_db();
-    assert_int_equal(db_get(db, k.data, k.len, NULL), 0);
+    assert_true(meta_has(db, meta_blob("main", &layer)));
     db_close(&db);
     assert_int_equal(fsck(false), FSCK_GOOD);
 }
@@ -316,38 +275,26 @@ static void put_lonely(struct digest *digest_r)
 /* A link that no manifest needs and no collection would look at. */
 static void test_forgotten_links_are_queued(void **state)
 {
-    struct record_blob record = {.size = 6, .time = 1};
-    struct str value = {0};
     struct digest lonely;
-    struct db_walk *walk;
-    struct key k;
 
     (void)state;
     open_db();
     put_lonely(&lonely);
-    record_blob_encode(&value, &record);
-    key_image(&k, 'L', REPO, IMAGE);
-    key_digest(&k, &lonely);
-    put(&k, &value);
-    key_holder(&k, "main", &lonely, 'L', REPO, IMAGE);
-    put(&k, NULL);
+    meta_blob_put(db, meta_at(META_LINK, REPO, IMAGE, &lonely), 6, 1);
+    put(meta_holder("main", &lonely, META_LINK, REPO, IMAGE), NULL);
     close_db();
-    str_free(&value);
     assert_int_equal(fsck(false), FSCK_DAMAGED);
     assert_int_equal(fsck(true), FSCK_REPAIRED);
     assert_int_equal(fsck(false), FSCK_GOOD);
     open_db();
-    assert_int_equal(db_get(db, k.data, k.len, NULL), 0); /* the link stays: collecting decides */
-    walk = db_walk_new(db, "Q", 1, NULL, 0);
-    assert_true(db_walk_valid(walk));
-    assert_int_equal(db_walk_free(&walk), 0);
+    assert_true(meta_has(db, meta_at(META_LINK, REPO, IMAGE, &lonely))); /* collecting decides */
+    assert_true(meta_any(db, (struct meta_key){.kind = META_SUSPECT}));
     db_close(&db);
 }
 
 static void test_forgotten_bytes_go(void **state)
 {
     struct digest lonely;
-    struct key k;
 
     (void)state;
     open_db();
@@ -357,8 +304,7 @@ static void test_forgotten_bytes_go(void **state)
     assert_int_equal(fsck(true), FSCK_REPAIRED);
     assert_int_equal(fsck(false), FSCK_GOOD);
     open_db();
-    key_blob(&k, "main", &lonely);
-    assert_int_equal(db_get(db, k.data, k.len, NULL), ERR_NOT_FOUND);
+    assert_int_equal(meta_find(db, meta_blob("main", &lonely)), ERR_NOT_FOUND);
     db_close(&db);
 }
 
@@ -374,12 +320,9 @@ static void test_losses_are_told(void **state)
 
 static void test_a_damaged_record(void **state)
 {
-    struct key k;
-
     (void)state;
     open_db();
-    key_of('T', &k);
-    db_put(db, k.data, k.len, "\1?", 2);
+    put(key_of('T'), &(struct str){.data = (char *)"\1?", .len = 2});
     close_db();
     assert_int_equal(fsck(true), FSCK_DAMAGED);
     assert_true(here('T'));

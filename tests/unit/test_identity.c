@@ -3,7 +3,6 @@
 #include "check.h"
 
 #include "meta/identity.h"
-#include "meta/keys.h"
 #include "store/belong.h"
 
 #include <fcntl.h>

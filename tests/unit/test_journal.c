@@ -1,7 +1,6 @@
 /* Lines of a journal, files of them as a whole, and records as lines. */
 #include "check.h"
 
-#include "meta/keys.h"
 #include "meta/records.h"
 #include "meta/witness.h"
 #include "store/journal.h"
@@ -267,28 +266,26 @@ static void test_records_are_lines(void **state)
     struct record_manifest manifest = {.size = 7, .time = 9, .contents = {.media_type = TYPE}};
     struct journal_line l;
     struct str value = {0};
-    struct key k;
+    struct meta_key key;
 
     (void)state;
     assert_int_equal(digest_parse("sha256:" HEX64, &tag.digest), 0);
-    key_image(&k, 'T', "hosted", "team/image");
-    key_str(&k, "v1.0");
+    key = meta_tag("hosted", "team/image", "v1.0");
     record_tag_encode(&value, &tag);
-    assert_true(witness_line(k.data, k.len, value.data, value.len, &l));
+    assert_true(witness_line(&key, value.data, value.len, &l));
     assert_true(l.kind == JOURNAL_TAG && l.time == 9 && digest_equal(&l.digest, &tag.digest));
     assert_string_equal(l.tag, "v1.0");
-    assert_true(witness_line(k.data, k.len, NULL, 0, &l));
+    assert_true(witness_key(&l).kind == META_TAG);
+    assert_true(witness_line(&key, NULL, 0, &l));
     assert_int_equal(l.kind, JOURNAL_TAG_GONE);
-    assert_false(witness_line(k.data, k.len, "x", 1, &l));
-    assert_false(witness_line(k.data, k.len - 1, value.data, value.len, &l));
-    key_image(&k, 'M', "hosted", "team/image");
-    key_digest(&k, &tag.digest);
+    assert_false(witness_line(&key, "x", 1, &l));
+    key = meta_at(META_MANIFEST, "hosted", "team/image", &tag.digest);
     record_manifest_encode(&value, &manifest);
-    assert_true(witness_line(k.data, k.len, value.data, value.len, &l));
+    assert_true(witness_line(&key, value.data, value.len, &l));
     assert_true(l.kind == JOURNAL_MANIFEST && l.size == 7 && strcmp(l.media_type, TYPE) == 0);
-    key_image(&k, 'L', "hosted", "team/image");
-    key_digest(&k, &tag.digest);
-    assert_false(witness_line(k.data, k.len, value.data, value.len, &l));
+    assert_true(witness_key(&l).kind == META_MANIFEST);
+    key.kind = META_LINK;
+    assert_false(witness_line(&key, value.data, value.len, &l));
     str_free(&value);
 }
 

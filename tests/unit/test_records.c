@@ -3,8 +3,8 @@
 #include "check.h"
 
 #include "meta/codec.h"
-#include "meta/keys.h"
-#include "meta/records.h"
+#include "meta/key.h"
+#include "meta/values.h"
 
 #define X256 "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881" /* of "x" */
 #define Y512                                                                                       \
@@ -200,31 +200,105 @@ static void test_texts_and_digests(void **state)
     assert_int_equal(d.alg, 0);
 }
 
-static void test_keys(void **state)
+/* One of each kind, as it lies on disks. */
+static void test_golden_keys(void **state)
 {
-    struct digest d, got;
-    struct key k;
-    struct key_reader r;
+    const struct {
+        const char *hex;
+        struct meta_key key;
+    } golden[] = {
+#define REPO_IMAGE                                                                                 \
+    "7265706f00"                                                                                   \
+    "616e2f696d61676500"
+#define STORE "6d61696e00"
+#define TAG   "763100"
+        {"42" STORE "01" X256, meta_blob("main", &x)},
+        {"44" STORE "02" Y512, meta_damage("main", &y)},
+        {"47" REPO_IMAGE "01" X256 TAG, meta_tag_on("repo", "an/image", &x, "v1")},
+        {"49" REPO_IMAGE, meta_image("repo", "an/image")},
+        {"4a" STORE, {.kind = META_JOURNAL, .store = "main"}},
+        {"4b" REPO_IMAGE "01" X256 "02" Y512, meta_by(META_PARENT, "repo", "an/image", &x, &y)},
+        {"4c" REPO_IMAGE "01" X256, meta_at(META_LINK, "repo", "an/image", &x)},
+        {"4d" REPO_IMAGE "02" Y512, meta_at(META_MANIFEST, "repo", "an/image", &y)},
+        {"4e" STORE, {.kind = META_STORE, .store = "main"}},
+        {"51"
+         "0000000065530df1" REPO_IMAGE "01" X256,
+         meta_suspect(1699941873, "repo", "an/image", &x)},
+        {"52" REPO_IMAGE "01" X256 "01" X256, meta_by(META_REFERRER, "repo", "an/image", &x, &x)},
+        {"53", {.kind = META_SCRUB}},
+        {"54" REPO_IMAGE TAG, meta_tag("repo", "an/image", "v1")},
+        {"55" STORE "01" X256 "4d" REPO_IMAGE,
+         meta_holder("main", &x, META_MANIFEST, "repo", "an/image")},
+        {"56", {.kind = META_VERSION}},
+    };
+    struct str bytes = {0};
+    struct meta_place place, again;
+    struct meta_key got;
 
     (void)state;
-    digest_of(DIGEST_SHA256, "x", 1, &d);
-    key_image(&k, 'L', "repo", "an/image");
-    key_digest(&k, &d);
-    key_reader_init(&r, k.data, k.len);
-    assert_int_equal(key_get_char(&r), 'L');
-    assert_string_equal(key_get_str(&r), "repo");
-    assert_string_equal(key_get_str(&r), "an/image");
-    key_get_digest(&r, &got);
-    assert_true(digest_equal(&d, &got));
-    assert_int_equal(key_end(&r), 0);
-    for (size_t len = 0; len < k.len; len++) {
-        key_reader_init(&r, k.data, len);
-        key_get_char(&r);
-        key_get_str(&r);
-        key_get_str(&r);
-        key_get_digest(&r, &got);
-        assert_int_equal(key_end(&r), ERR_DAMAGED);
+    for (size_t i = 0; i < sizeof(golden) / sizeof(golden[0]); i++) {
+        meta_place_of(&golden[i].key, &place);
+        str_reset(&bytes);
+        str_append(&bytes, place.data, place.len);
+        is_golden(&bytes, golden[i].hex);
+        assert_true(meta_key_read(place.data, place.len, &got));
+        assert_true(got.kind == golden[i].key.kind);
+        meta_place_of(&got, &again);
+        assert_int_equal(again.len, place.len);
+        assert_memory_equal(again.data, place.data, place.len);
+        for (size_t len = 0; len < place.len; len++) { /* every cut is noticed */
+            assert_false(meta_key_read(place.data, len, &got));
+            assert_true(got.kind == META_NONE);
+        }
+        place.data[place.len] = 'x'; /* and what is too long */
+        assert_false(meta_key_read(place.data, place.len + 1, &got));
     }
+    str_free(&bytes);
+}
+
+static void test_keys_that_say_nothing(void **state)
+{
+    const struct meta_key held = meta_holder("main", &x, META_LINK, "r", "i");
+    struct meta_place place;
+    struct meta_key got;
+
+    (void)state;
+    meta_place_of(&held, &place);
+    place.data[1 + 5 + 33] = 'T'; /* holds as nothing can */
+    assert_false(meta_key_read(place.data, place.len, &got));
+    place.data[1 + 5] = 9; /* an unknown algorithm */
+    assert_false(meta_key_read(place.data, place.len, &got));
+    assert_false(meta_key_read("Z", 1, &got));
+    assert_false(meta_key_read("\xff", 1, &got));
+    assert_false(meta_key_read("\0", 1, &got));
+    assert_false(meta_key_read("", 0, &got));
+}
+
+/* What is not set, and all behind it, is left out. */
+static void test_keys_as_prefixes(void **state)
+{
+    const struct meta_key tag = meta_tag("r", "i", "t");
+    struct meta_key part = tag;
+    struct meta_place whole, begin;
+
+    (void)state;
+    meta_place_of(&tag, &whole);
+    part.tag = NULL;
+    meta_place_of(&part, &begin);
+    assert_int_equal(begin.len, 5);
+    assert_memory_equal(begin.data, whole.data, begin.len);
+    part.repo = NULL; /* the image stands behind it */
+    meta_place_of(&part, &begin);
+    assert_int_equal(begin.len, 1);
+    part = (struct meta_key){.kind = META_SUSPECT};
+    meta_place_of(&part, &begin);
+    assert_int_equal(begin.len, 1);
+    part.time = 7;
+    meta_place_of(&part, &begin);
+    assert_int_equal(begin.len, 9);
+    part = meta_suspect(0, "r", "i", &x); /* a time that is 0 is one */
+    meta_place_of(&part, &begin);
+    assert_int_equal(begin.len, 1 + 8 + 4 + 33);
 }
 
 int main(void)
@@ -236,7 +310,9 @@ int main(void)
         cmocka_unit_test(test_whether_a_parent_is_an_index),
         cmocka_unit_test(test_a_count_allocates_nothing_beyond_the_value),
         cmocka_unit_test(test_texts_and_digests),
-        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_golden_keys),
+        cmocka_unit_test(test_keys_that_say_nothing),
+        cmocka_unit_test(test_keys_as_prefixes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
