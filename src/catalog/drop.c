@@ -222,27 +222,30 @@ static void drop_begin(struct drop *d, const char *repo)
 void drop_op(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct drop *d = c->drop;
-    const char *repo = msg_get_str(question, CONF_NAME_MAX);
-    bool begin = msg_get_u8(question) == 1, running = d->state == STATS_DROP_RUNNING;
-    struct stats_repo stats;
-    int err = msg_end(question);
-    bool ours = err == 0 && d->repo && strcmp(d->repo, repo) == 0;
+    bool running = d->state == STATS_DROP_RUNNING, ours;
+    struct operator_dropped told = {.state = STATS_DROP_NONE};
+    struct operator_drop q;
+    int err;
 
-    if (err == 0 && !op_repo_stats_of(c, repo, &stats))
+    operator_drop_get(question, &q);
+    err = msg_end(question);
+    ours = err == 0 && d->repo && strcmp(d->repo, q.repo) == 0;
+    if (err == 0 && !op_repo_stats_of(c, q.repo, &told.stats))
         err = ERR_NOT_FOUND;
-    if (err == 0 && stats.kind == CONF_GROUP)
+    if (err == 0 && told.stats.kind == CONF_GROUP)
         err = ERR_UNSUPPORTED;
-    if (err == 0 && begin && running && !ours)
+    if (err == 0 && q.begin && running && !ours)
         err = ERR_BUSY;
     reply_err_put(answer, err);
     if (err != 0)
         return;
-    if (begin && !running) {
-        drop_begin(d, repo);
+    if (q.begin && !running) {
+        drop_begin(d, q.repo);
         ours = true;
     }
-    stats_repo_put(answer, &stats);
-    msg_put_u8(answer, ours ? (uint8_t)d->state : STATS_DROP_NONE);
+    if (ours)
+        told.state = (uint8_t)d->state;
+    operator_dropped_put(answer, &told);
 }
 
 struct drop *drop_new(struct catalog *c)

@@ -416,23 +416,24 @@ void evict_refused(struct evict *e, size_t repo_place, uint64_t bytes)
 
 void evict_op(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    const char *repo = msg_get_str(question, NAME_IMAGE_MAX);
-    const char *image = msg_get_str(question, NAME_IMAGE_MAX);
+    struct operator_evict q;
     struct evict *e = c->evict;
     size_t place = 0;
-    int err = msg_end(question);
+    int err;
 
+    operator_evict_get(question, &q);
+    err = msg_end(question);
     if (err == 0)
-        err = catalog_repo(c, repo, &place);
+        err = catalog_repo(c, q.repo, &place);
     if (err == 0 && c->conf->repos[place].kind != CONF_PROXY)
         err = ERR_UNSUPPORTED;
-    if (err == 0 && *image && !name_image_ok(image, strlen(image)))
+    if (err == 0 && *q.image && !name_image_ok(q.image, strlen(q.image)))
         err = ERR_INVALID;
     if (err == 0 && (e->running || !c->db))
         err = ERR_BUSY;
     if (err == 0) {
         e->only_repo = place;
-        e->only_image = *image ? mem_strdup(image) : NULL;
+        e->only_image = *q.image ? mem_strdup(q.image) : NULL;
         pass_begin(e);
     }
     reply_err_put(answer, err);

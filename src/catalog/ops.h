@@ -6,6 +6,7 @@
 
 #include "catalog/turn.h"
 #include "ipc/msg_list.h"
+#include "ipc/msg_operator.h"
 #include "ipc/msg_push.h"
 #include "ipc/msg_stats.h"
 #include "meta/records.h"

@@ -54,14 +54,14 @@ static void stats_put(const struct catalog *c, struct msg_writer *answer)
 
     for (size_t i = 0; held_unowned(c->held, i); i++)
         count++;
-    msg_put_u32(answer, count);
+    reply_count_put(answer, count);
     for (size_t i = 0; i < c->conf->repo_count; i++)
         if (op_repo_stats_of(c, c->conf->repos[i].name, &line))
             stats_repo_put(answer, &line);
     for (size_t i = 0; (unowned = held_unowned(c->held, i)) != NULL; i++)
         if (op_repo_stats_of(c, unowned->name, &line))
             stats_repo_put(answer, &line);
-    msg_put_u32(answer, (uint32_t)c->conf->store_count);
+    reply_count_put(answer, (uint32_t)c->conf->store_count);
     for (size_t i = 0; i < c->conf->store_count; i++) {
         struct stats_store s = {.name = c->conf->stores[i].name,
                                 .bytes = (uint64_t)c->store_bytes[i],

@@ -12,6 +12,7 @@
 #include "catalog/gc.h"
 #include "catalog/journal.h"
 #include "catalog/turn.h"
+#include "ipc/msg_operator.h"
 #include "store/belong.h"
 
 #include <stdlib.h>
@@ -265,7 +266,7 @@ void orphans_stats(const struct orphans *o, struct stats_gc *stats)
 
 void orphans_op(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
-    bool all = msg_get_u8(question) != 0;
+    bool all = operator_orphans_get(question);
     int err = msg_end(question);
 
     if (err == 0)

@@ -1,6 +1,10 @@
 /*
- * msg_stats.h - what the catalog tells about itself: contents of the replies to
- * REPO_STATS, GC_STATUS, SCRUB_STATUS and CATALOG_STATS.
+ * msg_stats.h - what the catalog tells about itself: contents of the replies, to questions
+ * without contents:
+ *   REPO_STATS     a count, that many struct stats_repo, a count, that many struct stats_store
+ *   GC_STATUS      struct stats_gc
+ *   SCRUB_STATUS   struct stats_scrub
+ *   CATALOG_STATS  as REPO_STATS, then struct stats_gc, stats_scrub and stats_lists
  */
 #ifndef ENTREPOT_IPC_MSG_STATS_H
 #define ENTREPOT_IPC_MSG_STATS_H

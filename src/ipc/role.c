@@ -214,6 +214,11 @@ void role_trouble(struct role *role, const char *text)
         strcpy(role->trouble, now);
 }
 
+const char *role_trouble_get(struct msg_reader *r)
+{
+    return msg_get_str(r, ROLE_TROUBLE_MAX);
+}
+
 int role_keep_index(struct role *role, enum role_index_fd which, int fd)
 {
     struct msg_writer w = {0};
@@ -221,4 +226,13 @@ int role_keep_index(struct role *role, enum role_index_fd which, int fd)
     msg_begin(&w, MSG_INDEX_KEEP, 0);
     msg_put_u8(&w, (uint8_t)which);
     return role_tell(role, &w, fd);
+}
+
+enum role_index_fd role_index_fd_get(struct msg_reader *r)
+{
+    uint8_t which = msg_get_u8(r);
+
+    if (which != ROLE_INDEX_WRITABLE && which != ROLE_INDEX_READABLE)
+        r->bad = true;
+    return which;
 }

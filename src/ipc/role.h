@@ -101,7 +101,10 @@ void role_ready(struct role *role);
 /* Tells the master what this process cannot do although it runs, a line each, with what helps; "":
  * all is well, as at its start. For entrepotctl status. Sent when it has changed. */
 void role_trouble(struct role *role, const char *text);
+/* What the master reads of it. */
+const char *role_trouble_get(struct msg_reader *r);
 /* Hands a descriptor of the index to the master. */
 must_check int role_keep_index(struct role *role, enum role_index_fd which, int fd);
+enum role_index_fd role_index_fd_get(struct msg_reader *r);
 
 #endif

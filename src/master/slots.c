@@ -174,7 +174,7 @@ static void slot_again(struct loop_timer *timer)
 
 static void slot_hear_trouble(struct slot *slot, struct msg_reader *r)
 {
-    const char *text = msg_get_str(r, ROLE_TROUBLE_MAX);
+    const char *text = role_trouble_get(r);
 
     if (msg_end(r) == 0)
         slot_trouble(slot, text);
@@ -183,7 +183,7 @@ static void slot_hear_trouble(struct slot *slot, struct msg_reader *r)
 static void slot_keep_index(struct slot *slot, struct msg_reader *r, int fd)
 {
     struct master *m = slot->master;
-    uint8_t which = msg_get_u8(r);
+    enum role_index_fd which = role_index_fd_get(r);
     int *place = which == ROLE_INDEX_WRITABLE ? &m->index_write_fd : &m->index_read_fd;
 
     if (msg_end(r) != 0 || fd < 0 || slot->role != MASTER_CATALOG) {

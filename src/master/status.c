@@ -8,6 +8,7 @@
 #include "master/master.h"
 
 #include "base/clock.h"
+#include "ipc/msg_operator.h"
 
 #include <stdatomic.h>
 #include <unistd.h>
@@ -55,23 +56,29 @@ static void status_slot(struct msg_writer *w, const struct master *m, size_t pla
     const struct slot *slot = &m->slots[place];
     struct tally_page *tally = tally_at(m->tally, place);
 
-    msg_put_str(w, m->roles[slot->role].name);
-    msg_put_u32(w, (uint32_t)place);
-    msg_put_u32(w, (uint32_t)slot->pid);
-    msg_put_u32(w, slot->generation);
-    msg_put_str(w, status_state_name(slot));
-    msg_put_u32(w, slot->restarts);
-    msg_put_u64(w, atomic_load(&tally->http.connections));
-    msg_put_u64(w, atomic_load(&tally->http.requests));
-    msg_put_u64(w, atomic_load(&tally->http.bytes_in));
-    msg_put_u64(w, atomic_load(&tally->http.bytes_out));
-    msg_put_u64(w, atomic_load(&tally->asks));
-    msg_put_str(w, status_trouble(slot));
+    operator_process_put(
+        w, &(struct operator_process){.role = m->roles[slot->role].name,
+                                      .state = status_state_name(slot),
+                                      .trouble = status_trouble(slot),
+                                      .slot = (uint32_t)place,
+                                      .generation = slot->generation,
+                                      .restarts = slot->restarts,
+                                      .pid = (uint32_t)slot->pid,
+                                      .connections = atomic_load(&tally->http.connections),
+                                      .requests = atomic_load(&tally->http.requests),
+                                      .bytes_in = atomic_load(&tally->http.bytes_in),
+                                      .bytes_out = atomic_load(&tally->http.bytes_out),
+                                      .asks = atomic_load(&tally->asks)});
 }
 
 static int status_all(struct master *m, struct serve *serve, struct serve_return to,
                       struct msg_reader *question)
 {
+    struct operator_daemon daemon = {.version = PACKAGE_VERSION,
+                                     .file = m->conf->file,
+                                     .pid = (uint32_t)getpid(),
+                                     .generation = m->generation,
+                                     .uptime_s = (clock_boot_ms() - m->started_ms) / 1000};
     struct msg_writer w = {0};
     uint32_t count = 0;
 
@@ -81,12 +88,8 @@ static int status_all(struct master *m, struct serve *serve, struct serve_return
         count += m->slots[i].state != SLOT_EMPTY;
     serve_reply_begin(&w, to);
     reply_err_put(&w, 0);
-    msg_put_str(&w, PACKAGE_VERSION);
-    msg_put_u32(&w, (uint32_t)getpid());
-    msg_put_u32(&w, m->generation);
-    msg_put_u64(&w, (clock_boot_ms() - m->started_ms) / 1000);
-    msg_put_str(&w, m->conf->file);
-    msg_put_u32(&w, count);
+    operator_daemon_put(&w, &daemon);
+    reply_count_put(&w, count);
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
         if (m->slots[i].state != SLOT_EMPTY)
             status_slot(&w, m, i);

@@ -3,7 +3,7 @@
  *
  * The catalog does the work, and goes on with it when this tool dies.
  */
-#include "ipc/role.h"
+#include "ipc/msg_operator.h"
 #include "tools/ctl.h"
 
 #include <stdio.h>
@@ -38,8 +38,8 @@ int ctl_evict(const struct ctl *ctl, int argc, char **argv)
     if (image)
         *image++ = 0;
     msg_begin(&question, MSG_EVICT, 1);
-    msg_put_str(&question, argv[0]);
-    msg_put_str(&question, image ? image : "");
+    operator_evict_put(&question,
+                       &(struct operator_evict){.repo = argv[0], .image = image ? image : ""});
     err = ctl_ask(ctl, &question, &in, &reply);
     if (err != 0 && in.len > 0) /* else it has been told that the daemon does not answer */
         explain(err, argv[0]);

@@ -5,7 +5,6 @@
  */
 #include "base/json.h"
 #include "ipc/msg_fetch.h"
-#include "ipc/role.h"
 #include "tools/ctl.h"
 
 #include <stdio.h>

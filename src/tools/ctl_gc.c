@@ -4,8 +4,7 @@
  * The catalog does the work, and goes on with it when this tool dies.
  */
 #include "base/json.h"
-#include "ipc/msg_stats.h"
-#include "ipc/role.h"
+#include "ipc/msg_operator.h"
 #include "tools/ctl.h"
 
 #include <stdio.h>
@@ -83,7 +82,7 @@ static int orphans_ask(const struct ctl *ctl, bool take)
     int err;
 
     msg_begin(&question, MSG_GC_ORPHANS, 1);
-    msg_put_u8(&question, take);
+    operator_orphans_put(&question, take);
     err = ctl_ask(ctl, &question, &in, &reply);
     if (err != 0)
         ctl_refused(err, &in);

@@ -7,7 +7,6 @@
 #include "base/mem.h"
 #include "ipc/msg_list.h"
 #include "ipc/msg_stats.h"
-#include "ipc/role.h"
 #include "oci/name.h"
 #include "tools/ctl.h"
 
@@ -20,7 +19,7 @@
 static void repos_json(struct msg_reader *r)
 {
     struct str out = {0};
-    uint32_t count = msg_get_u32(r);
+    uint32_t count = reply_count_get(r);
 
     str_puts(&out, "{\"repositories\":[");
     for (uint32_t i = 0; i < count && !r->bad; i++) {
@@ -41,7 +40,7 @@ static void repos_json(struct msg_reader *r)
                    (unsigned long long)line.bytes);
     }
     str_puts(&out, "],\"blobstores\":[");
-    count = msg_get_u32(r);
+    count = reply_count_get(r);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
         struct stats_store store;
 
@@ -67,7 +66,7 @@ static void repos_text(struct msg_reader *r)
     static const char *const heads[] = {"REPOSITORY", "TYPE",      "STATE", "BLOBSTORE", "IMAGES",
                                         "TAGS",       "MANIFESTS", "BLOBS", "BYTES"};
     struct ctl_table table = {.columns = 9};
-    uint32_t count = msg_get_u32(r), unowned = 0;
+    uint32_t count = reply_count_get(r), unowned = 0;
     char bytes[32], quota[32];
 
     for (size_t i = 0; i < table.columns; i++)
@@ -91,7 +90,7 @@ static void repos_text(struct msg_reader *r)
     if (unowned > 0)
         printf("repositories without a section are kept and not served: give them their section "
                "back, or entrepotctl repo drop NAME deletes them\n");
-    count = msg_get_u32(r);
+    count = reply_count_get(r);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
         struct stats_store store;
 
@@ -137,7 +136,7 @@ static int repo_check(const struct ctl *ctl, const char *repo)
 
     msg_begin(&question, MSG_REPO_STATS, 1);
     err = ctl_ask(ctl, &question, &in, &reply);
-    for (uint32_t left = err == 0 ? msg_get_u32(&reply) : 0; left > 0 && !reply.bad; left--) {
+    for (uint32_t left = err == 0 ? reply_count_get(&reply) : 0; left > 0 && !reply.bad; left--) {
         struct stats_repo line;
 
         stats_repo_get(&reply, &line);

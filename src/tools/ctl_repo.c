@@ -4,8 +4,7 @@
  * The catalog drops and goes on with it when this tool dies; what a move leaves stands in
  * repo_move.c.
  */
-#include "ipc/msg_stats.h"
-#include "ipc/role.h"
+#include "ipc/msg_operator.h"
 #include "tools/ctl.h"
 
 #include <stdio.h>
@@ -14,11 +13,6 @@
 #include <unistd.h>
 
 #define POLL_US 200000
-
-struct drop_state {
-    struct stats_repo stats; /* strings point into the reply */
-    uint8_t state;           /* enum stats_drop */
-};
 
 static int usage(void)
 {
@@ -43,7 +37,7 @@ static void explain(int err, const char *name)
 /* `in` holds what *state_r points to. Prints why it failed; not that there is no such
  * repository any more once it has begun to go. */
 static int ask(const struct ctl *ctl, const char *name, bool begin, struct str *in,
-               struct drop_state *state_r)
+               struct operator_dropped *state_r)
 {
     struct msg_writer question = {0};
     struct msg_reader reply;
@@ -51,8 +45,7 @@ static int ask(const struct ctl *ctl, const char *name, bool begin, struct str *
 
     str_reset(in);
     msg_begin(&question, MSG_REPO_DROP, 1);
-    msg_put_str(&question, name);
-    msg_put_u8(&question, begin);
+    operator_drop_put(&question, &(struct operator_drop){.repo = name, .begin = begin});
     err = ctl_ask(ctl, &question, in, &reply);
     if (err != 0) {
         /* Else it has been told that the daemon does not answer. */
@@ -60,12 +53,11 @@ static int ask(const struct ctl *ctl, const char *name, bool begin, struct str *
             explain(err, name);
         return err;
     }
-    stats_repo_get(&reply, &state_r->stats);
-    state_r->state = msg_get_u8(&reply);
+    operator_dropped_get(&reply, state_r);
     return msg_end(&reply);
 }
 
-static bool agreed(const struct ctl *ctl, const struct drop_state *state)
+static bool agreed(const struct ctl *ctl, const struct operator_dropped *state)
 {
     const struct stats_repo *s = &state->stats;
     char bytes[32];
@@ -82,7 +74,7 @@ static bool agreed(const struct ctl *ctl, const struct drop_state *state)
 
 static int drop(const struct ctl *ctl, const char *name, bool yes)
 {
-    struct drop_state state = {0};
+    struct operator_dropped state = {0};
     struct str in = {0};
     int err = ask(ctl, name, false, &in, &state);
 

@@ -4,7 +4,6 @@
  * The catalog does the work, and goes on with it when this tool dies.
  */
 #include "ipc/msg_stats.h"
-#include "ipc/role.h"
 #include "tools/ctl.h"
 
 #include <stdio.h>

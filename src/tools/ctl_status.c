@@ -4,35 +4,12 @@
  * Changes nothing.
  */
 #include "base/json.h"
-#include "ipc/role.h"
+#include "ipc/msg_operator.h"
 #include "tools/ctl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct role_line {
-    const char *role, *state;
-    const char *trouble; /* lines; "": none */
-    uint32_t slot, pid, generation, restarts;
-    uint64_t connections, requests, bytes_in, bytes_out, asks;
-};
-
-static void role_read(struct msg_reader *r, struct role_line *line)
-{
-    line->role = msg_get_str(r, 64);
-    line->slot = msg_get_u32(r);
-    line->pid = msg_get_u32(r);
-    line->generation = msg_get_u32(r);
-    line->state = msg_get_str(r, 64);
-    line->restarts = msg_get_u32(r);
-    line->connections = msg_get_u64(r);
-    line->requests = msg_get_u64(r);
-    line->bytes_in = msg_get_u64(r);
-    line->bytes_out = msg_get_u64(r);
-    line->asks = msg_get_u64(r);
-    line->trouble = msg_get_str(r, ROLE_TROUBLE_MAX);
-}
 
 /* The next line of *rest, which is moved behind it; its length in *len_r. NULL: there is none. */
 static const char *next_line(const char **rest, size_t *len_r)
@@ -65,7 +42,7 @@ static void trouble_json(const char *rest, struct str *out)
     str_putc(out, ']');
 }
 
-static void trouble_text(const struct role_line *role, struct str *out)
+static void trouble_text(const struct operator_process *role, struct str *out)
 {
     const char *rest = role->trouble, *line;
     size_t len;
@@ -74,7 +51,7 @@ static void trouble_text(const struct role_line *role, struct str *out)
         str_printf(out, "%s: %.*s\n", role->role, (int)len, line);
 }
 
-static void role_json(const struct role_line *line, struct str *out)
+static void role_json(const struct operator_process *line, struct str *out)
 {
     str_puts(out, "{\"role\":");
     json_append_string(out, line->role);
@@ -91,7 +68,7 @@ static void role_json(const struct role_line *line, struct str *out)
     str_putc(out, '}');
 }
 
-static void role_row(const struct role_line *line, struct ctl_table *table)
+static void role_row(const struct operator_process *line, struct ctl_table *table)
 {
     ctl_cell(table, line->role);
     ctl_cellf(table, "%u", line->slot);
@@ -109,20 +86,21 @@ static void role_row(const struct role_line *line, struct ctl_table *table)
 static void status_json(struct msg_reader *r)
 {
     struct str out = {0};
+    struct operator_daemon daemon;
     uint32_t count;
 
+    operator_daemon_get(r, &daemon);
+    count = reply_count_get(r);
     str_puts(&out, "{\"version\":");
-    json_append_string(&out, msg_get_str(r, 64));
-    str_printf(&out, ",\"pid\":%u", msg_get_u32(r));
-    str_printf(&out, ",\"generation\":%u", msg_get_u32(r));
-    str_printf(&out, ",\"uptime_s\":%llu,\"file\":", (unsigned long long)msg_get_u64(r));
-    json_append_string(&out, msg_get_str(r, 4096));
+    json_append_string(&out, daemon.version);
+    str_printf(&out, ",\"pid\":%u,\"generation\":%u,\"uptime_s\":%llu,\"file\":", daemon.pid,
+               daemon.generation, (unsigned long long)daemon.uptime_s);
+    json_append_string(&out, daemon.file);
     str_puts(&out, ",\"roles\":[");
-    count = msg_get_u32(r);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
-        struct role_line line;
+        struct operator_process line;
 
-        role_read(r, &line);
+        operator_process_get(r, &line);
         if (i > 0)
             str_putc(&out, ',');
         role_json(&line, &out);
@@ -137,21 +115,20 @@ static void status_text(struct msg_reader *r)
     struct ctl_table table = {.columns = 8};
     static const char *const heads[] = {"ROLE",  "SLOT",     "PID",         "GENERATION",
                                         "STATE", "RESTARTS", "CONNECTIONS", "REQUESTS"};
-    const char *version = msg_get_str(r, 64);
-    unsigned pid = msg_get_u32(r), generation = msg_get_u32(r);
-    unsigned long long uptime = msg_get_u64(r);
-    const char *file = msg_get_str(r, 4096);
-    uint32_t count = msg_get_u32(r);
     struct str trouble = {0};
+    struct operator_daemon daemon;
+    uint32_t count;
 
-    printf("entrepotd %s, pid %u, up %llu s, configuration %s (generation %u)\n\n", version, pid,
-           uptime, file, generation);
+    operator_daemon_get(r, &daemon);
+    count = reply_count_get(r);
+    printf("entrepotd %s, pid %u, up %llu s, configuration %s (generation %u)\n\n", daemon.version,
+           daemon.pid, (unsigned long long)daemon.uptime_s, daemon.file, daemon.generation);
     for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
         ctl_cell(&table, heads[i]);
     for (uint32_t i = 0; i < count && !r->bad; i++) {
-        struct role_line line;
+        struct operator_process line;
 
-        role_read(r, &line);
+        operator_process_get(r, &line);
         role_row(&line, &table);
         trouble_text(&line, &trouble);
     }
@@ -166,6 +143,7 @@ bool ctl_role_runs(const struct ctl *ctl, const char *role)
     struct msg_writer question = {0};
     struct msg_reader r;
     struct str in = {0};
+    struct operator_daemon daemon;
     bool runs = false;
     uint32_t count;
 
@@ -174,16 +152,12 @@ bool ctl_role_runs(const struct ctl *ctl, const char *role)
         str_free(&in);
         return true;
     }
-    msg_get_str(&r, 64); /* version, pid, generation, uptime, file */
-    msg_get_u32(&r);
-    msg_get_u32(&r);
-    msg_get_u64(&r);
-    msg_get_str(&r, 4096);
-    count = msg_get_u32(&r);
+    operator_daemon_get(&r, &daemon);
+    count = reply_count_get(&r);
     for (uint32_t i = 0; i < count && !r.bad && !runs; i++) {
-        struct role_line line;
+        struct operator_process line;
 
-        role_read(&r, &line);
+        operator_process_get(&r, &line);
         runs = !r.bad && strcmp(line.role, role) == 0;
     }
     runs = runs || r.bad;

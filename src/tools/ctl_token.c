@@ -6,7 +6,6 @@
 #include "base/json.h"
 #include "conf/conf.h"
 #include "ipc/msg_auth.h"
-#include "ipc/role.h"
 #include "tools/ctl.h"
 
 #include <stdio.h>

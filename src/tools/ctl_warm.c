@@ -6,7 +6,6 @@
  */
 #include "base/json.h"
 #include "ipc/msg_fetch.h"
-#include "ipc/role.h"
 #include "oci/name.h"
 #include "tools/ctl.h"
 

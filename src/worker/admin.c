@@ -99,9 +99,9 @@ static bool stores_open(struct msg_reader *r, bool *lost_r)
 
     *lost_r = false;
 
-    for (uint32_t left = msg_get_u32(r); left > 0 && !r->bad; left--)
+    for (uint32_t left = reply_count_get(r); left > 0 && !r->bad; left--)
         stats_repo_get(r, &(struct stats_repo){0});
-    for (uint32_t left = msg_get_u32(r); left > 0 && !r->bad; left--) {
+    for (uint32_t left = reply_count_get(r); left > 0 && !r->bad; left--) {
         struct stats_store store;
 
         stats_store_get(r, &store);

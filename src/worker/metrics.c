@@ -131,7 +131,7 @@ static void repositories(struct msg_reader *r, struct str *out)
         uint32_t count;
 
         *r = from;
-        count = msg_get_u32(r);
+        count = reply_count_get(r);
         describe(out, repo_columns[column].name, "gauge", repo_columns[column].help);
         for (uint32_t i = 0; i < count && !r->bad; i++) {
             struct stats_repo row;
@@ -154,7 +154,7 @@ static void stores(struct msg_reader *r, struct str *out)
         uint32_t count;
 
         *r = from;
-        count = msg_get_u32(r);
+        count = reply_count_get(r);
         describe(out, store_columns[column].name, "gauge", store_columns[column].help);
         for (uint32_t i = 0; i < count && !r->bad; i++) {
             struct stats_store row;
