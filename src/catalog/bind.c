@@ -9,13 +9,9 @@
 
 #include "base/fail.h"
 #include "base/log.h"
-#include "store/belong.h"
-#include "store/store_fs.h"
 
-#include <fcntl.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum binding {
     BIND_OURS,
@@ -56,8 +52,7 @@ static bool has_records(const struct catalog *c, const char *name)
 static enum binding look(struct catalog *c, size_t place, struct identity *identity_r)
 {
     const char *name = c->conf->stores[place].name;
-    int dir = c->stores[place]->dir_fd;
-    int err = identity_read(dir, identity_r, NULL);
+    int err = store_identity_read(c->stores[place], identity_r);
 
     if (err == ERR_NOT_FOUND) {
         bool records = has_records(c, name), known = identity_called(&c->meta.stores, name) >= 0;
@@ -95,7 +90,7 @@ static enum binding bind_new(struct catalog *c, size_t place, struct identity *i
     identity_new_id(identity->id);
     strcpy(identity->database, c->meta.identity.id);
     strcpy(identity->name, c->conf->stores[place].name);
-    err = identity_write(c->stores[place]->dir_fd, identity, NULL);
+    err = store_identity_write(c->stores[place], identity);
     FAIL_POINT(catalog_store_bound);
     if (err != 0)
         return BIND_UNWRITABLE;
@@ -110,8 +105,7 @@ static enum binding bind_adopted(struct catalog *c, size_t place, struct identit
     if (strcmp(identity->database, c->meta.identity.id) == 0)
         return BIND_OURS;
     strcpy(identity->database, c->meta.identity.id);
-    return identity_write(c->stores[place]->dir_fd, identity, NULL) == 0 ? BIND_OURS
-                                                                         : BIND_UNWRITABLE;
+    return store_identity_write(c->stores[place], identity) == 0 ? BIND_OURS : BIND_UNWRITABLE;
 }
 
 /* A copy: what is known of all stores is read anew whenever one is added. */
@@ -152,12 +146,6 @@ static int bind_one(struct catalog *c, size_t place)
     return 0;
 }
 
-/* True: it has a file that says so, whatever is in it. */
-static bool says_who(const struct catalog *c, size_t place)
-{
-    return faccessat(c->stores[place]->dir_fd, IDENTITY_FILE, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
 /* Is a store with that id there, under whatever name? */
 static bool is_bound(const struct catalog *c, const char *id)
 {
@@ -186,7 +174,7 @@ int bind_stores(struct catalog *c)
     /* First those that say who they are: another's old name is free for a new one. */
     for (int saying = 1; saying >= 0; saying--)
         for (size_t i = 0; i < c->conf->store_count && err == 0; i++)
-            if (store_is_open(c->stores[i]) && says_who(c, i) == saying)
+            if (store_is_open(c->stores[i]) && store_identity_there(c->stores[i]) == saying)
                 err = bind_one(c, i);
     if (err == 0)
         name_away(c);
@@ -198,8 +186,7 @@ void bind_names(struct catalog *c)
     for (size_t i = 0; i < c->conf->store_count; i++) {
         struct identity identity;
 
-        if (!store_is_open(c->stores[i]) ||
-            identity_read(c->stores[i]->dir_fd, &identity, NULL) != 0)
+        if (store_identity_read(c->stores[i], &identity) != 0)
             continue;
         name_in_keys(c, i, identity.id);
         strcpy(c->store_ids[i], identity.id);
@@ -211,8 +198,7 @@ bool bind_still(struct catalog *c, size_t place)
 {
     struct identity identity;
 
-    if (store_is_open(c->stores[place]) &&
-        identity_read(c->stores[place]->dir_fd, &identity, NULL) == 0 &&
+    if (store_identity_read(c->stores[place], &identity) == 0 &&
         strcmp(identity.id, c->store_ids[place]) == 0)
         return true;
     log_error("a blob store is not what it was: nothing in it counts as damaged",

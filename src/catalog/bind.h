@@ -11,8 +11,8 @@
 #include "catalog/catalog.h"
 
 /* With the database open. Gives identities to new stores, durably; sets the names that stores have
- * in keys; closes what does not belong here (dir_fd -1), told once for each reason. A reason not to
- * serve at all is an error. Blocks. */
+ * in keys; closes what does not belong here (store_close), told once for each reason. A reason not
+ * to serve at all is an error. Blocks. */
 must_check int bind_stores(struct catalog *c);
 /* The same for a database that cannot be written: the names in keys, and nothing else. */
 void bind_names(struct catalog *c);

@@ -12,13 +12,10 @@
 #include "catalog/journal_one.h"
 #include "catalog/lacks.h"
 #include "meta/witness.h"
-#include "store/store_fs.h"
 
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #define SYNC_MS 1000
 /* After a failure; doubled by each further one. */
@@ -95,11 +92,10 @@ static void check(struct journal *j)
     const struct catalog *c = j->all->c;
     struct journal_work *w = &j->work;
 
-    if (w->dir_fd >= 0)
-        close(w->dir_fd);
-    w->dir_fd = fcntl(c->stores[j->place]->dir_fd, F_DUPFD_CLOEXEC, 0);
+    store_free(&w->store);
+    w->store = store_again(c->stores[j->place]);
     strcpy(w->database, c->meta.identity.id);
-    strcpy(w->store, c->store_ids[j->place]);
+    strcpy(w->identity, c->store_ids[j->place]);
     j->checked = j->number - j->wait_count;
     journal_submit(j, JOURNAL_CHECK);
 }

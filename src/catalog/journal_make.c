@@ -51,7 +51,7 @@ static void make_begin(struct journal *j)
                                       .number = j->number,
                                       .count = JOURNAL_VERSION,
                                       .database = j->work.database,
-                                      .store = j->work.store};
+                                      .store = j->work.identity};
 
     str_reset(&j->work.out);
     str_reset(&j->tail);

@@ -17,15 +17,14 @@ enum journal_task {
     JOURNAL_PLACE, /* end it with `out`, durably, and put it into its place */
 };
 
-/* No file stays open: a disk of which one is open for writing cannot be remounted read-only.
- * Belongs to the thread while the job runs, to the loop otherwise. */
+/* Belongs to the thread while the job runs, to the loop otherwise. */
 struct journal_work {
     struct pool_job job;
     enum journal_task task;
-    int dir_fd;
-    bool there; /* the file in its place is one to append to */
+    struct store *store; /* its own: the loop may close the catalog's meanwhile */
+    bool there;          /* the one in its place is one to append to */
     struct str out;
-    char database[IDENTITY_ID_LEN + 1], store[IDENTITY_ID_LEN + 1];
+    char database[IDENTITY_ID_LEN + 1], identity[IDENTITY_ID_LEN + 1];
     struct journal_file file; /* CHECK: zero when there is none, or one of somebody else */
     bool aside;               /* CHECK: that was put aside */
     int err;

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "catalog/turn.h"
 #include "meta/witness.h"
-#include "store/store_fs.h"
 
 /* Told once in a catalog's life: the database is looked at again and again. */
 static void note(struct catalog *c, size_t store, uint64_t number, uint64_t journal)
@@ -33,13 +32,12 @@ static void note(struct catalog *c, size_t store, uint64_t number, uint64_t jour
 static bool is_ahead(const struct catalog *c, size_t store, uint64_t number,
                      struct journal_file *file_r)
 {
-    int dir = c->stores[store]->dir_fd;
+    const struct store *in = c->stores[store];
 
-    return dir >= 0 && journal_glance(dir, JOURNAL_FILE, file_r) == 0 &&
+    return journal_glance(in, file_r) == 0 &&
            journal_ours(file_r, c->meta.identity.id, c->store_ids[store]) &&
            (file_r->last > number || c->lacks[store].told) &&
-           journal_read(dir, JOURNAL_FILE, NULL, NULL, file_r) == 0 &&
-           journal_ahead(file_r, number);
+           journal_read(in, NULL, NULL, file_r) == 0 && journal_ahead(file_r, number);
 }
 
 int lacks_look(struct catalog *c)

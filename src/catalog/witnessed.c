@@ -10,7 +10,6 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 #include "meta/witness.h"
-#include "store/store_fs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -74,17 +73,16 @@ static void take(void *ctx, const struct journal_line *l)
 static void ask(struct witnessed *w, size_t store)
 {
     const struct catalog *c = w->c;
-    int dir = c->stores[store]->dir_fd;
+    const struct store *in = c->stores[store];
     struct identity identity;
     struct journal_file file;
     uint64_t number;
 
-    if (dir < 0 || journal_glance(dir, JOURNAL_FILE, &file) != 0 ||
-        identity_read(dir, &identity, NULL) != 0 ||
+    if (journal_glance(in, &file) != 0 || store_identity_read(in, &identity) != 0 ||
         !journal_ours(&file, c->meta.identity.id, identity.id))
         return;
     w->reading = store;
-    if (journal_read(dir, JOURNAL_FILE, take, w, &file) != 0)
+    if (journal_read(in, take, w, &file) != 0)
         return;
     if (witness_number(c->db, c->conf->stores[store].key, &number) != 0)
         number = 0; /* what cannot be read is not relied on */

@@ -7,27 +7,22 @@
  * takes for garbage what it has no record of. A crash leaves the locks to nobody: the kernel lets
  * them go.
  */
-#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "master/master.h"
 #include "store/belong.h"
+#include "store/store.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/magic.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
-#define LOCK_FILE "lock"
-#define LOCK_MODE 0640
-#define WATCH_MS  1000
+#define WATCH_MS 1000
 
 int ground_check(const struct conf *conf, bool reload)
 {
@@ -42,33 +37,6 @@ int ground_check(const struct conf *conf, bool reload)
     str_free(&why);
     free(b);
     return err;
-}
-
-/* A file that is open for writing keeps its disk from being remounted read-only; only NFS, whose
- * flock(2) is a lock of fcntl(2), needs it. */
-static int lock_access(int dir)
-{
-    struct statfs fs;
-
-    return fstatfs(dir, &fs) == 0 && fs.f_type == NFS_SUPER_MAGIC ? O_RDWR : O_RDONLY;
-}
-
-/* -1: away, or nothing can be locked in it. In an empty mount point nothing is made. */
-static int lock_open(const struct conf_store *store)
-{
-    int dir = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1, failed;
-
-    if (dir < 0)
-        return -1;
-    if (faccessat(dir, "blobs", F_OK, 0) == 0) {
-        fd = openat(dir, LOCK_FILE, lock_access(dir) | O_CREAT | O_CLOEXEC | O_NOFOLLOW, LOCK_MODE);
-        if (fd < 0) /* it can be locked where it cannot be written */
-            fd = openat(dir, LOCK_FILE, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    }
-    failed = errno;
-    close(dir);
-    errno = failed;
-    return fd;
 }
 
 static bool same_file(int a, int b)
@@ -102,7 +70,7 @@ static int lock_take(const struct master *m, const struct conf_store *store, int
 
 static int lock_one(const struct master *m, const struct conf_store *store, int *fd_r)
 {
-    int err, fd = lock_open(store);
+    int err, fd = store_lock_open(store);
 
     *fd_r = -1;
     if (fd < 0) {
@@ -135,7 +103,7 @@ static void watch(struct loop_timer *timer)
     struct master *m = (struct master *)((char *)timer - offsetof(struct master, stores_timer));
 
     for (size_t i = 0; i < m->conf->store_count; i++) {
-        int fd = lock_open(&m->conf->stores[i]);
+        int fd = store_lock_open(&m->conf->stores[i]);
 
         if (fd < 0)
             continue;

@@ -68,16 +68,6 @@ int belong_known(const struct conf *conf, const struct belong *b, size_t place)
     return known;
 }
 
-static void read_store(const struct conf_store *store, struct identity *identity_r)
-{
-    int dir = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (dir < 0 || identity_read(dir, identity_r, NULL) != 0)
-        *identity_r = (struct identity){0};
-    if (dir >= 0)
-        close(dir);
-}
-
 static enum belong_store look_at_store(const struct conf *conf, struct belong *b, size_t place)
 {
     const struct conf_store *store = &conf->stores[place];
@@ -111,7 +101,8 @@ void belong_look(const struct conf *conf, struct belong *b)
     memset(b, 0, sizeof(*b));
     look_at_database(conf, b);
     for (size_t i = 0; i < conf->store_count; i++)
-        read_store(&conf->stores[i], &b->store_identity[i]);
+        if (store_identity_of(&conf->stores[i], &b->store_identity[i]) != 0)
+            b->store_identity[i] = (struct identity){0};
     for (size_t i = 0; i < conf->store_count; i++)
         b->stores[i] = look_at_store(conf, b, i);
 }

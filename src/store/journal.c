@@ -1,7 +1,8 @@
 /*
- * journal.c - lines of a journal, and reading one.
+ * journal.c - lines of a journal, and what a whole one says.
  *
- * Runs in the catalog (on its journals' thread) and in entrepotctl. Pure but for journal_read().
+ * Runs in the catalog (on its journals' thread) and in entrepotctl. Pure. The files:
+ * journal_file.c.
  */
 #include "store/journal.h"
 
@@ -9,12 +10,8 @@
 #include "conf/conf.h"
 #include "oci/name.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define SUM_LEN    8
 #define FIELDS_MAX 8
@@ -166,163 +163,6 @@ int journal_take(char *text, size_t len, struct journal_line *l)
         return ERR_DAMAGED;
     l->kind = (enum journal_kind)kind[0];
     return fields_take(fields, count, l) ? 0 : ERR_DAMAGED;
-}
-
-struct reading {
-    struct journal_file *file;
-    void (*each)(void *ctx, const struct journal_line *line);
-    void *ctx;
-    uint64_t good; /* since the first line */
-};
-
-static void begin(struct reading *r, const struct journal_line *l)
-{
-    struct journal_file *f = r->file;
-
-    if (f->lines != 1 || l->count != JOURNAL_VERSION) {
-        f->other = f->other || f->lines == 1;
-        f->bad++; /* only the first line is one */
-        return;
-    }
-    memcpy(f->database, l->database, sizeof(f->database));
-    memcpy(f->store, l->store, sizeof(f->store));
-    f->first = f->last = l->number;
-}
-
-/* The numbers of what was written whole are one; after it each follows the other. */
-static void follow(struct journal_file *f, uint64_t number)
-{
-    if (number < f->last || number > f->last + 1 || (!f->complete && number != f->first))
-        f->gap = true;
-    if (number > f->last)
-        f->last = number;
-}
-
-static void line(struct reading *r, char *text, size_t len)
-{
-    struct journal_file *f = r->file;
-    struct journal_line l;
-
-    f->lines++;
-    if (journal_take(text, len, &l) != 0) {
-        f->bad++;
-        return;
-    }
-    if (l.kind == JOURNAL_BEGIN) {
-        begin(r, &l);
-        return;
-    }
-    follow(f, l.number);
-    if (l.kind == JOURNAL_END) {
-        f->complete = l.count == r->good && !f->gap;
-        f->settled = l.until;
-        return;
-    }
-    r->good++;
-    if (l.kind == JOURNAL_LOST) {
-        if (f->fell == 0 && f->changed > l.count)
-            f->fell = l.number;
-        return;
-    }
-    f->changed = l.number;
-    if (r->each)
-        r->each(r->ctx, &l);
-}
-
-int journal_open(int dir_fd, const char *name, int flags, int *fd_r)
-{
-    int fd = openat(dir_fd, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0640);
-    int failed = fd < 0 ? errno : 0;
-    struct stat st;
-
-    *fd_r = -1;
-    if (failed == ELOOP || failed == EISDIR || failed == ENXIO) /* a link, a directory, a FIFO */
-        return ERR_CONFLICT;
-    if (failed == 0 && fstat(fd, &st) != 0)
-        failed = errno;
-    if (failed == 0 && S_ISREG(st.st_mode)) {
-        *fd_r = fd;
-        return 0;
-    }
-    if (fd >= 0)
-        close(fd);
-    return failed != 0 ? err_from_errno(failed) : ERR_CONFLICT;
-}
-
-const char *journal_err_text(int err)
-{
-    return err == ERR_CONFLICT ? "it is no regular file, and has to be removed" : err_text(err);
-}
-
-int journal_read(int dir_fd, const char *name,
-                 void (*each)(void *ctx, const struct journal_line *line), void *ctx,
-                 struct journal_file *f)
-{
-    struct reading r = {.file = f, .each = each, .ctx = ctx};
-    int fd, err = journal_open(dir_fd, name, O_RDONLY, &fd);
-    char text[JOURNAL_LINE_MAX];
-    FILE *in;
-
-    *f = (struct journal_file){0};
-    if (err != 0)
-        return err;
-    in = fdopen(fd, "r");
-    MUST(in);
-    while (fgets(text, sizeof(text), in)) {
-        size_t len = strlen(text); /* a NUL within ends it, and its sum is wrong */
-
-        f->torn = len == 0 || text[len - 1] != '\n';
-        if (!f->torn)
-            line(&r, text, len - 1);
-        else if (!feof(in))
-            f->bad++; /* too long, or not text */
-    }
-    f->bytes = (uint64_t)ftello(in);
-    if (ferror(in))
-        err = ERR_IO;
-    fclose(in);
-    return err;
-}
-
-/* The last line of some text that is whole; its number. */
-static void last_of(struct journal_file *f, char *text)
-{
-    struct journal_line l;
-
-    for (char *one; (one = strsep(&text, "\n")) != NULL;)
-        if (text && journal_take(one, strlen(one), &l) == 0)
-            f->last = l.number;
-}
-
-int journal_glance(int dir_fd, const char *name, struct journal_file *f)
-{
-    int fd, err = journal_open(dir_fd, name, O_RDONLY, &fd);
-    char text[4 * JOURNAL_LINE_MAX + 1];
-    struct reading r = {.file = f};
-    ssize_t got = -1;
-    char *end;
-    off_t size;
-
-    *f = (struct journal_file){0};
-    if (err != 0)
-        return err;
-    size = lseek(fd, 0, SEEK_END);
-    if (size >= 0)
-        got = pread(fd, text, JOURNAL_LINE_MAX, 0);
-    if (got >= 0) {
-        text[got] = 0;
-        end = strchr(text, '\n');
-        if (end)
-            line(&r, text, (size_t)(end - text));
-        got = pread(fd, text, sizeof(text) - 1,
-                    size < (off_t)sizeof(text) ? 0 : size - (off_t)sizeof(text) + 1);
-    }
-    close(fd);
-    if (got < 0)
-        return ERR_IO;
-    text[got] = 0;
-    last_of(f, text);
-    return 0;
 }
 
 bool journal_ours(const struct journal_file *f, const char *database, const char *store)

@@ -1,5 +1,5 @@
 /*
- * journal.h - STORE_PATH/journal: a second witness of what only the database knows.
+ * journal.h - a store's journal: a second witness of what only the database knows.
  *
  * Blobs can be read again from a store's files; which of them are manifests of which image, and
  * what tags point to, cannot. The journal has a line for each change of that, written after the
@@ -30,13 +30,11 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "store/identity.h"
+#include "store/store.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define JOURNAL_FILE     "journal"
-#define JOURNAL_NEW      "journal.new" /* not in its place yet */
-#define JOURNAL_OLD      "journal.old" /* another database's, or of before a rebuild */
 #define JOURNAL_VERSION  1
 #define JOURNAL_LINE_MAX 1024
 
@@ -82,18 +80,29 @@ struct journal_file {
     uint64_t fell;    /* number of the first line L of a database that lacked changes; 0: none */
 };
 
-/* Opens a file of the directory, which may be made (0640) where `flags` say so; it waits for nobody
- * and follows nothing. CONFLICT: it is no regular file. NOT_FOUND; others of the system. */
-must_check int journal_open(int dir_fd, const char *name, int flags, int *fd_r);
 /* What keeps a journal from being read or written, for messages. */
 const char *journal_err_text(int err);
-/* Reads a file of the directory from its beginning and calls for each good line but J, E and L, in
- * their order. `each` may be NULL. As journal_open(); IO. Blocks. */
-must_check int journal_read(int dir_fd, const char *name,
+
+/* journal_file.c. All block, and are CONFLICT where what lies in its place is no file. */
+/* Reads it from its beginning and calls for each good line but J, E and L, in their order. `each`
+ * may be NULL. NOT_FOUND: there is none; IO. */
+must_check int journal_read(const struct store *store,
                             void (*each)(void *ctx, const struct journal_line *line), void *ctx,
                             struct journal_file *file_r);
 /* The same from the first line and the last ones alone: whose it is, and the last number. */
-must_check int journal_glance(int dir_fd, const char *name, struct journal_file *file_r);
+must_check int journal_glance(const struct store *store, struct journal_file *file_r);
+/* To the one that is there; a crash of the machine may take it back until it is synced. */
+must_check int journal_append(const struct store *store, const struct str *text);
+must_check int journal_sync(const struct store *store);
+/* A new one is written in pieces, the first of which begins it, and has the old one's place when it
+ * is placed: durably, and as a whole. After a failure nothing is left of it. */
+must_check int journal_new_write(const struct store *store, const struct str *text, bool begin);
+must_check int journal_new_place(const struct store *store);
+void journal_new_drop(const struct store *store);
+/* Puts it where it counts no more and whoever wants to may look: another database's, or of before a
+ * rebuild. */
+must_check int journal_aside(const struct store *store);
+
 /* Is it the journal of that store and database (`store` NULL: of whichever store)? One whose first
  * line is damaged is: it lies in the store. */
 bool journal_ours(const struct journal_file *file, const char *database, const char *store);

@@ -8,7 +8,9 @@
  *   uploads/<32 hex id>-<32 hex owner>         an upload session's bytes so far
  *   uploads/<...>.sum                          what is known of their hash
  *   partial/<alg>-<hex>-<16 hex of repository> a download's bytes so far
- *   IDENTITY, journal                          identity.h, journal.h
+ *   IDENTITY                                   identity.h
+ *   journal, journal.new, journal.old          journal.h: in its place, not yet, not any more
+ *   lock                                       of whoever uses the store: flock(2)
  *
  * The last digits of <id> say who began it (shm/sessions.h). <owner> is the first half of the
  * SHA-256 of repository, user and image, so a session cannot be found through another name or by
@@ -24,6 +26,11 @@
 
 #define LAYOUT_PATH_MAX 192
 #define LAYOUT_ID_LEN   32
+
+#define JOURNAL_FILE "journal"
+#define JOURNAL_NEW  "journal.new"
+#define JOURNAL_OLD  "journal.old"
+#define LOCK_FILE    "lock"
 
 /* "blobs/sha256/ab/abcd..." relative to the store; returns out. */
 char *layout_blob(const struct digest *digest, char out[LAYOUT_PATH_MAX]);

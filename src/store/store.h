@@ -16,6 +16,7 @@
 #include "base/digest.h"
 #include "base/err.h"
 #include "conf/conf.h"
+#include "store/identity.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,6 +45,9 @@ must_check int store_open(struct store *store, enum store_use use);
  * told why, once for each reason, and the caller goes on without it and tries again. True: it is
  * open. */
 bool store_try(struct store *store, bool bound);
+/* Another handle of what is open, for a thread: it stays what it is when the first one is closed.
+ */
+struct store *store_again(const struct store *store);
 void store_close(struct store *store);
 bool store_is_open(const struct store *store);
 /* Its identity; "": store_try() has not opened it as bound. */
@@ -55,6 +59,23 @@ bool store_is_elsewhere(const struct store *store);
 must_check int store_free_bytes(const struct store *store, uint64_t *bytes_r);
 /* Is any blob in it? Blocks. */
 bool store_has_blobs(const struct store *store);
+/* The account whose files they are. errno tells. */
+must_check int store_owner(const struct store *store, uid_t *uid_r, gid_t *gid_r);
+
+/* store_side.c: who it is (identity.h), and whose alone. The journal: journal.h. */
+/* As identity_read(); store_identity_of(): of one that is not open. */
+must_check int store_identity_read(const struct store *store, struct identity *identity_r);
+must_check int store_identity_of(const struct conf_store *conf, struct identity *identity_r);
+/* Durable when it returns. Blocks. */
+must_check int store_identity_write(const struct store *store, const struct identity *identity);
+/* Does it have one, whatever is in it? */
+bool store_identity_there(const struct store *store);
+/* For the master, whose locks outlive every other process and are compared: a descriptor to
+ * flock(2), made when it is missing. -1: the store is away, nothing is in it, or nothing can be
+ * locked there; errno tells. */
+int store_lock_open(const struct conf_store *conf);
+/* Locks an open store until it is closed. BUSY: somebody uses it. errno tells. */
+must_check int store_lock(struct store *store);
 
 /* Opens a finished blob for reading. Fails with DAMAGED when its size is not
  * `size`, NOT_FOUND when it is missing. */

@@ -76,8 +76,17 @@ struct store *store_new(const struct conf_store *conf)
     struct store *store = mem_alloc(sizeof(*store));
 
     store->conf = conf;
-    store->dir_fd = -1;
+    store->dir_fd = store->lock_fd = -1;
     return store;
+}
+
+struct store *store_again(const struct store *store)
+{
+    struct store *again = store_new(store->conf);
+
+    again->dir_fd = fcntl(store->dir_fd, F_DUPFD_CLOEXEC, 0);
+    memcpy(again->id, store->id, sizeof(again->id));
+    return again;
 }
 
 void store_free(struct store **store_p)
@@ -158,7 +167,9 @@ void store_close(struct store *store)
 {
     if (store->dir_fd >= 0)
         close(store->dir_fd);
-    store->dir_fd = -1;
+    if (store->lock_fd >= 0)
+        close(store->lock_fd);
+    store->dir_fd = store->lock_fd = -1;
 }
 
 bool store_is_open(const struct store *store)
@@ -180,6 +191,17 @@ bool store_is_elsewhere(const struct store *store)
     if (stat(store->conf->path, &there) != 0)
         return errno == ENOENT || errno == ENOTDIR;
     return ours.st_dev != there.st_dev || ours.st_ino != there.st_ino;
+}
+
+int store_owner(const struct store *store, uid_t *uid_r, gid_t *gid_r)
+{
+    struct stat st;
+
+    if (fstat(store->dir_fd, &st) != 0)
+        return err_from_errno(errno);
+    *uid_r = st.st_uid;
+    *gid_r = st.st_gid;
+    return 0;
 }
 
 int store_free_bytes(const struct store *store, uint64_t *bytes_r)

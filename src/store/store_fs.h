@@ -11,6 +11,7 @@
 struct store {
     const struct conf_store *conf;
     int dir_fd;  /* -1: not open */
+    int lock_fd; /* store_lock(); -1 */
     int told;    /* store_try(): errno of what was told last */
     char id[33]; /* "": not opened as bound */
 };

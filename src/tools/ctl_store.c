@@ -11,6 +11,7 @@
 #include "conf/conf.h"
 #include "conf/holdings.h"
 #include "store/belong.h"
+#include "store/store.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -20,41 +21,34 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char usage[] = "usage: entrepotctl [--json] [-c FILE] store list\n"
                             "       entrepotctl [--json] [-c FILE] store adopt NAME [--yes]\n"
                             "       entrepotctl [--json] [-c FILE] store rename OLD NEW\n";
 
-/* The store's directory, locked, and we are who owns it. -1: told why not. */
-static int take_store(const struct conf_store *store, bool lock)
+/* As the account that owns it. NULL: told why not. */
+static struct store *take_store(const struct conf_store *conf, bool lock)
 {
-    int dir = open(store->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1;
-    struct stat st;
+    struct store *store = store_new(conf);
+    uid_t uid;
+    gid_t gid;
 
-    if (dir < 0 || fstat(dir, &st) != 0) {
-        fprintf(stderr, "entrepotctl: cannot open blobstore %s: %s: %s\n", store->name, store->path,
+    if (store_open(store, STORE_ANYHOW) != 0 || store_owner(store, &uid, &gid) != 0)
+        fprintf(stderr, "entrepotctl: cannot open blobstore %s: %s: %s\n", conf->name, conf->path,
                 strerror(errno));
-        return -1;
-    }
-    if (geteuid() == 0 && st.st_uid != 0 &&
-        (setgroups(0, NULL) != 0 || setegid(st.st_gid) != 0 || seteuid(st.st_uid) != 0)) {
-        fprintf(stderr, "entrepotctl: cannot become the owner of %s: %s\n", store->path,
+    else if (geteuid() == 0 && uid != 0 &&
+             (setgroups(0, NULL) != 0 || setegid(gid) != 0 || seteuid(uid) != 0))
+        fprintf(stderr, "entrepotctl: cannot become the owner of %s: %s\n", conf->path,
                 strerror(errno));
-        close(dir);
-        return -1;
-    }
-    if (lock)
-        fd = openat(dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-    if (lock && (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) != 0)) {
-        fprintf(stderr, "entrepotctl: %s: %s\n", store->path,
+    else if (lock && store_lock(store) != 0)
+        fprintf(stderr, "entrepotctl: %s: %s\n", conf->path,
                 errno == EWOULDBLOCK ? "a daemon uses this blob store; stop it first"
                                      : strerror(errno));
-        close(dir);
-        return -1;
-    }
-    return dir; /* the lock goes with this process */
+    else
+        return store;
+    store_free(&store);
+    return NULL;
 }
 
 static const struct conf_store *store_by_name(const struct conf *conf, const char *name)
@@ -66,9 +60,10 @@ static const struct conf_store *store_by_name(const struct conf *conf, const cha
     return NULL;
 }
 
-static int write_identity(int dir, const struct conf_store *store, const struct identity *identity)
+static int write_identity(struct store *taken, const struct conf_store *store,
+                          const struct identity *identity)
 {
-    int err = identity_write(dir, identity, NULL);
+    int err = store_identity_write(taken, identity);
 
     if (err != 0) {
         fprintf(stderr, "entrepotctl: cannot write %s/" IDENTITY_FILE ": %s\n", store->path,
@@ -129,11 +124,12 @@ static int store_rename(const struct ctl *ctl, const struct conf *conf, const ch
 {
     const struct conf_store *store = store_by_name(conf, new_name);
     struct identity identity;
-    int dir, err, status = EXIT_FAILURE;
+    struct store *taken = store ? take_store(store, false) : NULL;
+    int err, status = EXIT_FAILURE;
 
-    if (!store || (dir = take_store(store, false)) < 0)
+    if (!taken)
         return EXIT_FAILURE;
-    err = identity_read(dir, &identity, NULL);
+    err = store_identity_read(taken, &identity);
     if (err != 0) {
         fprintf(stderr, "entrepotctl: cannot read %s/" IDENTITY_FILE ": %s\n", store->path,
                 err_text(err));
@@ -142,11 +138,11 @@ static int store_rename(const struct ctl *ctl, const struct conf *conf, const ch
                 old_name, strcmp(identity.name, new_name) == 0 ? ": nothing is to be done" : "");
     } else if (rename_holdings(conf, old_name, store) == 0) {
         strcpy(identity.name, new_name);
-        status = write_identity(dir, store, &identity);
+        status = write_identity(taken, store, &identity);
         if (status == EXIT_SUCCESS)
             told(ctl, store, "renamed", "now");
     }
-    close(dir);
+    store_free(&taken);
     return status;
 }
 
@@ -201,7 +197,8 @@ static int store_adopt(const struct ctl *ctl, const struct conf *conf, const cha
     const struct conf_store *store = store_by_name(conf, name);
     struct identity identity = {0}; /* made nobody knows when: nothing in it is garbage unasked */
     struct belong *b;
-    int dir, status = EXIT_FAILURE;
+    struct store *taken;
+    int status = EXIT_FAILURE;
 
     if (!store)
         return EXIT_FAILURE;
@@ -211,16 +208,16 @@ static int store_adopt(const struct ctl *ctl, const struct conf *conf, const cha
         free(b);
         return CTL_EXIT_NO;
     }
-    dir = take_store(store, true);
-    if (dir >= 0) {
+    taken = take_store(store, true);
+    if (taken) {
         choose_id(conf, b, (size_t)(store - conf->stores), identity.id);
         strcpy(identity.database,
                b->database == BELONG_DATABASE ? b->identity.id : IDENTITY_ANYBODY);
         strcpy(identity.name, name);
-        status = write_identity(dir, store, &identity);
+        status = write_identity(taken, store, &identity);
         if (status == EXIT_SUCCESS)
             told(ctl, store, "adopted", "of this database now");
-        close(dir);
+        store_free(&taken);
     }
     free(b);
     return status;

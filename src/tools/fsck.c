@@ -14,7 +14,6 @@
 #include "meta/db_tables.h"
 #include "meta/identity.h"
 #include "store/belong.h"
-#include "store/store_fs.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -227,7 +226,7 @@ int fsck_identity(struct fsck *f)
         struct identity identity;
         const char *key = NULL;
 
-        if (identity_read(f->stores[i]->dir_fd, &identity, NULL) == 0)
+        if (store_identity_read(f->stores[i], &identity) == 0)
             key = meta_store_key(&m, identity.id);
         if (key)
             f->conf->stores[i].key = mem_arena_strdup(f->names, key);

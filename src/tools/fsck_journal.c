@@ -11,7 +11,6 @@
 #include "base/mem.h"
 #include "base/siphash.h"
 #include "meta/witness.h"
-#include "store/store_fs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -148,7 +147,7 @@ static int compare(struct witness *w, bool ahead)
     int err;
 
     file_random(w->seed, sizeof(w->seed));
-    err = journal_read(store->dir_fd, JOURNAL_FILE, take, w, &file);
+    err = journal_read(store, take, w, &file);
     if (err == 0 && file.settled > w->limit)
         goto out; /* written anew beside us: nothing can be said of the copy */
     if (err == 0)
@@ -156,7 +155,7 @@ static int compare(struct witness *w, bool ahead)
     if (err == 0)
         err = compare_kind(w, META_TAG);
     if (err == 0)
-        err = journal_read(store->dir_fd, JOURNAL_FILE, tell_lost, w, &file);
+        err = journal_read(store, tell_lost, w, &file);
     if (err == 0 && w->lost > TOLD_MAX)
         fsck_tell(w->f, "lost", false, "and %llu more", (unsigned long long)(w->lost - TOLD_MAX));
     if (err == 0 && w->other > 0 && !ahead)
@@ -175,11 +174,11 @@ out:
 /* The file as a whole. Beside a daemon its thread may be a little behind the copy. */
 static int look(const struct fsck *f, size_t store, uint64_t number, struct journal_file *file_r)
 {
-    int err = journal_read(f->stores[store]->dir_fd, JOURNAL_FILE, NULL, NULL, file_r);
+    int err = journal_read(f->stores[store], NULL, NULL, file_r);
 
     for (int i = 0; f->online && i < LOOKS_MAX && err == 0 && file_r->last < number; i++) {
         usleep(LATER_US);
-        err = journal_read(f->stores[store]->dir_fd, JOURNAL_FILE, NULL, NULL, file_r);
+        err = journal_read(f->stores[store], NULL, NULL, file_r);
     }
     return err;
 }

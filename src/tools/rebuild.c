@@ -14,7 +14,6 @@
 #include "base/mem.h"
 #include "meta/checkpoint.h"
 #include "meta/witness.h"
-#include "store/store_fs.h"
 #include "tools/ctl.h"
 
 #include <errno.h>
@@ -230,11 +229,11 @@ static int place(const struct rebuild *r, struct str *aside)
 static void journals_aside(const struct rebuild *r)
 {
     for (size_t i = 0; i < r->conf->store_count; i++) {
-        int fd = r->stores[i]->dir_fd;
+        int err = journal_aside(r->stores[i]);
 
-        if (renameat(fd, JOURNAL_FILE, fd, JOURNAL_OLD) != 0 && errno != ENOENT)
-            fprintf(stderr, "entrepotctl: cannot rename %s/" JOURNAL_FILE ": %s\n",
-                    r->conf->stores[i].path, strerror(errno));
+        if (err != 0 && err != ERR_NOT_FOUND)
+            fprintf(stderr, "entrepotctl: cannot put the journal in %s aside: %s\n",
+                    r->conf->stores[i].path, err_text(err));
     }
 }
 

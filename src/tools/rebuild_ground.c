@@ -4,7 +4,6 @@
  * Runs in entrepotctl. Owns the locks of the data directory and of every store while it runs. A
  * crash lets the locks go.
  */
-#include "store/store_fs.h"
 #include "tools/rebuild.h"
 
 #include <errno.h>
@@ -15,32 +14,27 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Goes with this process. */
-static int lock(int dir_fd, const char *path)
+static int not_locked(const char *path)
 {
-    int fd = openat(dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
-
-    if (fd < 0)
-        fd = openat(dir_fd, "lock", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
-        return 0;
     fprintf(stderr, "entrepotctl: %s: %s\n", path,
             errno == EWOULDBLOCK ? "a daemon uses it; stop it first" : strerror(errno));
     return ERR_BUSY;
 }
 
+/* Goes with this process. */
 int rebuild_lock(const struct rebuild *r)
 {
-    int fd = open(r->conf->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int err;
+    struct str path = {0};
+    int fd;
 
-    if (fd < 0) {
-        fprintf(stderr, "entrepotctl: cannot open %s: %s\n", r->conf->data_dir, strerror(errno));
-        return ERR_IO;
-    }
-    err = lock(fd, r->conf->data_dir);
-    close(fd);
-    return err;
+    str_printf(&path, "%s/lock", r->conf->data_dir);
+    fd = open(path.data, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
+    if (fd < 0)
+        fd = open(path.data, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    str_free(&path);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0;
+    return not_locked(r->conf->data_dir);
 }
 
 static int open_store(struct rebuild *r, size_t i)
@@ -48,7 +42,7 @@ static int open_store(struct rebuild *r, size_t i)
     const struct conf_store *store = &r->conf->stores[i];
 
     if (store_open(r->stores[i], STORE_WRITE) == 0)
-        return lock(r->stores[i]->dir_fd, store->path);
+        return store_lock(r->stores[i]) == 0 ? 0 : not_locked(store->path);
     fprintf(stderr, "entrepotctl: cannot open blobstore %s: %s: %s; is it mounted?\n", store->name,
             store->path, strerror(errno));
     return ERR_IO;
@@ -163,7 +157,7 @@ static int bind_one(struct rebuild *r, size_t i)
     strcpy(identity->database, r->database.id);
     strcpy(identity->name, r->conf->stores[i].name);
     identity->created_s = 0;
-    return identity_write(r->stores[i]->dir_fd, identity, NULL);
+    return store_identity_write(r->stores[i], identity);
 }
 
 int rebuild_bind(struct rebuild *r)

@@ -12,7 +12,6 @@
 #include "meta/codec.h"
 #include "meta/witness.h"
 #include "oci/name.h"
-#include "store/store_fs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -211,18 +210,18 @@ static int ask_journal(struct rebuild *r, size_t store)
 {
     struct rebuild_store *a = &r->about[store];
     struct saying s = {.r = r, .store = store};
-    int err = journal_read(r->stores[store]->dir_fd, JOURNAL_FILE, NULL, NULL, &a->journal);
+    int err = journal_read(r->stores[store], NULL, NULL, &a->journal);
     bool ours;
 
     if (err != 0 && err != ERR_NOT_FOUND)
-        fprintf(stderr, "entrepotctl: cannot read %s/" JOURNAL_FILE ": %s\n",
+        fprintf(stderr, "entrepotctl: cannot read the journal in %s: %s\n",
                 r->conf->stores[store].path, journal_err_text(err));
     /* One whose first line is damaged is ours all the same. */
     ours = err == 0 && (!*a->journal.database || !*r->database.id ||
                         strcmp(a->journal.database, r->database.id) == 0);
     err = 0;
     if (ours)
-        err = journal_read(r->stores[store]->dir_fd, JOURNAL_FILE, journal_says, &s, &a->journal);
+        err = journal_read(r->stores[store], journal_says, &s, &a->journal);
     else
         a->journal = (struct journal_file){0};
     if (ours && !*a->journal.database)

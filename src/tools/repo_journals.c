@@ -7,15 +7,10 @@
 #include "tools/repo_journals.h"
 
 #include "base/fail.h"
-#include "base/file.h"
 #include "meta/witness.h"
-#include "store/store_fs.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define PIECE_BYTES (1u << 20)
 
@@ -24,7 +19,7 @@ struct writing {
     size_t store;
     const char *repo; /* is in `to` */
     size_t to;
-    int fd;
+    bool begun;
     struct str out;
     uint64_t number, lines;
 };
@@ -38,7 +33,7 @@ int repo_journals_fit(struct fsck *f)
 
         if (err != 0)
             return err;
-        if (journal_read(f->stores[i]->dir_fd, JOURNAL_FILE, NULL, NULL, &file) != 0 ||
+        if (journal_read(f->stores[i], NULL, NULL, &file) != 0 ||
             !journal_ours(&file, f->database.id, NULL) || !journal_ahead(&file, number))
             continue;
         fprintf(stderr,
@@ -82,7 +77,8 @@ static int put(struct writing *w, struct journal_line *line)
     line->number = w->number;
     journal_put(&w->out, line);
     if (w->out.len >= PIECE_BYTES || line->kind == JOURNAL_END) {
-        err = file_write_full(w->fd, w->out.data, w->out.len);
+        err = journal_new_write(w->f->stores[w->store], &w->out, !w->begun);
+        w->begun = true;
         str_reset(&w->out);
     }
     return err;
@@ -122,32 +118,27 @@ static int put_all(struct writing *w, const struct identity *store)
     if (err == 0)
         err = put_kind(w, META_TAG);
     end.count = w->lines;
-    if (err == 0)
-        err = put(w, &end);
-    return err == 0 && fdatasync(w->fd) != 0 ? err_from_errno(errno) : err;
+    return err == 0 ? put(w, &end) : err;
 }
 
 static int write_one(struct writing *w)
 {
-    int dir = w->f->stores[w->store]->dir_fd;
+    const struct store *store = w->f->stores[w->store];
     struct identity identity;
-    int err = identity_read(dir, &identity, NULL);
+    int err = store_identity_read(store, &identity);
 
     if (err == 0)
         err = witness_number(w->f->db, w->f->conf->stores[w->store].key, &w->number);
-    if (err == 0)
-        err = journal_open(dir, JOURNAL_NEW, O_WRONLY | O_CREAT | O_TRUNC, &w->fd);
     if (err != 0)
         return err;
     err = put_all(w, &identity);
-    close(w->fd);
     str_free(&w->out);
-    if (err == 0 && renameat(dir, JOURNAL_NEW, dir, JOURNAL_FILE) != 0)
-        err = err_from_errno(errno);
+    if (err == 0)
+        err = journal_new_place(store);
+    else
+        journal_new_drop(store);
     FAIL_POINT(repo_move_journal);
-    if (err != 0)
-        unlinkat(dir, JOURNAL_NEW, 0);
-    return err == 0 && fsync(dir) != 0 ? err_from_errno(errno) : err;
+    return err;
 }
 
 void repo_journals_write(struct fsck *f, const char *repo, size_t to)
@@ -158,8 +149,8 @@ void repo_journals_write(struct fsck *f, const char *repo, size_t to)
 
         if (err != 0)
             fprintf(stderr,
-                    "entrepotctl: cannot write %s/" JOURNAL_FILE
-                    ": %s; entrepotd writes it at its next start\n",
+                    "entrepotctl: cannot write the journal in %s: %s; entrepotd writes it at its "
+                    "next start\n",
                     f->conf->stores[i].path, journal_err_text(err));
     }
 }

@@ -11,7 +11,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "conf/holdings.h"
-#include "store/layout.h"
 #include "tools/ctl.h"
 #include "tools/fsck.h"
 #include "tools/repo_journals.h"
@@ -302,7 +301,7 @@ static bool plan(struct move *m, const struct holding *holding, const char *stor
 {
     const struct conf *conf = m->f.conf;
     struct identity identity;
-    int from, dir;
+    int from;
 
     m->to = conf->store_count;
     for (size_t i = 0; i < conf->store_count; i++)
@@ -321,17 +320,13 @@ static bool plan(struct move *m, const struct holding *holding, const char *stor
         return false;
     }
     m->from = (size_t)from == m->to ? -1 : from;
-    dir = open(conf->stores[m->to].path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0 || identity_read(dir, &identity, NULL) != 0) {
+    if (store_identity_of(&conf->stores[m->to], &identity) != 0) {
         fprintf(stderr,
                 "entrepotctl: blobstore %s is new: start entrepotd once with it, %s still in %s, "
                 "then stop it and repeat this\n",
                 store, m->repo, holding->store);
-        if (dir >= 0)
-            close(dir);
         return false;
     }
-    close(dir);
     return true;
 }
 

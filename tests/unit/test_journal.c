@@ -1,11 +1,14 @@
 /* Lines of a journal, files of them as a whole, and records as lines. */
 #include "check.h"
+#include "check_store.h"
 
 #include "meta/records.h"
 #include "meta/witness.h"
 #include "store/journal.h"
+#include "store/layout.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define ID    "0123456789abcdef0123456789abcdef"
@@ -15,6 +18,7 @@
 
 static char directory[64];
 static int dir;
+static struct store *store;
 static struct str text;
 
 static int setup(void **state)
@@ -22,6 +26,7 @@ static int setup(void **state)
     (void)state;
     check_directory(directory);
     dir = open(directory, O_RDONLY | O_DIRECTORY);
+    store = check_store(directory);
     return dir < 0;
 }
 
@@ -29,6 +34,7 @@ static int teardown(void **state)
 {
     (void)state;
     close(dir);
+    store_free(&store);
     str_free(&text);
     check_remove(directory);
     return 0;
@@ -152,7 +158,7 @@ static void look(struct journal_file *f, unsigned lines)
 
     assert_int_equal(write(fd, text.data, text.len), text.len);
     close(fd);
-    assert_int_equal(journal_read(dir, JOURNAL_FILE, counting, &count, f), 0);
+    assert_int_equal(journal_read(store, counting, &count, f), 0);
     assert_int_equal(count, lines);
 }
 
@@ -173,13 +179,13 @@ static void test_a_file_as_a_whole(void **state)
     struct journal_file f;
 
     (void)state;
-    assert_int_equal(journal_read(dir, JOURNAL_FILE, NULL, NULL, &f), ERR_NOT_FOUND);
+    assert_int_equal(journal_read(store, NULL, NULL, &f), ERR_NOT_FOUND);
     whole();
     look(&f, 4);
     assert_true(journal_whole(&f) && !f.torn && f.first == 5 && f.last == 7 && f.settled == 5);
     assert_string_equal(f.database, ID);
     assert_string_equal(f.store, OTHER);
-    assert_int_equal(journal_glance(dir, JOURNAL_FILE, &f), 0);
+    assert_int_equal(journal_glance(store, &f), 0);
     assert_true(f.last == 7 && strcmp(f.database, ID) == 0);
     look(&f, 4);
     assert_true(!journal_ahead(&f, 7) && journal_ahead(&f, 6));
@@ -207,7 +213,7 @@ static void test_a_torn_end_is_left_out(void **state)
         text.len = len;
         look(&f, 4);
         assert_true(f.torn && f.last == 7 && f.bad == 0);
-        assert_int_equal(journal_glance(dir, JOURNAL_FILE, &f), 0);
+        assert_int_equal(journal_glance(store, &f), 0);
         assert_int_equal(f.last, 7);
         whole();
         put(JOURNAL_TAG, 8, 0);
@@ -258,6 +264,46 @@ static void test_garbage(void **state)
     put(JOURNAL_TAG, 8, 0);
     look(&f, 5);
     assert_true(f.bad > 0 && f.last == 8 && !journal_whole(&f));
+}
+
+/* What was appended last is read; a new one counts when it is placed, and not before. */
+static void test_a_new_one_takes_the_place_of_the_old(void **state)
+{
+    struct str more = {0};
+    struct journal_file f;
+
+    (void)state;
+    assert_int_equal(journal_append(store, &text), ERR_NOT_FOUND);
+    assert_int_equal(journal_sync(store), ERR_NOT_FOUND);
+    assert_int_equal(journal_new_place(store), ERR_NOT_FOUND);
+    assert_int_equal(journal_aside(store), ERR_NOT_FOUND);
+    whole();
+    look(&f, 4);
+    str_reset(&text);
+    put(JOURNAL_TAG, 8, 0);
+    assert_int_equal(journal_append(store, &text), 0);
+    assert_int_equal(journal_sync(store), 0);
+    assert_int_equal(journal_read(store, NULL, NULL, &f), 0);
+    assert_true(f.last == 8 && journal_whole(&f));
+    str_puts(&more, "of one that was never placed\n");
+    assert_int_equal(journal_new_write(store, &more, true), 0);
+    whole();
+    assert_int_equal(journal_new_write(store, &text, true), 0);
+    str_reset(&text);
+    put(JOURNAL_TAG, 8, 0);
+    put(JOURNAL_TAG, 9, 0);
+    assert_int_equal(journal_new_write(store, &text, false), 0);
+    assert_int_equal(journal_read(store, NULL, NULL, &f), 0);
+    assert_true(f.last == 8);
+    assert_int_equal(journal_new_place(store), 0);
+    assert_int_equal(journal_read(store, NULL, NULL, &f), 0);
+    assert_true(f.last == 9 && journal_whole(&f));
+    assert_int_equal(journal_aside(store), 0);
+    assert_int_equal(journal_glance(store, &f), ERR_NOT_FOUND);
+    assert_int_equal(mkdirat(dir, JOURNAL_FILE, 0700), 0);
+    assert_int_equal(journal_append(store, &text), ERR_CONFLICT);
+    assert_int_equal(journal_read(store, NULL, NULL, &f), ERR_CONFLICT);
+    str_free(&more);
 }
 
 static void test_records_are_lines(void **state)
@@ -319,6 +365,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_torn_end_is_left_out, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_is_missing_is_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_new_one_takes_the_place_of_the_old, setup, teardown),
         cmocka_unit_test_setup_teardown(test_records_are_lines, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_last_number, setup, teardown),
     };

@@ -302,6 +302,58 @@ static void test_a_store_that_was_moved_away(void **state)
     store_free(&moved);
 }
 
+/* By another handle, for a lock is one process's and one open file's. */
+static void test_whose_it_is(void **state)
+{
+    struct identity a = {.created_s = 7}, b;
+    struct conf_store conf = {.name = (char[]){"main"}, .path = directory};
+    struct store *other = store_new(&conf), *again;
+    uid_t uid;
+    gid_t gid;
+
+    (void)state;
+    assert_false(store_identity_there(store));
+    assert_int_equal(store_identity_of(&conf, &b), ERR_NOT_FOUND);
+    identity_new_id(a.id);
+    identity_new_id(a.database);
+    strcpy(a.name, "main");
+    assert_int_equal(store_identity_write(store, &a), 0);
+    assert_true(store_identity_there(store));
+    assert_int_equal(store_identity_of(&conf, &b), 0);
+    assert_string_equal(a.id, b.id);
+    assert_true(store_try(other, true));
+    assert_string_equal(store_id(other), a.id);
+    assert_true(store_owner(other, &uid, &gid) == 0 && uid == geteuid());
+    again = store_again(other);
+    assert_int_equal(store_lock(other), 0);
+    assert_int_equal(store_lock(store), ERR_BUSY);
+    store_close(other);
+    assert_int_equal(store_lock(store), 0);
+    assert_true(!store_is_open(other) && store_is_open(again)); /* that one stays what it is */
+    assert_int_equal(store_identity_read(again, &b), 0);
+    assert_string_equal(store_id(again), a.id);
+    store_free(&again);
+    store_free(&other);
+}
+
+static void test_the_lock_of_what_is_not_there(void **state)
+{
+    char path[96];
+    struct conf_store conf = {.name = (char[]){"main"}, .path = path};
+    int fd;
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/locked", directory);
+    assert_int_equal(store_lock_open(&conf), -1);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(store_lock_open(&conf), -1);
+    assert_int_equal(files_in("locked"), 0); /* nothing of ours in an empty mount point */
+    assert_int_equal(store_make(&conf, (uid_t)-1, (gid_t)-1), 0);
+    fd = store_lock_open(&conf);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
 static void test_running_hashes(void **state)
 {
     struct api_hashes *hashes = api_hashes_new();
@@ -342,6 +394,8 @@ int main(void)
         cmocka_unit_test(test_what_is_checked_is_what_is_there),
         cmocka_unit_test(test_a_store_that_is_not_open),
         cmocka_unit_test(test_a_store_that_was_moved_away),
+        cmocka_unit_test(test_whose_it_is),
+        cmocka_unit_test(test_the_lock_of_what_is_not_there),
         cmocka_unit_test(test_running_hashes),
     };
 
