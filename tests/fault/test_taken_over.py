@@ -244,6 +244,7 @@ def test_as_nobody_from_the_start(start):
         os.setgid(who.pw_gid)
         os.setuid(who.pw_uid)
     d = start(run=False, text=TEXT, preexec=become)
+    d.program = str(shutil.copy(ENTREPOTD, d.dir))  # the tree may be in root's home, which this account does not enter
     write_users(d.dir / "htpasswd", {"alice": "a"})
     for name in ("stderr", "log", "access.log"):
         (d.dir / name).touch()

@@ -58,6 +58,7 @@ class Daemon:
         self.own_dir = directory is None
         self.dir = pathlib.Path(directory or own_directory("entrepot-test-"))
         self.port = free_port()
+        self.program = ENTREPOTD
         self.preexec = preexec
         self.workers = workers
         self.allowed_errors = []
@@ -87,7 +88,7 @@ class Daemon:
 
     def start(self, wait=True):
         self.stderr = open(self.dir / "stderr", "ab")
-        self.process = subprocess.Popen([ENTREPOTD, "-f", "-c", str(self.conf)], cwd=self.dir,
+        self.process = subprocess.Popen([self.program, "-f", "-c", str(self.conf)], cwd=self.dir,
                                         stderr=self.stderr, stdout=self.stderr,
                                         preexec_fn=self.preexec)
         if wait:

@@ -12,7 +12,7 @@ proxy up {{
     remotes = {{@remotes@}}
     tag_ttl = @ttl@
     missing_ttl = @missing@
-    connect_timeout = 2s
+    connect_timeout = 10s
     stall_timeout = @stall@
     @more@
 }}
@@ -40,8 +40,9 @@ def upstream():
 
 @pytest.fixture
 def proxy(start):
-    """proxy(upstream, ...): a daemon with one proxy, and a client of it. stall: long, for an upstream of ours on a busy
-    machine stands still now and then, and another request of it is not what a test counts."""
+    """proxy(upstream, ...): a daemon with one proxy, and a client of it. stall, and the time to connect (with TLS): long,
+    for an upstream of ours on a busy machine stands still now and then, and another request of it is not what a test
+    counts."""
     def make(*ups, ttl="0s", stall="10s", more="", top="", missing="1s"):
         remotes = ", ".join(f'"{u if isinstance(u, str) else u.url}"' for u in ups)
         text = CONF

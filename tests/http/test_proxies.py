@@ -20,7 +20,7 @@ proxy hub {{
     docker_hub = true
     tag_ttl = @TTL@
     missing_ttl = 0
-    connect_timeout = 2s
+    connect_timeout = 10s
     @PROXY@
 }}
 group all {{
