@@ -19,12 +19,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TLS_HANDSHAKE   0x16
-#define LINGER_MS       2000
-#define DRAIN_FIRST_MS  1000
-#define STEPS_A_TURN    32
-#define EMPTY_LINES_MAX 2
-#define HEAD_USUAL      400 /* bytes of header lines that a handler adds to a pull's answer */
+#define LINGER_MS      2000
+#define DRAIN_FIRST_MS 1000
+#define STEPS_A_TURN   32
 
 static void conn_ready(struct loop_fd *watch, uint32_t events);
 
@@ -140,7 +137,6 @@ static void request_end(struct http_conn *c)
     if (r->on_finish)
         r->on_finish(r);
     c->active = false;
-    str_free(&r->head);
     arena_give_back(c->server, r->arena);
 }
 
@@ -182,7 +178,7 @@ static void request_name(struct http_server *server, char id[33])
     str_hex(&number, sizeof(number), id + 16);
 }
 
-static void request_begin(struct http_conn *c)
+void conn_request_begin(struct http_conn *c)
 {
     struct http_server *server = c->server;
     struct http_request *r = &c->r;
@@ -200,7 +196,7 @@ static void request_begin(struct http_conn *c)
     r->authority = "";
     r->host = r->method_text = r->target = r->path = "-";
     request_name(server, r->id);
-    str_reserve(&r->head, HEAD_USUAL);
+    response_begin(c);
     r->client_name = conn_client_name(c);
     c->active = true;
     c->served = true;
@@ -217,92 +213,15 @@ void conn_refuse(struct http_conn *c, int status, const char *reason)
     struct http_request *r = &c->r;
 
     if (!c->active) {
-        request_begin(c);
+        conn_request_begin(c);
         conn_body_begin(c);
     }
     r->close = true;
     c->stream_lost = true;
-    str_reset(&r->head); /* what a handler had begun to say */
+    response_begin(c); /* instead of what a handler had begun to say */
     c->server->setup.on_bad_request(r, status, reason, c->server->setup.ctx);
     if (!r->answered)
         http_answer_empty(r, status);
-}
-
-static void head_complete(struct http_conn *c, size_t len)
-{
-    const char *reason;
-    int status;
-
-    request_begin(c);
-    status = http1_parse_head(&c->r, c->in + c->in_at, len, &reason);
-    c->in_at += len;
-    conn_release(c);
-    conn_body_begin(c);
-    if (status != 0)
-        conn_refuse(c, status, reason);
-    else
-        c->server->setup.on_request(&c->r, c->server->setup.ctx);
-}
-
-/* Looks at what was read. False: a complete head is not there yet. */
-static bool head_there(struct http_conn *c)
-{
-    const char *at;
-    size_t left, len;
-
-    while (c->empty_lines < EMPTY_LINES_MAX && c->in_len - c->in_at >= 2 &&
-           memcmp(c->in + c->in_at, "\r\n", 2) == 0) {
-        c->in_at += 2;
-        c->empty_lines++;
-    }
-    if (c->in_at == c->in_len)
-        return false;
-    at = c->in + c->in_at;
-    left = c->in_len - c->in_at;
-    if ((uint8_t)*at == TLS_HANDSHAKE) {
-        /* Go's clients know plain HTTP in answer to their handshake, and some
-         * (docker manifest --insecure) fall back to HTTP on nothing else. */
-        c->in_at = c->in_len;
-        conn_refuse(c, 400, "this port speaks plain HTTP, not TLS");
-        return true;
-    }
-    if (left > HTTP_HEAD_MAX)
-        left = HTTP_HEAD_MAX;
-    len = http1_head_length(at, left);
-    if (len > 0) {
-        head_complete(c, len);
-        return true;
-    }
-    if (left == HTTP_HEAD_MAX) {
-        conn_refuse(c, memchr(at, '\n', left) ? 431 : 414, "the request head is too long");
-        return true;
-    }
-    return false;
-}
-
-static enum conn_step head_step(struct http_conn *c)
-{
-    size_t got;
-    int err;
-
-    if (head_there(c))
-        return STEP_STATE;
-    err = io_read(&c->io, c->server->buffer, HTTP_HEAD_MAX, &got);
-    if (err == ERR_BUSY)
-        return STEP_WAIT;
-    if (err == ERR_PROTOCOL) {
-        conn_refuse(c, 400, "this port speaks HTTPS, not plain HTTP: use https://");
-        return STEP_STATE;
-    }
-    if (err != 0) {
-        c->state = CONN_DONE;
-        return STEP_STATE;
-    }
-    if (!c->in && c->empty_lines == 0)
-        conn_deadline_in(c, c->server->setup.limits.head_timeout_ms);
-    conn_keep(c, c->server->buffer, got);
-    atomic_fetch_add_explicit(&c->server->setup.counters->bytes_in, got, memory_order_relaxed);
-    return STEP_AGAIN;
 }
 
 static enum conn_step handle_step(struct http_conn *c)
@@ -383,7 +302,7 @@ static enum conn_step conn_step(struct http_conn *c)
     case CONN_PROXY:
         return conn_proxy_step(c);
     case CONN_HEAD:
-        return head_step(c);
+        return conn_head_step(c);
     case CONN_HANDLE:
         return handle_step(c);
     case CONN_RESPOND:

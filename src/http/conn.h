@@ -38,7 +38,7 @@ struct http_conn {
     TAILQ_ENTRY(http_conn) idle_entry, idle_of_address;
 
     char *in; /* read but not used yet: in_at to in_len; NULL while there is
-                 nothing */
+                 nothing. The server's buffer while a head is looked at that came whole. */
     size_t in_len, in_at;
     unsigned empty_lines; /* before this request line */
 
@@ -54,7 +54,9 @@ struct http_conn {
     bool stream_lost;  /* where the next request begins is not known any more */
     uint64_t swallowed;
 
-    struct str out; /* response head */
+    /* Response head. A handler's header lines come first, behind room for what stands before
+     * them and is known last; it begins at out_at then. Kept for the next one. */
+    struct str out;
     size_t out_at;
     size_t segment; /* the one being sent */
     uint64_t segment_at;
@@ -129,8 +131,10 @@ void conn_refuse(struct http_conn *c, int status, const char *reason);
 
 /* Waits for the first request head, or for the handshake before it. */
 void conn_first_head(struct http_conn *c);
+/* A request is there: its struct, memory and name. */
+void conn_request_begin(struct http_conn *c);
 
-/* conn_body.c; results of a step */
+/* Results of a step */
 enum conn_step {
     STEP_AGAIN, /* more may be possible */
     STEP_WAIT,  /* for the socket, or for the handler */
@@ -138,6 +142,10 @@ enum conn_step {
     STEP_STATE  /* the state changed or is to change */
 };
 
+/* conn_head.c: reads on until a head is complete, and hands it to the handler. */
+enum conn_step conn_head_step(struct http_conn *c);
+
+/* conn_body.c */
 /* Keeps bytes that were read too far. */
 void conn_keep(struct http_conn *c, const char *data, size_t len);
 /* Frees the buffer of what is read off: an idle connection holds none. */
@@ -151,6 +159,8 @@ bool conn_body_due(const struct http_conn *c);
 void conn_body_begin(struct http_conn *c);
 
 /* response.c */
+/* Forgets the header lines of the handler, if there are any. */
+void response_begin(struct http_conn *c);
 void response_build_head(struct http_conn *c);
 /* Sends what can be sent; STEP_STATE when all is out or the connection is lost.
  */

@@ -18,7 +18,8 @@ void conn_release(struct http_conn *c)
 {
     if (c->in_at < c->in_len)
         return;
-    free(c->in);
+    if (c->in != c->server->buffer)
+        free(c->in);
     c->in = NULL;
     c->in_at = c->in_len = 0;
 }

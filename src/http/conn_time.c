@@ -48,7 +48,7 @@ static void timed_out(struct http_conn *c)
 {
     switch (c->state) {
     case CONN_HEAD:
-        if (c->in)
+        if (c->in || c->empty_lines > 0)
             conn_refuse(c, 408, "the request head did not come in time");
         else
             c->state = CONN_DONE;

@@ -100,8 +100,7 @@ struct http_request {
 
     /* Response */
     int status;
-    bool close;      /* close the connection after this response */
-    struct str head; /* extra header lines, "Name: value\r\n" */
+    bool close; /* close the connection after this response */
     struct http_segment *segments;
     size_t segment_count;
     uint64_t file_end; /* files of the response are growing: they hold bytes up to this offset */

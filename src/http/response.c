@@ -18,6 +18,10 @@
 
 #define PARTS_MAX  8
 #define FILE_PIECE (1u << 20)
+/* The status line and the lines that every answer has, at their longest. */
+#define FRONT_MAX 256
+/* Header lines that a handler adds to a pull's answer. */
+#define LINES_USUAL 320
 
 static const struct {
     int status;
@@ -71,44 +75,52 @@ const char *http_status_text(int status)
     return "Unknown";
 }
 
-static void header_begin(struct http_request *r, const char *name)
+void response_begin(struct http_conn *c)
 {
+    str_reset(&c->out);
+    str_reserve(&c->out, FRONT_MAX + LINES_USUAL);
+    c->out.len = FRONT_MAX;
+}
+
+static struct str *header_begin(struct http_request *r, const char *name)
+{
+    struct str *out = &r->conn->out;
+
     MUST(!r->answered);
-    str_puts(&r->head, name);
-    str_append(&r->head, ": ", 2);
+    str_puts(out, name);
+    str_append(out, ": ", 2);
+    return out;
 }
 
 /* No value may end its line early: `before` is where it begins. */
-static void header_end(struct http_request *r, size_t before)
+static void header_end(struct str *out, size_t before)
 {
-    const char *value = r->head.data + before;
-    size_t len = r->head.len - before;
+    const char *value = out->data + before;
+    size_t len = out->len - before;
 
     MUST(!memchr(value, '\0', len) && !memchr(value, '\r', len) && !memchr(value, '\n', len));
-    str_append(&r->head, "\r\n", 2);
+    str_append(out, "\r\n", 2);
 }
 
 void http_header_add(struct http_request *r, const char *name, const char *format, ...)
 {
-    size_t before;
+    struct str *out = header_begin(r, name);
+    size_t before = out->len;
     va_list args;
 
-    header_begin(r, name);
-    before = r->head.len;
     va_start(args, format);
-    str_vprintf(&r->head, format, args);
+    str_vprintf(out, format, args);
     va_end(args);
-    header_end(r, before);
+    header_end(out, before);
 }
 
 void http_header_put(struct http_request *r, const char *name, const char *value)
 {
-    size_t before;
+    struct str *out = header_begin(r, name);
+    size_t before = out->len;
 
-    header_begin(r, name);
-    before = r->head.len;
-    str_puts(&r->head, value);
-    header_end(r, before);
+    str_puts(out, value);
+    header_end(out, before);
 }
 
 /* The clock is read once a second, not once an answer. */
@@ -136,6 +148,52 @@ static void skip_sent(struct http_conn *c)
     }
 }
 
+/* The head grows towards its beginning. */
+static void front_bytes(struct http_conn *c, const char *text, size_t len)
+{
+    MUST(len <= c->out_at);
+    c->out_at -= len;
+    memcpy(c->out.data + c->out_at, text, len);
+}
+
+static void front(struct http_conn *c, const char *text)
+{
+    front_bytes(c, text, strlen(text));
+}
+
+static void front_u64(struct http_conn *c, uint64_t number)
+{
+    do {
+        front_bytes(c, &"0123456789"[number % 10], 1);
+        number /= 10;
+    } while (number > 0);
+}
+
+/* From the last line to the status line. */
+static void front_lines(struct http_conn *c, bool bodyless)
+{
+    const struct http_request *r = &c->r;
+
+    front(c, "\r\n");
+    front(c, r->id);
+    front(c, "X-Request-Id: ");
+    if (r->close)
+        front(c, "Connection: close\r\n");
+    else if (r->http10)
+        front(c, "Connection: keep-alive\r\n");
+    front(c, "\r\n");
+    if (!bodyless) {
+        front_u64(c, r->response_length);
+        front(c, "\r\nContent-Length: ");
+    }
+    front(c, date_text(c->server));
+    front(c, "\r\nDate: ");
+    front(c, http_status_text(r->status));
+    front(c, " ");
+    front_u64(c, (uint64_t)r->status);
+    front(c, "HTTP/1.1 ");
+}
+
 void response_build_head(struct http_conn *c)
 {
     struct http_request *r = &c->r;
@@ -150,29 +208,9 @@ void response_build_head(struct http_conn *c)
         r->close = true;
     if (c->server->draining || c->stream_lost)
         r->close = true;
-    str_reset(&c->out);
-    str_puts(&c->out, "HTTP/1.1 ");
-    str_put_u64(&c->out, (uint64_t)r->status);
-    str_putc(&c->out, ' ');
-    str_puts(&c->out, http_status_text(r->status));
-    str_puts(&c->out, "\r\nDate: ");
-    str_puts(&c->out, date_text(c->server));
-    if (!bodyless) {
-        str_puts(&c->out, "\r\nContent-Length: ");
-        str_put_u64(&c->out, r->response_length);
-    }
+    c->out_at = FRONT_MAX;
+    front_lines(c, bodyless);
     str_append(&c->out, "\r\n", 2);
-    if (r->close)
-        str_puts(&c->out, "Connection: close\r\n");
-    else if (r->http10)
-        str_puts(&c->out, "Connection: keep-alive\r\n");
-    str_puts(&c->out, "X-Request-Id: ");
-    str_puts(&c->out, r->id);
-    str_append(&c->out, "\r\n", 2);
-    if (r->head.len)
-        str_append(&c->out, r->head.data, r->head.len);
-    str_puts(&c->out, "\r\n");
-    c->out_at = 0;
     c->segment = 0;
     c->segment_at = c->warm_until = 0;
     if (r->method == HTTP_HEAD || bodyless)
