@@ -148,6 +148,7 @@ def test_a_renamed_store_that_is_away(filled):
     assert filled.registry_image.delete("manifests/v1").status_code == 202  # the tag: a record and no file
     (filled.dir / "away").rename(store(filled))
     wait_for(lambda: filled.registry_image.get(f"manifests/{digest(filled.body)}").status_code == 200, "it is back")
+    filled.has_stores()
     assert used() == before
     assert filled.registry_image.delete(f"manifests/{digest(filled.body)}").status_code == 202
     filled.registry_image.push_image("v2", layers=(b"after it was away",))
@@ -219,6 +220,7 @@ def test_a_disk_that_comes_back(filled, moment):
     if moment == "start":
         filled.start()
     wait_for(lambda: whole(filled), "all is served again")
+    filled.has_stores()
     wait_for(lambda: admin(filled, "health").json()["blobstores"] == "ok", "health tells it")
     assert json.loads(filled.ctl("--json", "repos").stdout)["blobstores"][0]["damaged"] == 0
     assert filled.registry_image.at("team/after").push_blob(b"after")
@@ -258,6 +260,7 @@ def test_a_death_while_it_is_bound(start, tmp_path, monkeypatch, point):
     fail.taken(point)
     registry = Registry(daemon.url, "team/image")
     wait_for(lambda: registry.post("blobs/uploads/").status_code == 202, "the next catalog has bound it")
+    daemon.has_stores()
     body = registry.push_image("v1")
     daemon.stop()
     assert daemon.fsck()[0] == 0

@@ -127,6 +127,7 @@ def test_a_first_start_dies_while_it_binds(start, fail, step):
     for repository in ("in-a", "in-b"):
         pushes = Registry(daemon.url, f"{repository}/try")
         wait_for(lambda p=pushes: p.post("blobs/uploads/").status_code == 202, "it takes pushes")
+    daemon.has_stores()
     images = Images(daemon).push("in-a", "x").push("in-b", "y")
     daemon.stop()
     daemon.start()
@@ -148,6 +149,7 @@ def test_data_of_before_identities_is_bound(start, fail, make_old, step):
     if step:
         fail.taken(step)
     wait_for(lambda: images.answers() == {200}, "images are served")
+    daemon.has_stores()
     press(daemon)
     assert images.answers() == {200}
     images.push("in-a", "z")
@@ -297,6 +299,7 @@ def test_a_disk_that_comes_late_is_served_and_locked(start):
     (daemon.dir / "a").rmdir()
     os.rename(daemon.dir / "away", daemon.dir / "a")
     wait_for(lambda: images.answers() == {200}, "the disk's images are served")
+    daemon.has_stores()
     press(daemon)
     assert images.answers() == {200}
     other = start(run=False, top=TOP, text=stores(a="a"))
@@ -329,6 +332,7 @@ def test_a_store_that_cannot_be_written_to_does_not_stop_the_others(start, make_
     finally:
         subprocess.run(["umount", "-l", path], check=True)
     wait_for(lambda: images.answers() == {200}, "all are served when it can be written to")
+    daemon.has_stores()
     assert images.push("in-a", "after").answers() == {200}
     press(daemon)
     assert images.answers() == {200}

@@ -193,6 +193,19 @@ class Daemon:
         wait_for(ready, "everybody is ready")
         return self.all_pids()
 
+    def has_stores(self):
+        """Waits until everybody has opened what could not be opened at first: each process looks for itself."""
+        def opened():
+            last = {}
+            for line in self.log_text().splitlines():
+                if "answers 503\" store=" in line or "can be opened again" in line:
+                    last[tuple(re.findall(r" (?:pid|store)=(\S+)", line))] = "again" in line
+            there = set(self.all_pids())
+            return all(is_open for (pid, _), is_open in last.items() if int(pid) in there)
+
+        self.everybody()
+        wait_for(opened, "every process has its blob stores")
+
     def all_pids(self):
         """Master first, then its children."""
         master = self.process.pid
