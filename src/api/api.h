@@ -1,7 +1,7 @@
 /*
  * api.h - the registry's HTTP API: OCI distribution-spec 1.1.
  *
- * Runs in workers. A worker makes one struct api and hands every request to
+ * Runs in workers. A worker makes one struct api (setup.c) and hands every request to
  * api_handle(); each request becomes a struct api_call that lives in the
  * request's arena until the answer is out.
  */
@@ -14,6 +14,7 @@
 #include "http/http.h"
 #include "ipc/link.h"
 #include "ipc/msg_push.h"
+#include "ipc/role.h"
 #include "shm/index_read.h"
 #include "shm/placed.h"
 #include "shm/recent.h"
@@ -42,6 +43,8 @@ struct api {
     struct follows *follows; /* the same */
     struct index_map index;  /* header NULL: none yet */
     struct store *stores[INDEX_STORES_MAX];
+    struct loop_timer stores_timer; /* those that are away are tried again */
+    struct board *board;            /* progress of downloads, for `follows` */
     struct tally_page *tally;
     struct recent *recent;     /* marked when a client is told that it is here */
     struct placed *placed;     /* upload sessions that ended lately */
@@ -74,6 +77,19 @@ struct api_call {
     void *finish_data; /* for `finish`, where `op` is something else */
 };
 
+struct api_setup {
+    const struct role_start *start;
+    struct loop *loop;
+    /* The line to the catalog is up; it has told something unasked. Both as in struct link_setup;
+     * they see to api->index. */
+    void (*on_catalog)(struct link *link, void *ctx);
+    void (*on_catalog_message)(struct link *link, struct msg_reader *message, int fd, void *ctx);
+    void *ctx;
+};
+
+/* Lives as long as the process: requests may wait for threads and answers at its end. Takes the
+ * index that the master has kept, if there is one. */
+must_check int api_new(const struct api_setup *setup, struct api **api_r);
 void api_handle(struct api *api, struct http_request *r);
 /* For the HTTP layer's own errors. */
 void api_bad_request(struct http_request *r, int status, const char *reason);

@@ -304,26 +304,12 @@ static int fetcher_message(struct serve *serve, struct serve_return to, struct m
     return questions[m->type].answer(ctx, to, m);
 }
 
-static void index_take(struct fetch *f, int fd)
-{
-    struct index_map map;
-
-    if (index_map_open(fd, &map) != 0) {
-        log_error("the catalog sent an index that cannot be used", NULL);
-    } else {
-        if (f->index.header)
-            index_map_close(&f->index);
-        f->index = map;
-    }
-    close(fd);
-}
-
 static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
     struct fetch *f = CONTAINER_OF(ask, struct fetch, hello);
 
     if (err == 0 && reply_err_get(reply) == 0 && fd >= 0)
-        index_take(f, fd);
+        (void)!index_map_take(&f->index, fd); /* else the one before is as true as ever */
     else if (fd >= 0)
         close(fd);
 }
@@ -339,9 +325,11 @@ static void catalog_connected(struct link *link, void *ctx)
 
 static void catalog_message(struct link *link, struct msg_reader *message, int fd, void *ctx)
 {
+    struct fetch *f = ctx;
+
     (void)link;
-    if (message->type == MSG_INDEX_NEW && fd >= 0) {
-        index_take(ctx, fd);
+    if (message->type == MSG_INDEX_NEW) {
+        (void)!index_map_take(&f->index, fd);
         return;
     }
     if (fd >= 0)

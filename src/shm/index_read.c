@@ -7,6 +7,7 @@
  */
 #include "shm/index_read.h"
 
+#include "base/log.h"
 #include "base/must.h"
 #include "base/siphash.h"
 
@@ -14,6 +15,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* kind, repository, image, reference and their end marks. */
 #define KEY_TEXT_MAX 1024
@@ -54,6 +56,23 @@ void index_map_close(struct index_map *map)
     if (map->header)
         munmap((void *)(uintptr_t)map->header, map->size);
     *map = (struct index_map){0};
+}
+
+int index_map_take(struct index_map *map, int fd)
+{
+    struct index_map next;
+    int err = fd < 0 ? ERR_PROTOCOL : index_map_open(fd, &next);
+
+    if (fd >= 0)
+        close(fd);
+    if (err != 0) {
+        log_error("the catalog sent an index that cannot be used", "err=%s",
+                  log_quote(err_text(err)));
+        return err;
+    }
+    index_map_close(map);
+    *map = next;
+    return 0;
 }
 
 void index_key(const struct index_header *header, enum index_kind kind, const char *repo,

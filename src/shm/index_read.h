@@ -43,6 +43,9 @@ struct index_entry {
  * size: DAMAGED when they disagree. */
 must_check int index_map_open(int fd, struct index_map *map_r);
 void index_map_close(struct index_map *map);
+/* A new one from the catalog takes the place of *map; closes fd (-1: none came). When it cannot be
+ * used, which is logged, *map stays. */
+must_check int index_map_take(struct index_map *map, int fd);
 
 /* `ref`: tag text for INDEX_TAG, digest text otherwise. Existence is per
  * repository and image: the same digest elsewhere is not seen. Returns 0,

@@ -9,15 +9,8 @@
 #include "worker/worker.h"
 
 #include "api/api.h"
-#include "api/burden.h"
-#include "api/follow.h"
 #include "api/forwarded.h"
-#include "api/hashes.h"
-#include "api/hot.h"
-#include "api/login.h"
-#include "api/pipe.h"
 #include "base/container.h"
-#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -29,18 +22,11 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#define POOL_THREADS 4
-#define ROLE_QUEUE   4096
-/* Of the cache: memory for small objects. */
-#define HOT_BYTES (8u << 20)
-/* For lists and manifests on their way. */
-#define BURDEN_BYTES (64u << 20)
-#define DRAIN_BYTES  (1u << 20)
+#define DRAIN_BYTES (1u << 20)
 /* Requests wait this long for a new index; a start waits for a first one as long. */
 #define INDEX_WAIT_MS 5000
 /* For a first index less: who has none yet can only say so. */
 #define FIRST_WAIT_MS 500
-#define STORES_MS     1000
 
 struct parked {
     struct http_request *r;
@@ -52,12 +38,12 @@ struct worker {
     const struct role_start *start;
     struct loop *loop;
     struct role *role;
-    struct api api;
+    struct api *api;
     struct admin admin;
     struct http_server *server;
     struct tls **tls; /* by place of the connector; NULL: plain HTTP */
     struct ask hello;
-    struct loop_timer index_timer, drain_timer, stores_timer;
+    struct loop_timer index_timer, drain_timer;
     STAILQ_HEAD(, parked) parked; /* requests that wait for a new index */
     bool no_index;                /* the catalog has none: it cannot open its database */
     bool serving;
@@ -69,26 +55,26 @@ static bool index_fresh(const struct worker *w)
 {
     uint32_t state;
 
-    if (!w->api.index.header)
+    if (!w->api->index.header)
         return false;
-    state = atomic_load_explicit(&w->api.index.header->state, memory_order_acquire);
+    state = atomic_load_explicit(&w->api->index.header->state, memory_order_acquire);
     return state == INDEX_COMPLETE || state == INDEX_PARTIAL;
 }
 
 static void worker_dispatch(struct worker *w, struct http_request *r)
 {
     if (index_fresh(w))
-        api_handle(&w->api, r);
+        api_handle(w->api, r);
     else
         api_bad_request(r, 503,
-                        w->api.index.header ? "the index is being replaced, try again"
-                                            : "the database is not open, try again later");
+                        w->api->index.header ? "the index is being replaced, try again"
+                                             : "the database is not open, try again later");
 }
 
 static void parked_release(struct worker *w, bool all)
 {
     uint64_t now = loop_now_ms(w->loop);
-    uint64_t wait = w->api.index.header ? INDEX_WAIT_MS : FIRST_WAIT_MS;
+    uint64_t wait = w->api->index.header ? INDEX_WAIT_MS : FIRST_WAIT_MS;
     struct parked *p;
 
     while ((p = STAILQ_FIRST(&w->parked)) != NULL) {
@@ -112,18 +98,8 @@ static void index_timer(struct loop_timer *timer)
 
 static void index_take(struct worker *w, int fd)
 {
-    struct index_map map;
-
-    if (fd < 0 || index_map_open(fd, &map) != 0) {
-        log_error("the catalog sent an index that cannot be used", NULL);
-    } else {
-        if (w->api.index.header)
-            index_map_close(&w->api.index);
-        w->api.index = map;
+    if (index_map_take(&w->api->index, fd) == 0)
         w->no_index = false;
-    }
-    if (fd >= 0)
-        close(fd);
     if (index_fresh(w))
         parked_release(w, true);
     if (!w->serving)
@@ -143,7 +119,7 @@ static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int f
     if (err != 0)
         return;
     /* The map from the master, if there is one, is as true as ever. */
-    w->no_index = !w->api.index.header;
+    w->no_index = !w->api->index.header;
     parked_release(w, w->no_index);
     if (!w->serving)
         worker_serve(w);
@@ -183,7 +159,7 @@ static void worker_request(struct http_request *r, void *ctx)
     }
     forwarded_apply(&w->start->conf->connectors[r->listener], r);
     if (!index_fresh(w))
-        link_poll(w->api.catalog); /* a successor lies in the socket before the end mark is set */
+        link_poll(w->api->catalog); /* a successor lies in the socket before the end mark is set */
     if (index_fresh(w) || w->no_index) {
         worker_dispatch(w, r);
         return;
@@ -254,8 +230,8 @@ static void worker_serve(struct worker *w)
                    .max_connections = conf->max_connections,
                    .max_per_address = conf->max_connections_per_address,
                    .drain_bytes = DRAIN_BYTES},
-        .counters = &w->api.tally->http,
-        .pool = w->api.pool,
+        .counters = &w->api->tally->http,
+        .pool = w->api->pool,
         .on_request = worker_request,
         .on_bad_request = worker_bad_request,
         .on_log = worker_log,
@@ -291,86 +267,18 @@ static int worker_certificates(struct worker *w)
     return err;
 }
 
-static void fetcher_connected(struct link *link, void *ctx)
-{
-    struct worker *w = ctx;
-
-    /* The first line comes to be within link_new. */
-    w->api.fetcher = link;
-    if (!w->api.follows)
-        w->api.follows = follows_new(w->loop, link, w->start->board);
-    follows_connected(w->api.follows);
-}
-
-static void fetcher_message(struct link *link, struct msg_reader *message, int fd, void *ctx)
-{
-    (void)link;
-    (void)ctx;
-    log_warn("unexpected message from the fetcher", "type=%s", msg_name(message->type));
-    if (fd >= 0)
-        close(fd);
-}
-
-static void worker_open_fetcher(struct worker *w)
-{
-    struct link_setup link = {.loop = w->loop,
-                              .dir_fd = w->start->run_dir_fd,
-                              .role = MSG_ROLE_FETCHER,
-                              .queue_max = ROLE_QUEUE,
-                              .on_connect = fetcher_connected,
-                              .on_message = fetcher_message,
-                              .ctx = w};
-
-    w->api.fetcher = link_new(&link);
-    if (!w->api.follows)
-        w->api.follows = follows_new(w->loop, w->api.fetcher, w->start->board);
-}
-
-static void worker_stores(struct loop_timer *timer)
-{
-    struct worker *w = CONTAINER_OF(timer, struct worker, stores_timer);
-    const struct conf *conf = w->start->conf;
-    bool all = true;
-
-    for (size_t i = 0; i < conf->store_count; i++)
-        all = store_try(w->api.stores[i], true) && all;
-    if (!all)
-        loop_timer_set(w->loop, timer, STORES_MS);
-}
-
 static int worker_open(struct worker *w)
 {
-    const struct conf *conf = w->start->conf;
-    struct link_setup link = {.loop = w->loop,
-                              .dir_fd = w->start->run_dir_fd,
-                              .role = MSG_ROLE_CATALOG,
-                              .queue_max = ROLE_QUEUE,
-                              .on_connect = catalog_connected,
-                              .on_message = catalog_message,
-                              .ctx = w};
-    int err;
+    const struct api_setup setup = {.start = w->start,
+                                    .loop = w->loop,
+                                    .on_catalog = catalog_connected,
+                                    .on_catalog_message = catalog_message,
+                                    .ctx = w};
 
-    for (size_t i = 0; i < conf->store_count; i++)
-        w->api.stores[i] = store_new(&conf->stores[i]);
-    worker_stores(&w->stores_timer);
-    if (access_open(conf->access_log) != 0)
+    if (access_open(w->start->conf->access_log) != 0)
         log_error("cannot open the access log: requests are not logged", "path=%s",
-                  log_quote(conf->access_log));
-    if (w->start->index_read_fd >= 0 && index_map_open(w->start->index_read_fd, &w->api.index) != 0)
-        log_error("the index left by the master cannot be used", NULL);
-    err = pool_new(w->loop, POOL_THREADS, &w->api.pool);
-    if (err != 0)
-        return err;
-    w->api.hashes = api_hashes_new();
-    w->api.hot = hot_new(HOT_BYTES, descriptors_kept(descriptors_limit()));
-    w->api.burden = burden_new(BURDEN_BYTES);
-    w->api.pipes = pipes_new(w->api.pool);
-    w->api.catalog = link_new(&link);
-    if (conf->has_proxies)
-        worker_open_fetcher(w);
-    if (conf->auth.on)
-        w->api.logins = login_new(&w->api, w->start->run_dir_fd);
-    return 0;
+                  log_quote(w->start->conf->access_log));
+    return api_new(&setup, &w->api);
 }
 
 int worker_main(const struct role_start *start)
@@ -387,20 +295,12 @@ int worker_main(const struct role_start *start)
     w->loop = loop_new();
     role.loop = w->loop;
     w->role = role_begin(&role);
-    w->api.conf = start->conf;
-    w->api.loop = w->loop;
-    w->api.tally = tally_at(start->tally, start->slot);
-    w->api.recent = start->recent;
-    w->api.placed = start->placed;
-    w->api.sessions = start->sessions;
-    w->admin.api = &w->api;
-    w->admin.tally = start->tally;
     w->index_timer.fire = index_timer;
     w->drain_timer.fire = drain_timer;
-    w->stores_timer.fire = worker_stores;
     STAILQ_INIT(&w->parked);
     if (worker_certificates(w) != 0 || worker_open(w) != 0)
         return EXIT_FAILURE;
+    w->admin = (struct admin){.api = w->api, .tally = start->tally};
     loop_timer_set(w->loop, &w->index_timer, FIRST_WAIT_MS);
     loop_run(w->loop);
     return EXIT_SUCCESS;
