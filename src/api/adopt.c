@@ -6,7 +6,7 @@
  */
 #include "api/adopt.h"
 
-#include "api/upstream.h"
+#include "api/members.h"
 #include "base/mem.h"
 
 struct adopt {

@@ -219,18 +219,17 @@ static void go_on(struct api_call *call)
 /* Where nothing is: which repositories there are is not told to everybody. */
 static void lead_nowhere(struct api_call *call)
 {
-    const char *text = call->op;
+    const struct route_failure *why = &call->nowhere;
 
-    if (call->user && !call->user->known && call->nowhere == PROBLEM_NAME_UNKNOWN)
+    if (call->user && !call->user->known && why->problem == PROBLEM_NAME_UNKNOWN)
         challenge_answer(call, CHALLENGE_ANONYMOUS);
     else
-        problem_answer(call->r, call->nowhere, text ? "%s" : NULL, text);
+        problem_answer(call->r, why->problem, why->text ? "%s" : NULL, why->text);
 }
 
 void api_handle(struct api *api, struct http_request *r)
 {
     struct api_call *call = call_new(api, r);
-    const char *text;
     bool found;
 
     http_header_put(r, "Docker-Distribution-Api-Version", "registry/2.0");
@@ -241,12 +240,9 @@ void api_handle(struct api *api, struct http_request *r)
             api_v1(call);
         return;
     }
-    found = route_find(api->conf, r, &call->route, &call->nowhere, &text);
-    if (!found) {
-        /* Whatever was recognised on the way: it is no route. */
+    found = route_find(api->conf, r, &call->route, &call->nowhere);
+    if (!found) /* Whatever was recognised on the way: it is no route. */
         call->route = (struct route){.kind = ROUTE_PING, .base = "/v2/"};
-        call->op = (void *)(uintptr_t)text;
-    }
     if (api->logins && !(found && call->route.kind == ROUTE_TOKEN))
         login_begin(call, found ? go_on : lead_nowhere);
     else if (found)
@@ -351,12 +347,18 @@ void api_answer_deleted(struct api_call *call, int err, struct msg_reader *reply
         http_answer_empty(call->r, 202);
 }
 
-bool api_query(struct api_call *call, const char *name, const char **value_r)
+bool api_parameter(struct api_call *call, const char *form, const char *name, size_t nth,
+                   const char **value_r)
 {
-    if (http_query_get(call->r, name, 0, value_r) == 0)
+    if (http_form_get(call->r->arena, form, name, nth, value_r) == 0)
         return true;
     problem_answer(call->r, PROBLEM_PARAMETER, "parameter %s is not properly encoded", name);
     return false;
+}
+
+bool api_query(struct api_call *call, const char *name, const char **value_r)
+{
+    return api_parameter(call, call->r->query, name, 0, value_r);
 }
 
 bool api_digest(struct api_call *call, const char *text, struct digest *digest_r)

@@ -61,7 +61,7 @@ struct api_call {
     struct http_request *r;
     struct route route;
     const struct conf_repo *group; /* a push that came through this one; else NULL */
-    enum problem nowhere;          /* what is wrong with the path when it is no route */
+    struct route_failure nowhere;  /* what is wrong with the path when it is no route */
     const struct api_user *user;   /* who asks; NULL without logins */
     struct login *login;           /* under way; NULL otherwise */
     struct ask ask;
@@ -74,7 +74,6 @@ struct api_call {
     struct adopt *adopt;                   /* adopt.c's own; or NULL */
     size_t burden;                         /* burden.c's own, as the next */
     struct burden_client *burden_of;
-    void *finish_data; /* for `finish`, where `op` is something else */
 };
 
 struct api_setup {
@@ -134,7 +133,11 @@ int api_reply_err(int err, struct msg_reader *reply, int fd);
 /* Answers a delete: 202, `absent` when there was nothing, or what went wrong. */
 void api_answer_deleted(struct api_call *call, int err, struct msg_reader *reply,
                         enum problem absent);
-/* Query parameter; answers 400 and returns false when its coding is broken. */
+/* Parameter number `nth` of that name out of a form or query, as http_form_get(); answers 400 and
+ * returns false when its coding is broken. */
+bool api_parameter(struct api_call *call, const char *form, const char *name, size_t nth,
+                   const char **value_r);
+/* The first of that name in the request's query. */
 bool api_query(struct api_call *call, const char *name, const char **value_r);
 /* Parses a digest out of `text`; answers DIGEST_INVALID and returns false otherwise. */
 bool api_digest(struct api_call *call, const char *text, struct digest *digest_r);

@@ -6,7 +6,7 @@
 #define ENTREPOT_API_BLOB_H
 
 #include "api/follow.h"
-#include "api/upstream.h"
+#include "api/members.h"
 
 struct blob_read {
     struct digest digest;

@@ -7,6 +7,7 @@
  */
 #include "api/blob.h"
 
+#include "api/upstream.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -33,7 +34,7 @@ static void member_failed(struct api_call *call, int err, const struct fetch_fai
     struct blob_read *blob = call->op;
 
     if (err != ERR_NOT_FOUND && !members_failed(call, &blob->members, err, why)) {
-        upstream_answer(call, &blob->members, PROBLEM_BLOB_UNKNOWN);
+        members_answer(call, &blob->members, PROBLEM_BLOB_UNKNOWN);
         return;
     }
     blob->members.at++;
@@ -161,7 +162,7 @@ static void ask_next(struct api_call *call)
         if (!blob->named)
             break;
     }
-    upstream_answer(call, m, PROBLEM_BLOB_UNKNOWN);
+    members_answer(call, m, PROBLEM_BLOB_UNKNOWN);
 }
 
 void blob_cold(struct api_call *call)

@@ -15,6 +15,8 @@
 #define LIST_REFERRERS_BEGIN                                                                       \
     "{\"schemaVersion\":2,\"mediaType\":\"" MANIFEST_TYPE_OCI_INDEX "\",\"manifests\":["
 
+struct merge; /* lists_merged.c */
+
 struct list {
     uint32_t n;
     bool n_given;
@@ -26,6 +28,7 @@ struct list {
     /* Referrers only: */
     struct list_referrers referrers;
     struct digest last_digest, place_digest; /* as last_shown and place */
+    struct merge *merge;                     /* of proxies and groups; else NULL */
 };
 
 /* Reads n and last; NULL when they were refused. It is call->op. */

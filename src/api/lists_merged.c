@@ -11,6 +11,7 @@
 #include "api/lists.h"
 
 #include "api/burden.h"
+#include "api/members.h"
 #include "api/rights.h"
 #include "api/upstream.h"
 #include "base/fail.h"
@@ -48,7 +49,9 @@ static void ask_next(struct api_call *call);
 
 static struct merge *merge_of(struct api_call *call)
 {
-    return call->finish_data;
+    const struct list *l = call->op;
+
+    return l->merge;
 }
 
 static void merge_finish(struct api_call *call)
@@ -263,7 +266,7 @@ static void merge_done(struct api_call *call)
     else if (m->known || (m->kind == FETCH_LIST_CATALOG && m->members.err == 0))
         answer_names(call);
     else
-        upstream_answer(call, &m->members, PROBLEM_NAME_UNKNOWN);
+        members_answer(call, &m->members, PROBLEM_NAME_UNKNOWN);
 }
 
 static void ask_catalog(struct api_call *call, const char *repo)
@@ -320,9 +323,9 @@ static void ask_next(struct api_call *call)
 static void merge_begin(struct api_call *call, enum fetch_list_kind kind)
 {
     struct merge *m = mem_arena_alloc(call->r->arena, sizeof(*m));
-    const struct list *l = call->op;
+    struct list *l = call->op;
 
-    call->finish_data = m;
+    l->merge = m;
     call->finish = merge_finish;
     m->kind = kind;
     m->place = l->last;

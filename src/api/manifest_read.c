@@ -7,9 +7,11 @@
  * is sent: a damaged file is never served as the manifest it once was. A crash here costs requests;
  * a delete that was asked for may have happened, and the client's next one hears 404.
  */
-#include "api/upstream.h"
+
+#include "api/members.h"
 
 #include "api/hot.h"
+#include "api/upstream.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -160,7 +162,7 @@ static void fetched(struct ask *ask, int err, struct msg_reader *reply, int fd)
         return;
     }
     if (err != ERR_NOT_FOUND && !members_failed(call, &m->members, err, &why)) {
-        upstream_answer(call, &m->members, PROBLEM_MANIFEST_UNKNOWN);
+        members_answer(call, &m->members, PROBLEM_MANIFEST_UNKNOWN);
         return;
     }
     m->members.at++;
@@ -212,7 +214,7 @@ static void find_next(struct api_call *call)
         if (!m->by_digest || m->cold)
             break;
     }
-    upstream_answer(call, members, PROBLEM_MANIFEST_UNKNOWN);
+    members_answer(call, members, PROBLEM_MANIFEST_UNKNOWN);
 }
 
 void api_manifest_read(struct api_call *call)

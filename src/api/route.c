@@ -17,11 +17,9 @@ struct segments {
     char *before_last, *before_second; /* the slash that begins them; NULL when absent */
 };
 
-static bool fail(enum problem *problem_r, const char **text_r, enum problem problem,
-                 const char *text)
+static bool fail(struct route_failure *why_r, enum problem problem, const char *text)
 {
-    *problem_r = problem;
-    *text_r = text;
+    *why_r = (struct route_failure){problem, text};
     return false;
 }
 
@@ -37,8 +35,7 @@ const struct conf_repo *route_repo_by_host(const struct conf *conf, const struct
 
 /* Takes "/v2/", "/repository/NAME/v2/" off; rest_r is what follows. */
 static bool take_prefix(const struct conf *conf, struct http_request *r, char *path,
-                        struct route *route, char **rest_r, enum problem *problem_r,
-                        const char **text_r)
+                        struct route *route, char **rest_r, struct route_failure *why_r)
 {
     static const char repository[] = "/repository/";
     char *name, *end;
@@ -47,11 +44,11 @@ static bool take_prefix(const struct conf *conf, struct http_request *r, char *p
         name = path + sizeof(repository) - 1;
         end = strchr(name, '/');
         if (!end || (strncmp(end, "/v2/", 4) != 0 && strcmp(end, "/v2") != 0))
-            return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN,
+            return fail(why_r, PROBLEM_NAME_UNKNOWN,
                         "no such path; a repository is at /repository/NAME/v2/");
         route->repo = conf_repo_by_name(conf, name, (size_t)(end - name));
         if (!route->repo)
-            return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN, "no such repository");
+            return fail(why_r, PROBLEM_NAME_UNKNOWN, "no such repository");
         route->base = mem_arena_printf(r->arena, "/repository/%s/v2/", route->repo->name);
         path = end;
     } else {
@@ -63,8 +60,7 @@ static bool take_prefix(const struct conf *conf, struct http_request *r, char *p
         return true;
     }
     if (strncmp(path, "/v2/", 4) != 0)
-        return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN,
-                    "no such path; the registry is at /v2/");
+        return fail(why_r, PROBLEM_NAME_UNKNOWN, "no such path; the registry is at /v2/");
     *rest_r = path + 4;
     return true;
 }
@@ -130,14 +126,14 @@ static char *match(char *rest, struct route *route)
 
 /* On a connector without a repository the first component names it. */
 static bool take_repository(const struct conf *conf, struct http_request *r, struct route *route,
-                            char **image, enum problem *problem_r, const char **text_r)
+                            char **image, struct route_failure *why_r)
 {
     char *slash = strchr(*image, '/');
     size_t len = slash ? (size_t)(slash - *image) : strlen(*image);
 
     route->repo = conf_repo_by_name(conf, *image, len);
     if (!route->repo || !slash)
-        return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN,
+        return fail(why_r, PROBLEM_NAME_UNKNOWN,
                     "no such repository; names here are REPOSITORY/IMAGE");
     route->base = mem_arena_printf(r->arena, "/v2/%s/", route->repo->name);
     *image = slash + 1;
@@ -170,7 +166,7 @@ static const struct conf_repo *proxy_within(const struct conf_repo *repo, const 
  * among what is configured here and nothing else; a mirror of one registry must not answer for
  * another. */
 static bool take_namespace(const struct conf *conf, struct http_request *r, struct route *route,
-                           enum problem *problem_r, const char **text_r)
+                           struct route_failure *why_r)
 {
     const struct conf_repo *found = NULL;
     const char *ns;
@@ -179,7 +175,7 @@ static bool take_namespace(const struct conf *conf, struct http_request *r, stru
         (route->repo && route->repo->kind == CONF_HOSTED))
         return true;
     if (http_query_get(r, "ns", 0, &ns) != 0)
-        return fail(problem_r, text_r, PROBLEM_PARAMETER, "parameter ns is not properly encoded");
+        return fail(why_r, PROBLEM_PARAMETER, "parameter ns is not properly encoded");
     if (!ns || !*ns || strcasecmp(ns, r->authority) == 0 || strcasecmp(ns, r->host) == 0)
         return true;
     if (route->repo)
@@ -187,7 +183,7 @@ static bool take_namespace(const struct conf *conf, struct http_request *r, stru
     for (size_t i = 0; !route->repo && i < conf->repo_count && !found; i++)
         found = proxy_within(&conf->repos[i], ns);
     if (!found)
-        return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN,
+        return fail(why_r, PROBLEM_NAME_UNKNOWN,
                     "no proxy here answers for this namespace; see `namespaces`");
     route->repo = found;
     for (size_t i = 0; i < found->proxy->namespace_count; i++)
@@ -199,7 +195,7 @@ static bool take_namespace(const struct conf *conf, struct http_request *r, stru
 }
 
 bool route_find(const struct conf *conf, struct http_request *r, struct route *route_r,
-                enum problem *problem_r, const char **text_r)
+                struct route_failure *why_r)
 {
     size_t len = strlen(r->path);
     char *path = mem_arena_alloc(r->arena, len + 1);
@@ -207,8 +203,8 @@ bool route_find(const struct conf *conf, struct http_request *r, struct route *r
 
     *route_r = (struct route){0};
     if (str_percent_decode(r->path, len, false, path, len + 1) != 0)
-        return fail(problem_r, text_r, PROBLEM_NAME_INVALID, "the path is not properly encoded");
-    if (!take_prefix(conf, r, path, route_r, &rest, problem_r, text_r))
+        return fail(why_r, PROBLEM_NAME_INVALID, "the path is not properly encoded");
+    if (!take_prefix(conf, r, path, route_r, &rest, why_r))
         return false;
     if (!*rest) {
         route_r->kind = ROUTE_PING;
@@ -228,12 +224,12 @@ bool route_find(const struct conf *conf, struct http_request *r, struct route *r
     }
     image = match(rest, route_r);
     if (!image)
-        return fail(problem_r, text_r, PROBLEM_NAME_UNKNOWN, "no such path");
+        return fail(why_r, PROBLEM_NAME_UNKNOWN, "no such path");
     if (!name_image_ok(image, strlen(image)))
-        return fail(problem_r, text_r, PROBLEM_NAME_INVALID, NULL);
-    if (!take_namespace(conf, r, route_r, problem_r, text_r))
+        return fail(why_r, PROBLEM_NAME_INVALID, NULL);
+    if (!take_namespace(conf, r, route_r, why_r))
         return false;
-    if (!route_r->repo && !take_repository(conf, r, route_r, &image, problem_r, text_r))
+    if (!route_r->repo && !take_repository(conf, r, route_r, &image, why_r))
         return false;
     route_r->image = image;
     return true;

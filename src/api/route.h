@@ -33,9 +33,14 @@ struct route {
 /* The repository of the connector or of the host that the request names; NULL:
  * the connector has none, image names begin with one. */
 const struct conf_repo *route_repo_by_host(const struct conf *conf, const struct http_request *r);
-/* Fills route_r (strings in the request's arena) and returns true, or returns
- * false with *problem_r and a message in *text_r (NULL: the table's). */
+/* Why a path is no route. */
+struct route_failure {
+    enum problem problem;
+    const char *text; /* NULL: the problem's own */
+};
+
+/* Fills route_r (strings in the request's arena) and returns true, or returns false with *why_r. */
 bool route_find(const struct conf *conf, struct http_request *r, struct route *route_r,
-                enum problem *problem_r, const char **text_r);
+                struct route_failure *why_r);
 
 #endif

@@ -30,7 +30,8 @@
 struct token_op {
     struct credentials credentials;
     struct auth_question question;
-    struct str granted; /* as text, for the answer to POST */
+    struct str granted;     /* as text, for the answer to POST */
+    const char *parameters; /* the query, or the form of a POST */
 };
 
 static void token_finish(struct api_call *call)
@@ -84,14 +85,14 @@ static void grant(struct api_call *call, const struct scope *scope)
 /* Scopes come as repeated parameters, joined by spaces, or both. */
 static bool take_scopes(struct api_call *call)
 {
+    const struct token_op *op = call->op;
+
     for (size_t nth = 0; nth < PARAMETERS_MAX; nth++) {
         const char *p;
         struct scope scope;
 
-        if (http_query_get(call->r, "scope", nth, &p) != 0) {
-            problem_answer(call->r, PROBLEM_PARAMETER, "parameter scope is not properly encoded");
+        if (!api_parameter(call, op->parameters, "scope", nth, &p))
             return false;
-        }
         if (!p)
             return true;
         while (*p) {
@@ -178,11 +179,9 @@ static void token_form(struct api_call *call)
     struct token_op *op = call->op;
     const char *grant_type;
 
-    call->r->query = call->body.data ? call->body.data : "";
-    call->body = (struct str){0};
-    if (!api_query(call, "grant_type", &grant_type) ||
-        !api_query(call, "username", &op->credentials.user) ||
-        !api_query(call, "password", &op->credentials.password))
+    if (!api_parameter(call, op->parameters, "grant_type", 0, &grant_type) ||
+        !api_parameter(call, op->parameters, "username", 0, &op->credentials.user) ||
+        !api_parameter(call, op->parameters, "password", 0, &op->credentials.password))
         return;
     if (!grant_type || strcmp(grant_type, "password") != 0) {
         /* Refresh tokens are never given out, so one that comes back is none of ours. */
@@ -215,15 +214,15 @@ static int form_data(struct http_request *r, const void *data, size_t len)
 static void form_end(struct http_request *r, int err)
 {
     struct api_call *call = r->handler_data;
-    struct str form = call->body;
+    struct token_op *op = call->op;
 
     if (err != 0)
         return;
-    /* The query functions read it where requests keep theirs. */
-    call->body.data = form.data ? mem_arena_strndup(r->arena, form.data, form.len) : NULL;
-    if (form.data)
-        explicit_bzero(form.data, form.len);
-    str_free(&form);
+    if (call->body.len > 0) {
+        op->parameters = mem_arena_strndup(r->arena, call->body.data, call->body.len);
+        explicit_bzero(call->body.data, call->body.len);
+    }
+    str_free(&call->body);
     token_form(call);
 }
 
@@ -262,6 +261,7 @@ void api_token(struct api_call *call)
         problem_method(call->r, "GET, POST");
         return;
     }
+    op->parameters = call->r->query;
     credentials_parse(http_header_get(call->r, "Authorization"), call->r->arena, &op->credentials);
     if (op->credentials.kind == CREDENTIALS_BEARER ||
         http_header_count(call->r, "Authorization") > 1)

@@ -6,12 +6,13 @@
  * were written. The file is locked while a request writes it.
  */
 #include "api/upload.h"
-#include "api/upstream.h"
 
 #include "api/hashes.h"
 #include "api/login.h"
+#include "api/members.h"
 #include "api/pipe.h"
 #include "api/rights.h"
+#include "api/upstream.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"

@@ -9,6 +9,7 @@
  */
 #include "api/api.h"
 
+#include "api/members.h"
 #include "api/rights.h"
 #include "api/upstream.h"
 #include "base/fail.h"

@@ -175,8 +175,12 @@ size_t http_server_connections(const struct http_server *server);
 const char *http_header_get(const struct http_request *r, const char *name);
 /* How often it was sent. */
 size_t http_header_count(const struct http_request *r, const char *name);
-/* Decoded query parameter number `nth` (0: first) of that name in *value_r
- * (arena), NULL when absent. INVALID when its coding is broken. */
+/* Parameter number `nth` (0: first) of that name out of "NAME=VALUE&...", as a query or a posted
+ * form (application/x-www-form-urlencoded) has it; NULL as form: none. Decoded in *value_r (arena),
+ * NULL when absent. INVALID when its coding is broken. */
+must_check int http_form_get(struct mem_arena *arena, const char *form, const char *name,
+                             size_t nth, const char **value_r);
+/* The same of the request's query. */
 must_check int http_query_get(struct http_request *r, const char *name, size_t nth,
                               const char **value_r);
 

@@ -39,9 +39,10 @@ static bool name_matches(const char *text, size_t len, const char *name)
            strcmp(decoded, name) == 0;
 }
 
-int http_query_get(struct http_request *r, const char *name, size_t nth, const char **value_r)
+int http_form_get(struct mem_arena *arena, const char *form, const char *name, size_t nth,
+                  const char **value_r)
 {
-    const char *at = r->query;
+    const char *at = form;
 
     *value_r = NULL;
     while (at) {
@@ -52,7 +53,7 @@ int http_query_get(struct http_request *r, const char *name, size_t nth, const c
         if (name_matches(at, name_len, name) && nth-- == 0) {
             const char *value = equals ? equals + 1 : at + len;
             size_t value_len = (size_t)(at + len - value);
-            char *out = mem_arena_alloc(r->arena, value_len + 1);
+            char *out = mem_arena_alloc(arena, value_len + 1);
             int err = str_percent_decode(value, value_len, true, out, value_len + 1);
 
             if (err != 0)
@@ -63,4 +64,9 @@ int http_query_get(struct http_request *r, const char *name, size_t nth, const c
         at = at[len] == '&' ? at + len + 1 : NULL;
     }
     return 0;
+}
+
+int http_query_get(struct http_request *r, const char *name, size_t nth, const char **value_r)
+{
+    return http_form_get(r->arena, r->query, name, nth, value_r);
 }
