@@ -27,18 +27,10 @@ struct drop {
     struct turn_task task;
     struct sweep sweep; /* the files of a slice */
     char *repo;         /* the last one that was dropped, or is */
-    size_t place;       /* SIZE_MAX: it has no section */
     size_t left;        /* of the slice */
-    struct catalog_count gone;
     enum stats_drop state;
     bool finished; /* nothing was left for the last slice */
 };
-
-static void retract(struct drop *d, enum index_kind kind, const char *image, const char *ref)
-{
-    if (d->place != SIZE_MAX)
-        turn_retract(d->c->turn, kind, d->repo, image, ref);
-}
 
 /* It may lie in a store that is not the one of its section, or of none any more. */
 static void release(struct drop *d, const struct meta_key *key)
@@ -63,55 +55,22 @@ static void release(struct drop *d, const struct meta_key *key)
 }
 
 /* A damaged record goes all the same. */
-static void drop_tag(struct drop *d, const struct meta_key *key, const char *value,
-                     size_t value_len)
-{
-    struct record_tag record;
-
-    if (record_tag_decode(value, value_len, &record) == 0)
-        meta_tag_delete(d->c->db, *key, &record.digest);
-    retract(d, INDEX_TAG, key->image, key->tag);
-    d->gone.tags++;
-}
-
-static void drop_manifest(struct drop *d, const struct meta_key *key, const char *value,
-                          size_t value_len)
-{
-    struct record_manifest record = {0};
-    char text[DIGEST_TEXT_MAX];
-
-    if (record_manifest_decode(value, value_len, turn_arena(d->c->turn), &record) == 0) {
-        meta_manifest_delete(d->c->db, *key, &record);
-        d->left -= d->left < record.contents.ref_count ? d->left : record.contents.ref_count;
-    }
-    release(d, key);
-    retract(d, INDEX_MANIFEST, key->image, digest_text(&key->digest, text));
-    d->gone.manifests++;
-    d->gone.bytes += (int64_t)record.size;
-}
-
-static void drop_link(struct drop *d, const struct meta_key *key, const char *value,
-                      size_t value_len)
-{
-    struct record_blob record = {0};
-    char text[DIGEST_TEXT_MAX];
-
-    if (record_blob_decode(value, value_len, &record) != 0)
-        record.size = 0;
-    release(d, key);
-    retract(d, INDEX_BLOB, key->image, digest_text(&key->digest, text));
-    d->gone.blobs++;
-    d->gone.bytes += (int64_t)record.size;
-}
-
 static void drop_one(struct drop *d, const struct meta_key *key, const char *value, size_t len)
 {
-    if (key->kind == META_TAG)
-        drop_tag(d, key, value, len);
-    else if (key->kind == META_MANIFEST)
-        drop_manifest(d, key, value, len);
-    else if (key->kind == META_LINK)
-        drop_link(d, key, value, len);
+    struct record_manifest manifest;
+    struct record_tag tag;
+
+    if (key->kind == META_TAG && record_tag_decode(value, len, &tag) == 0)
+        meta_tag_delete(d->c->db, *key, &tag.digest);
+    if (key->kind == META_MANIFEST &&
+        record_manifest_decode(value, len, turn_arena(d->c->turn), &manifest) == 0) {
+        size_t names = manifest.contents.ref_count;
+
+        meta_manifest_delete(d->c->db, *key, &manifest);
+        d->left -= d->left < names ? d->left : names;
+    }
+    if (key->kind == META_MANIFEST || key->kind == META_LINK)
+        release(d, key);
 }
 
 /* What an image has of a kind, whatever it is. True: nothing is left. */
@@ -155,39 +114,11 @@ static void drop_run(struct turn_task *task)
     struct drop *d = (struct drop *)((char *)task - offsetof(struct drop, task));
     const char *image = next_image(d);
 
-    d->sweep.file_count = 0;
+    sweep_anew(&d->sweep);
     d->left = SLICE;
-    memset(&d->gone, 0, sizeof(d->gone));
-    if (!image)
-        return;
-    if (drop_kind(d, META_TAG, image) && drop_kind(d, META_MANIFEST, image) &&
-        drop_kind(d, META_LINK, image)) {
+    if (image && drop_kind(d, META_TAG, image) && drop_kind(d, META_MANIFEST, image) &&
+        drop_kind(d, META_LINK, image))
         meta_delete(d->c->db, meta_image(d->repo, image));
-        d->gone.images++;
-    }
-    if (d->place != SIZE_MAX) {
-        struct catalog_count *count = turn_count(d->c->turn, d->place);
-
-        count->images -= d->gone.images;
-        count->tags -= d->gone.tags;
-        count->manifests -= d->gone.manifests;
-        count->blobs -= d->gone.blobs;
-        count->bytes -= d->gone.bytes;
-    }
-}
-
-/* A repository without a section is counted by held.c. */
-static void unowned_lessen(struct drop *d)
-{
-    struct held_unowned *u = held_unowned_find(d->c->held, d->repo);
-
-    if (d->place != SIZE_MAX || !u)
-        return;
-    u->count.images -= d->gone.images;
-    u->count.tags -= d->gone.tags;
-    u->count.manifests -= d->gone.manifests;
-    u->count.blobs -= d->gone.blobs;
-    u->count.bytes -= d->gone.bytes;
 }
 
 static void drop_done(struct turn_task *task, int err)
@@ -197,7 +128,6 @@ static void drop_done(struct turn_task *task, int err)
     if (err == 0) {
         FAIL_POINT(catalog_drop_written);
         sweep_files(&d->sweep);
-        unowned_lessen(d);
         if (!d->finished) {
             turn_add_task(d->c->turn, &d->task);
             return;
@@ -211,8 +141,6 @@ static void drop_begin(struct drop *d, const char *repo)
 {
     free(d->repo);
     d->repo = mem_strdup(repo);
-    if (catalog_repo(d->c, repo, &d->place) != 0)
-        d->place = SIZE_MAX;
     d->sweep.c = d->c;
     d->state = STATS_DROP_RUNNING;
     log_notice("audit", "event=repo-drop repo=%s", log_quote(repo));
@@ -253,7 +181,7 @@ struct drop *drop_new(struct catalog *c)
     struct drop *d = mem_alloc(sizeof(*d));
 
     d->c = c;
-    d->task = (struct turn_task){drop_run, drop_done};
+    d->task = (struct turn_task){.run = drop_run, .done = drop_done};
     return d;
 }
 

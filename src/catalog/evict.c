@@ -8,6 +8,7 @@
 #include "catalog/evict.h"
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -37,6 +38,20 @@ struct candidate {
     uint64_t size, used_s;
 };
 
+/* How far a pass has come. */
+struct progress {
+    size_t at; /* candidates that were looked at */
+    uint64_t evicted, evicted_bytes;
+    uint64_t *excess;                   /* by repository: what must go */
+    uint64_t lacking[INDEX_STORES_MAX]; /* by blob store: what must go, whoever cached it */
+};
+
+/* Of a slice. */
+struct taken {
+    size_t repo;
+    uint64_t size;
+};
+
 struct evict {
     struct catalog *c;
     struct loop_timer timer, trash_timer;
@@ -47,15 +62,15 @@ struct evict {
     struct digest last; /* of the scan: the digest whose holders come now */
     uint8_t *counted;   /* by repository: `last` was added to it */
     uint64_t *bytes;    /* by repository, of this pass; between passes an estimate from above */
-    uint64_t *excess;   /* by repository: what must go */
-    uint64_t lacking[INDEX_STORES_MAX]; /* by blob store: what must go, whoever cached it */
     uint64_t refused[INDEX_STORES_MAX]; /* by blob store: the largest that did not get in */
     struct candidate *candidates;
-    size_t count, at;
+    size_t count;
+    struct progress was, now; /* up to the last slice that is durable; with the one of this turn */
+    struct taken taken[TAKE_SLICE];
+    size_t taken_count;
     size_t only_repo; /* EVICT: this one, whatever its quota; SIZE_MAX: none */
     char *only_image; /* NULL: all of its images */
     struct sweep sweep;
-    uint64_t evicted, evicted_bytes;
 };
 
 static void candidates_free(struct evict *e)
@@ -64,7 +79,7 @@ static void candidates_free(struct evict *e)
         free(e->candidates[i].image);
     free(e->candidates);
     e->candidates = NULL;
-    e->count = e->at = 0;
+    e->count = e->was.at = 0;
 }
 
 static int by_use(const void *a, const void *b)
@@ -110,11 +125,11 @@ static int holding(struct catalog *c, const struct meta_key *holder, uint64_t *s
 
     *size_r = *time_r = 0;
     if (holder->holds == META_MANIFEST) {
-        err = meta_manifest_peek(c->db, key, &value, size_r, &type);
+        err = meta_manifest_peek(db_committed(c->db), key, &value, size_r, &type);
         str_free(&value);
         return err;
     }
-    err = meta_blob_get(c->db, key, &record);
+    err = meta_blob_get(db_committed(c->db), key, &record);
     *size_r = record.size;
     *time_r = record.time;
     return err;
@@ -143,10 +158,11 @@ static void scan_one(struct evict *e, const struct meta_key *holder)
         candidate_add(e, place, holder->holds, holder->image, &holder->digest, size, time);
 }
 
-static void scan_slice(struct evict *e)
+/* Between two turns: it reads what is committed. */
+static int scan_slice(struct evict *e)
 {
     struct meta_walk *walk =
-        meta_walk_new(e->c->db, (struct meta_key){.kind = META_HOLDER}, &e->cursor);
+        meta_walk_new(db_committed(e->c->db), (struct meta_key){.kind = META_HOLDER}, &e->cursor);
     struct meta_key holder;
     size_t count = 0;
     int err;
@@ -157,8 +173,7 @@ static void scan_slice(struct evict *e)
     }
     e->scanned = count < SCAN_SLICE;
     err = meta_walk_end(&walk);
-    if (err != 0 && err != ERR_DAMAGED)
-        e->scanned = true; /* the turn fails, and the pass with it */
+    return err == ERR_DAMAGED ? 0 : err;
 }
 
 /* Bytes that must go from a blob store. Disk: when less than keep_free and 5 % of it is free, as
@@ -190,14 +205,14 @@ static void excess_find(struct evict *e)
     bool all = e->only_repo == SIZE_MAX;
 
     for (size_t i = 0; i < conf->store_count; i++)
-        e->lacking[i] = all ? store_excess(e, i) : 0;
+        e->was.lacking[i] = all ? store_excess(e, i) : 0;
     for (size_t i = 0; i < conf->repo_count; i++) {
         const struct conf_repo *repo = &conf->repos[i];
 
-        e->excess[i] = e->only_repo == i ? UINT64_MAX : 0;
+        e->was.excess[i] = e->only_repo == i ? UINT64_MAX : 0;
         if (all && repo->kind == CONF_PROXY && repo->proxy->quota > 0 &&
             e->bytes[i] > repo->proxy->quota)
-            e->excess[i] = e->bytes[i] - repo->proxy->quota / 10 * 9;
+            e->was.excess[i] = e->bytes[i] - repo->proxy->quota / 10 * 9;
     }
 }
 
@@ -206,9 +221,10 @@ static void lessen(uint64_t *left, uint64_t by)
     *left -= *left < by ? *left : by;
 }
 
-static void take_one(struct evict *e, struct candidate *x)
+static void take_one(struct evict *e, const struct candidate *x)
 {
     struct catalog *c = e->c;
+    struct progress *now = &e->now;
     struct push_target t = {
         .repo = c->conf->repos[x->repo].name, .image = x->image, .digest = x->digest};
     size_t files = e->sweep.file_count;
@@ -220,77 +236,105 @@ static void take_one(struct evict *e, struct candidate *x)
         gone = sweep_evict(&e->sweep, x->repo, x->image, &x->digest);
     if (!gone)
         return;
-    e->evicted++;
-    e->evicted_bytes += x->size;
-    lessen(&e->excess[x->repo], x->size);
-    lessen(&e->bytes[x->repo], x->size);
+    now->evicted++;
+    now->evicted_bytes += x->size;
+    lessen(&now->excess[x->repo], x->size);
+    e->taken[e->taken_count++] = (struct taken){.repo = x->repo, .size = x->size};
     /* A manifest's bytes go with the next sweep; a blob's stay while somebody else holds them. */
     if (x->kind == META_MANIFEST || e->sweep.file_count > files)
-        lessen(&e->lacking[catalog_store_of(c, x->repo)], x->size);
+        lessen(&now->lacking[catalog_store_of(c, x->repo)], x->size);
 }
 
 static void take_slice(struct evict *e)
 {
-    uint64_t now = op_now();
-    size_t taken = 0;
+    struct progress *now = &e->now;
+    uint64_t time = op_now();
+    size_t tried = 0;
 
-    for (; e->at < e->count && taken < TAKE_SLICE; e->at++) {
-        struct candidate *x = &e->candidates[e->at];
+    for (; now->at < e->count && tried < TAKE_SLICE; now->at++) {
+        const struct candidate *x = &e->candidates[now->at];
 
-        if ((e->excess[x->repo] == 0 && e->lacking[catalog_store_of(e->c, x->repo)] == 0) ||
-            (e->only_repo == SIZE_MAX && x->used_s + RECENT_S > now && x->kind == META_MANIFEST))
+        if ((now->excess[x->repo] == 0 && now->lacking[catalog_store_of(e->c, x->repo)] == 0) ||
+            (e->only_repo == SIZE_MAX && x->used_s + RECENT_S > time && x->kind == META_MANIFEST))
             continue;
-        e->sweep.deadline_s = e->only_repo == SIZE_MAX ? x->used_s : now;
+        e->sweep.deadline_s = e->only_repo == SIZE_MAX ? x->used_s : time;
         take_one(e, x);
-        taken++;
+        tried++;
     }
+}
+
+static void progress_copy(const struct evict *e, struct progress *to, const struct progress *from)
+{
+    uint64_t *excess = to->excess;
+
+    memcpy(excess, from->excess, e->c->conf->repo_count * sizeof(*excess));
+    *to = *from;
+    to->excess = excess;
 }
 
 static void pass_run(struct turn_task *task)
 {
     struct evict *e = (struct evict *)((char *)task - offsetof(struct evict, task));
 
-    e->sweep.file_count = 0;
-    if (!e->scanned)
-        scan_slice(e);
-    else
+    sweep_anew(&e->sweep);
+    e->taken_count = 0;
+    progress_copy(e, &e->now, &e->was);
+    if (e->scanned)
         take_slice(e);
+}
+
+static bool pass_still(struct turn_task *task)
+{
+    return sweep_still(&CONTAINER_OF(task, struct evict, task)->sweep);
 }
 
 static void pass_end(struct evict *e)
 {
     memset(e->refused, 0, sizeof(e->refused));
-    if (e->evicted > 0)
-        log_notice("proxies made room", "evicted=%llu bytes=%llu", (unsigned long long)e->evicted,
-                   (unsigned long long)e->evicted_bytes);
+    if (e->was.evicted > 0)
+        log_notice("proxies made room", "evicted=%llu bytes=%llu",
+                   (unsigned long long)e->was.evicted, (unsigned long long)e->was.evicted_bytes);
     candidates_free(e);
     free(e->only_image);
     e->only_image = NULL;
     e->only_repo = SIZE_MAX;
     e->running = false;
-    if (e->evicted > 0)
+    if (e->was.evicted > 0)
         loop_timer_set(e->c->loop, &e->trash_timer, TRASH_MS + 1000);
+}
+
+static void slice_done(struct evict *e)
+{
+    progress_copy(e, &e->was, &e->now);
+    for (size_t i = 0; i < e->taken_count; i++)
+        lessen(&e->bytes[e->taken[i].repo], e->taken[i].size);
+    if (e->sweep.file_count > 0)
+        sweep_files(&e->sweep);
+}
+
+/* All candidates are known. */
+static void scan_done(struct evict *e)
+{
+    excess_find(e);
+    if (e->count > 0)
+        qsort(e->candidates, e->count, sizeof(*e->candidates), by_use);
 }
 
 static void pass_done(struct turn_task *task, int err)
 {
     struct evict *e = (struct evict *)((char *)task - offsetof(struct evict, task));
 
-    if (err == 0 && e->sweep.file_count > 0)
-        sweep_files(&e->sweep);
-    if (err != 0 || (e->scanned && e->candidates && e->at == e->count)) {
+    if (err == 0 && e->scanned) {
+        slice_done(e);
+    } else if (err == 0) {
+        err = scan_slice(e);
+        if (err == 0 && e->scanned)
+            scan_done(e);
+    }
+    if (err != 0 || (e->scanned && e->was.at == e->count))
         pass_end(e);
-        return;
-    }
-    if (e->scanned && e->at == 0) {
-        excess_find(e);
-        if (e->count == 0) {
-            pass_end(e);
-            return;
-        }
-        qsort(e->candidates, e->count, sizeof(*e->candidates), by_use);
-    }
-    turn_add_task(e->c->turn, &e->task);
+    else
+        turn_add_task(e->c->turn, &e->task);
 }
 
 static void pass_begin(struct evict *e)
@@ -299,7 +343,7 @@ static void pass_begin(struct evict *e)
     e->scanned = e->dirty = false;
     e->cursor.len = 0;
     e->last.alg = 0;
-    e->evicted = e->evicted_bytes = 0;
+    e->was.evicted = e->was.evicted_bytes = 0;
     e->sweep.c = e->c;
     memset(e->bytes, 0, e->c->conf->repo_count * sizeof(*e->bytes));
     turn_add_task(e->c->turn, &e->task);
@@ -364,11 +408,12 @@ struct evict *evict_new(struct catalog *c)
     e->only_repo = SIZE_MAX;
     e->timer.fire = look;
     e->trash_timer.fire = trash_due;
-    e->task = (struct turn_task){pass_run, pass_done};
+    e->task = (struct turn_task){.run = pass_run, .done = pass_done, .still = pass_still};
     e->trash_job = (struct pool_job){.work = trash_work, .done = trash_done};
     e->counted = mem_alloc_array(c->conf->repo_count + 1, 1);
     e->bytes = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->bytes));
-    e->excess = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->excess));
+    e->was.excess = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->was.excess));
+    e->now.excess = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->now.excess));
     return e;
 }
 
@@ -383,7 +428,8 @@ void evict_free(struct evict **evict_p)
     free(e->only_image);
     free(e->counted);
     free(e->bytes);
-    free(e->excess);
+    free(e->was.excess);
+    free(e->now.excess);
     free(e);
 }
 

@@ -9,6 +9,7 @@
 #include "catalog/gc.h"
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -91,7 +92,13 @@ static void slice_run(struct turn_task *task)
 {
     struct gc *gc = (struct gc *)((char *)task - offsetof(struct gc, slice_task));
 
+    sweep_anew(&gc->sweep);
     sweep_slice(&gc->sweep);
+}
+
+static bool slice_still(struct turn_task *task)
+{
+    return sweep_still(&CONTAINER_OF(task, struct gc, slice_task)->sweep);
 }
 
 static void slice_done(struct turn_task *task, int err)
@@ -127,7 +134,7 @@ struct gc *gc_new(struct catalog *c)
 
     gc->c = c;
     gc->timer.fire = sweep_due;
-    gc->slice_task = (struct turn_task){slice_run, slice_done};
+    gc->slice_task = (struct turn_task){.run = slice_run, .done = slice_done, .still = slice_still};
     gc->trash_job = (struct pool_job){.work = trash_work, .done = trash_done};
     return gc;
 }

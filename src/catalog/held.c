@@ -45,7 +45,7 @@ struct held *held_new(struct catalog *c)
 
     held->c = c;
     held->listed = mem_alloc_array(c->conf->repo_count + 1, sizeof(*held->listed));
-    held->task = (struct turn_task){task_run, task_done};
+    held->task = (struct turn_task){.run = task_run, .done = task_done};
     return held;
 }
 
@@ -173,7 +173,7 @@ bool held_turn(struct held *held)
 
     held->needed = false;
     for (size_t i = 0; i < conf->repo_count; i++) {
-        bool adds = turn_count(held->c->turn, i)->images > 0;
+        bool adds = turn_adds_images(held->c->turn, i);
 
         if (adds && !held->listed[i]) {
             holdings_add(&held->holdings, conf->repos[i].name, &conf->repos[i]);

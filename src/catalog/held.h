@@ -34,7 +34,7 @@ void held_written(struct held *held, int err);
 
 /* What nobody owns; NULL past the end. */
 const struct held_unowned *held_unowned(const struct held *held, size_t at);
-/* The same by name, to change its counts when they have gone. */
+/* The same by name, to change its counts (effects.h). NULL: it is not there. */
 struct held_unowned *held_unowned_find(struct held *held, const char *repo);
 /* As the file has it: kind and store of a repository; NULL: it is not named. */
 const struct holding *held_holding(const struct held *held, const char *repo);

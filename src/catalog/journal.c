@@ -284,13 +284,13 @@ void journals_suspend(struct journals *js)
     }
 }
 
-static void collect(void *ctx, const struct meta_key *key, const char *value, size_t value_len)
+static void collect(void *ctx, const struct meta_key *key, const struct db_change *change)
 {
     struct journals *js = ctx;
     struct journal_line line;
     size_t place = 0, store = SIZE_MAX;
 
-    if (!witness_line(key, value, value_len, &line))
+    if (!witness_line(key, change->now, change->now_len, &line))
         return;
     if (catalog_repo(js->c, line.repo, &place) == 0)
         store = catalog_store_of(js->c, place);
@@ -306,8 +306,8 @@ static void collect(void *ctx, const struct meta_key *key, const char *value, si
 
 void journals_turn(struct journals *js)
 {
-    meta_batch_each(js->c->db, META_MANIFEST, collect, js);
-    meta_batch_each(js->c->db, META_TAG, collect, js);
+    meta_batch_since(js->c->db, META_MANIFEST, 0, collect, js);
+    meta_batch_since(js->c->db, META_TAG, 0, collect, js);
     for (size_t i = 0; i < js->c->conf->store_count; i++)
         if (js->list[i].turned != js->list[i].number)
             witness_number_put(js->c->db, js->c->conf->stores[i].key, js->list[i].turned);

@@ -45,11 +45,9 @@ must_check int op_target_get(struct catalog *c, struct msg_reader *question,
 must_check int op_target_get_for_delete(struct catalog *c, struct msg_reader *question,
                                         struct push_target *t_r, size_t *repo_place_r);
 /* Puts the image's record when it is its first content. */
-must_check int op_image_touch(struct catalog *c, size_t repo_place, const char *repo,
-                              const char *image);
+must_check int op_image_touch(struct catalog *c, const char *repo, const char *image);
 /* Removes the image's record when nothing is left in it. */
-must_check int op_image_leave(struct catalog *c, size_t repo_place, const char *repo,
-                              const char *image);
+must_check int op_image_leave(struct catalog *c, const char *repo, const char *image);
 /* Size of a blob's file; brings it back when garbage collection has just put it
  * aside. NOT_FOUND, DAMAGED (not a file), IO. */
 must_check int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
@@ -65,9 +63,6 @@ void op_answer_named(struct msg_writer *answer, const struct digest *parent);
 /* Takes a manifest with its tags and back-references away. NOT_FOUND. */
 must_check int op_manifest_remove(struct catalog *c, size_t repo_place,
                                   const struct push_target *t);
-/* Takes a tag away that points to `digest`. */
-void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_target *t,
-                   const char *tag, const struct digest *digest);
 /* Notes that a blob of an image may be garbage from now on. */
 void op_suspect(struct catalog *c, const char *repo, const char *image,
                 const struct digest *digest);

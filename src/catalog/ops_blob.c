@@ -8,7 +8,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "catalog/evict.h"
 #include "catalog/scrub.h"
 #include "meta/records.h"
 #include "oci/name.h"
@@ -48,30 +47,37 @@ int op_target_get_for_delete(struct catalog *c, struct msg_reader *question,
     return err;
 }
 
-int op_image_touch(struct catalog *c, size_t repo_place, const char *repo, const char *image)
+int op_image_touch(struct catalog *c, const char *repo, const char *image)
 {
     int err = meta_find(c->db, meta_image(repo, image));
 
     if (err != ERR_NOT_FOUND)
         return err;
     meta_blob_put(c->db, meta_image(repo, image), 0, op_now());
-    turn_count(c->turn, repo_place)->images++;
     return 0;
 }
 
-int op_image_leave(struct catalog *c, size_t repo_place, const char *repo, const char *image)
+int op_image_leave(struct catalog *c, const char *repo, const char *image)
 {
     if (meta_any(c->db, meta_of_image(META_MANIFEST, repo, image)) ||
         meta_any(c->db, meta_of_image(META_LINK, repo, image)))
         return db_read_failed(c->db) ? ERR_IO : 0;
     meta_delete(c->db, meta_image(repo, image));
-    turn_count(c->turn, repo_place)->images--;
     return 0;
 }
 
 void op_suspect(struct catalog *c, const char *repo, const char *image, const struct digest *digest)
 {
     meta_put_key(c->db, meta_suspect(op_now(), repo, image, digest));
+}
+
+/* A quota, with what came before in this turn. */
+static bool fits(struct catalog *c, size_t store, uint64_t size, uint64_t old_size)
+{
+    uint64_t quota = c->conf->stores[store].quota;
+    uint64_t used = (uint64_t)(c->store_bytes[store] + turn_store_bytes(c->turn, store)) - old_size;
+
+    return size <= quota && used <= quota - size;
 }
 
 int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const char *image,
@@ -81,7 +87,6 @@ int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const c
     const struct conf_store *store = &c->conf->stores[place];
     const struct meta_key holder = meta_holder(store->key, digest, holds, repo, image);
     struct record_blob old = {0};
-    int64_t *bytes = turn_store_bytes(c->turn, place);
     int err;
 
     if (c->elsewhere[place]) /* its bytes lie where nobody would find them */
@@ -90,19 +95,16 @@ int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const c
     if (err != 0 && err != ERR_NOT_FOUND)
         return err;
     if (err == ERR_NOT_FOUND || old.size != size) {
-        uint64_t used = (uint64_t)(c->store_bytes[place] + *bytes) - old.size;
-
-        if (store->quota > 0 && (size > store->quota || used > store->quota - size)) {
+        if (store->quota > 0 && !fits(c, place, size, old.size)) {
             if (c->conf->repos[repo_place].kind == CONF_PROXY && size <= store->quota)
-                evict_refused(c->evict, repo_place, size);
+                turn_refused(c->turn, repo_place, size);
             return ERR_QUOTA;
         }
         meta_blob_put(c->db, meta_blob(store->key, digest), size, op_now());
-        *bytes += (int64_t)size - (int64_t)old.size;
     }
     if (meta_find(c->db, holder) == ERR_NOT_FOUND)
         meta_put_key(c->db, holder);
-    return op_image_touch(c, repo_place, repo, image);
+    return op_image_touch(c, repo, image);
 }
 
 int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
@@ -119,26 +121,19 @@ int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *dige
 int op_blob_link(struct catalog *c, size_t repo_place, const struct push_target *t)
 {
     const struct meta_key link = meta_at(META_LINK, t->repo, t->image, &t->digest);
-    char text[DIGEST_TEXT_MAX];
     int err = op_blob_hold(c, repo_place, t->repo, t->image, &t->digest, t->size, META_LINK);
 
     if (err != 0)
         return err;
+    /* At once, not when it is durable: a sweep in the same turn must see it. To mark what does not
+     * come to be only keeps something longer. */
     recent_mark(c->start->recent, t->repo, t->image, &t->digest, op_now());
     err = meta_find(c->db, link);
-    if (err == ERR_NOT_FOUND) {
-        meta_blob_put(c->db, link, t->size, op_now());
-        turn_count(c->turn, repo_place)->blobs++;
-        turn_count(c->turn, repo_place)->bytes += (int64_t)t->size;
-        op_suspect(c, t->repo, t->image, &t->digest); /* until a manifest names it */
-        if (c->conf->repos[repo_place].kind == CONF_PROXY)
-            evict_added(c->evict, repo_place, t->size);
-        err = 0;
-    }
-    if (err == 0)
-        turn_publish(c->turn, INDEX_BLOB, t->repo, t->image, digest_text(&t->digest, text), t->size,
-                     NULL, NULL);
-    return err;
+    if (err != ERR_NOT_FOUND)
+        return err;
+    meta_blob_put(c->db, link, t->size, op_now());
+    op_suspect(c, t->repo, t->image, &t->digest); /* until a manifest names it */
+    return 0;
 }
 
 void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
@@ -158,7 +153,7 @@ void op_blob_commit(struct catalog *c, struct msg_reader *question, struct msg_w
             err = ERR_DAMAGED;
     }
     if (err == 0)
-        err = damage_heal(c, catalog_store_of(c, place), &t.digest);
+        damage_heal(c, catalog_store_of(c, place), &t.digest);
     if (err == 0)
         err = op_blob_link(c, place, &t);
     reply_err_put(answer, err);
@@ -236,7 +231,6 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
     struct record_blob record = {0};
     struct digest parent;
     size_t place = 0;
-    char text[DIGEST_TEXT_MAX];
     int err = op_target_get_for_delete(c, question, &t, &place);
 
     if (err == 0)
@@ -252,10 +246,7 @@ void op_blob_delete(struct catalog *c, struct msg_reader *question, struct msg_w
         meta_delete(c->db, meta_holder(c->conf->repos[place].store->key, &t.digest, META_LINK,
                                        t.repo, t.image));
         op_suspect(c, t.repo, t.image, &t.digest);
-        turn_count(c->turn, place)->blobs--;
-        turn_count(c->turn, place)->bytes -= (int64_t)record.size;
-        turn_retract(c->turn, INDEX_BLOB, t.repo, t.image, digest_text(&t.digest, text));
-        err = op_image_leave(c, place, t.repo, t.image);
+        err = op_image_leave(c, t.repo, t.image);
     }
     reply_err_put(answer, err);
 }

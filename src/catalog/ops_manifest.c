@@ -8,7 +8,6 @@
 #include "catalog/ops.h"
 
 #include "base/log.h"
-#include "catalog/evict.h"
 #include "catalog/scrub.h"
 #include "meta/records.h"
 #include "oci/name.h"
@@ -122,13 +121,8 @@ static int manifest_store(struct catalog *c, size_t place, const struct push_man
     err = meta_manifest_peek(c->db, key, &value, &old_size, &old_type);
     if (err == 0 && strcmp(old_type, p->manifest.media_type) == 0)
         goto out; /* the same again */
-    if (err == ERR_NOT_FOUND) {
-        turn_count(c->turn, place)->manifests++;
-        turn_count(c->turn, place)->bytes += (int64_t)t->size;
+    if (err == ERR_NOT_FOUND || err == ERR_DAMAGED)
         err = 0;
-    }
-    if (err == ERR_DAMAGED)
-        err = 0; /* written anew */
     if (err == 0)
         meta_manifest_put(c->db, key, &record);
 out:
@@ -157,46 +151,18 @@ static int tag_move(struct catalog *c, size_t place, const struct push_manifest 
         meta_tag_put(c->db, key, &record, &old.digest);
     } else if (is_new) {
         meta_tag_put(c->db, key, &record, NULL);
-        turn_count(c->turn, place)->tags++;
     }
     str_free(&value);
     return is_new ? 0 : err;
 }
 
-/* What a proxy's manifest tells before anything else of it is here. */
-static void hints_publish(struct catalog *c, const struct push_manifest *p)
-{
-    const struct push_target *t = &p->target;
-    char text[DIGEST_TEXT_MAX];
-
-    for (uint32_t i = 0; i < p->tag_count; i++)
-        turn_publish(c->turn, INDEX_CHECKED, t->repo, t->image, p->tags[i], op_now(), NULL, NULL);
-    for (size_t i = 0; i < p->manifest.ref_count; i++)
-        turn_publish(c->turn, INDEX_NAMED, t->repo, t->image,
-                     digest_text(&p->manifest.refs[i].digest, text), p->manifest.refs[i].size, NULL,
-                     NULL);
-}
-
 static int manifest_apply(struct catalog *c, size_t place, const struct push_manifest *p)
 {
-    const struct push_target *t = &p->target;
-    char text[DIGEST_TEXT_MAX];
     int err = manifest_store(c, place, p);
 
     for (uint32_t i = 0; err == 0 && i < p->tag_count; i++)
         err = tag_move(c, place, p, p->tags[i]);
-    if (err != 0)
-        return err;
-    turn_publish(c->turn, INDEX_MANIFEST, t->repo, t->image, digest_text(&t->digest, text), t->size,
-                 p->manifest.media_type, &t->digest);
-    for (uint32_t i = 0; i < p->tag_count; i++)
-        turn_publish(c->turn, INDEX_TAG, t->repo, t->image, p->tags[i], t->size,
-                     p->manifest.media_type, &t->digest);
-    if (c->conf->repos[place].kind == CONF_PROXY) {
-        hints_publish(c, p);
-        evict_added(c->evict, place, t->size);
-    }
-    return 0;
+    return err;
 }
 
 void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
@@ -235,7 +201,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
             err = ERR_DAMAGED;
     }
     if (err == 0)
-        err = damage_heal(c, catalog_store_of(c, place), &p.target.digest);
+        damage_heal(c, catalog_store_of(c, place), &p.target.digest);
     if (err == 0)
         err = manifest_apply(c, place, &p);
 
@@ -247,15 +213,14 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
 }
 
 /* Removes tags that point to the manifest, so many at most. *more_r: not all. */
-static int tags_remove(struct catalog *c, size_t place, const struct push_target *t, size_t most,
-                       bool *more_r)
+static int tags_remove(struct catalog *c, const struct push_target *t, size_t most, bool *more_r)
 {
     struct meta_walk *walk =
         meta_walk_new(c->db, meta_at(META_TAG_ON, t->repo, t->image, &t->digest), NULL);
     struct meta_key key;
 
     for (; (*more_r = meta_walk_next(walk, &key)) && most > 0; most--)
-        op_tag_remove(c, place, t, key.tag, &t->digest);
+        meta_tag_delete(c->db, meta_tag(t->repo, t->image, key.tag), &t->digest);
     return meta_walk_end(&walk);
 }
 
@@ -266,12 +231,11 @@ static int remove_slice(struct catalog *c, size_t place, const struct push_targe
     const struct meta_key key = meta_at(META_MANIFEST, t->repo, t->image, &t->digest);
     struct record_manifest record;
     struct str value = {0};
-    char text[DIGEST_TEXT_MAX];
     int err = meta_manifest_get(c->db, key, turn_arena(c->turn), &value, &record);
 
     *more_r = false;
     if (err == 0)
-        err = tags_remove(c, place, t, tags, more_r);
+        err = tags_remove(c, t, tags, more_r);
     if (err != 0 || *more_r)
         goto out;
     meta_manifest_delete(c->db, key, &record);
@@ -280,10 +244,7 @@ static int remove_slice(struct catalog *c, size_t place, const struct push_targe
     for (size_t i = 0; i < record.contents.ref_count; i++)
         op_suspect(c, t->repo, t->image, &record.contents.refs[i].digest);
     op_suspect(c, t->repo, t->image, &t->digest);
-    turn_count(c->turn, place)->manifests--;
-    turn_count(c->turn, place)->bytes -= (int64_t)record.size;
-    turn_retract(c->turn, INDEX_MANIFEST, t->repo, t->image, digest_text(&t->digest, text));
-    err = op_image_leave(c, place, t->repo, t->image);
+    err = op_image_leave(c, t->repo, t->image);
 out:
     str_free(&value);
     return err;
@@ -317,14 +278,6 @@ void op_manifest_delete(struct catalog *c, struct msg_reader *question, struct m
     reply_err_put(answer, err);
 }
 
-void op_tag_remove(struct catalog *c, size_t repo_place, const struct push_target *t,
-                   const char *tag, const struct digest *digest)
-{
-    meta_tag_delete(c->db, meta_tag(t->repo, t->image, tag), digest);
-    turn_count(c->turn, repo_place)->tags--;
-    turn_retract(c->turn, INDEX_TAG, t->repo, t->image, tag);
-}
-
 void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct push_tag q;
@@ -347,7 +300,7 @@ void op_tag_delete(struct catalog *c, struct msg_reader *question, struct msg_wr
     if (err == 0)
         err = meta_tag_get(c->db, meta_tag(t.repo, t.image, q.tag), &value, &record);
     if (err == 0)
-        op_tag_remove(c, place, &t, q.tag, &record.digest);
+        meta_tag_delete(c->db, meta_tag(t.repo, t.image, q.tag), &record.digest);
     str_free(&value);
     reply_err_put(answer, err);
 }

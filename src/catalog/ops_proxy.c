@@ -94,7 +94,6 @@ void op_tag_touch(struct catalog *c, struct msg_reader *question, struct msg_wri
     if (err == 0) {
         record.time = op_now();
         meta_tag_put(c->db, meta_tag(t.repo, t.image, tag), &record, &t.digest);
-        turn_publish(c->turn, INDEX_CHECKED, t.repo, t.image, tag, record.time, NULL, NULL);
     }
     str_free(&value);
     reply_err_put(answer, err);
@@ -110,7 +109,7 @@ void op_tag_gone(struct catalog *c, struct msg_reader *question, struct msg_writ
     int err = tag_get(c, question, &t, &tag, &place, &value, &record);
 
     if (err == 0)
-        op_tag_remove(c, place, &t, tag, &record.digest);
+        meta_tag_delete(c->db, meta_tag(t.repo, t.image, tag), &record.digest);
     str_free(&value);
     reply_err_put(answer, err);
 }

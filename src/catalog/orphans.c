@@ -225,7 +225,7 @@ struct orphans *orphans_new(struct catalog *c)
     o->c = c;
     o->now = (struct course){.walk = WALK_COUNT, .few = true};
     o->timer.fire = step_due;
-    o->task = (struct turn_task){task_run, task_done};
+    o->task = (struct turn_task){.run = task_run, .done = task_done};
     o->job = (struct pool_job){.work = list_work, .done = listed};
     o->found = mem_alloc_array(FOUND_MAX, sizeof(*o->found));
     return o;

@@ -9,12 +9,13 @@
  */
 #include "catalog/catalog.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/apply.h"
 #include "catalog/held.h"
-#include "catalog/scrub.h"
 #include "catalog/witnessed.h"
 #include "ipc/msg_push.h"
 #include "meta/records.h"
@@ -60,133 +61,23 @@ static int walk_end(const struct catalog *c, struct meta_walk **walk)
     return c->witnessed || err == ERR_DAMAGED ? 0 : err;
 }
 
-static int count_damaged(struct catalog *c)
-{
-    struct meta_walk *walk = walk_begin(c, META_DAMAGE);
-    struct meta_key key;
+/* Into the map that is made. */
+struct filling {
+    struct apply apply;
+    struct index_writer *writer;
+};
 
-    memset(c->damaged_count, 0, sizeof(c->damaged_count));
-    while (meta_walk_next(walk, &key))
-        for (size_t i = 0; i < c->conf->store_count; i++)
-            c->damaged_count[i] += strcmp(c->conf->stores[i].key, key.store) == 0;
-    return walk_end(c, &walk);
+static int show(struct apply *apply, const struct apply_entry *e)
+{
+    struct filling *f = CONTAINER_OF(apply, struct filling, apply);
+
+    return index_put(f->writer, e->kind, e->repo, e->image, e->ref, e->size, e->media_type,
+                     e->digest);
 }
 
-/* Damaged blobs are held by images and shown to nobody. */
-static bool hidden(struct catalog *c, size_t repo_place, const struct digest *digest)
+static struct catalog_count *count_unowned(struct apply *apply, const char *repo)
 {
-    return c->damaged_count[catalog_store_of(c, repo_place)] > 0 &&
-           damage_known(c, c->conf->repos[repo_place].store->key, digest);
-}
-
-/* What a manifest of a proxy names, so that a cold blob is asked for where it is. */
-static int publish_named(struct index_writer *writer, const char *repo, const char *image,
-                         const char *value, size_t value_len)
-{
-    struct mem_arena *arena = mem_arena_new();
-    struct record_manifest record;
-    char text[DIGEST_TEXT_MAX];
-    int err = record_manifest_decode(value, value_len, arena, &record);
-
-    for (size_t i = 0; err == 0 && i < record.contents.ref_count; i++)
-        err = index_put(writer, INDEX_NAMED, repo, image,
-                        digest_text(&record.contents.refs[i].digest, text),
-                        record.contents.refs[i].size, NULL, NULL);
-    mem_arena_free(&arena);
-    return err;
-}
-
-/* Not configured now: it keeps its records and is not served. */
-static int publish_unowned(struct catalog *c, const struct meta_key *key, const char *value,
-                           size_t value_len)
-{
-    struct catalog_count *count = held_count(c->held, key->repo);
-    struct record_blob blob = {0};
-    const char *media_type;
-    uint64_t size = 0;
-    int err = 0;
-
-    if (key->kind == META_LINK)
-        err = record_blob_decode(value, value_len, &blob);
-    else if (key->kind == META_MANIFEST)
-        err = record_manifest_peek(value, value_len, &size, &media_type);
-    count->tags += key->kind == META_TAG;
-    count->blobs += key->kind == META_LINK;
-    count->manifests += key->kind == META_MANIFEST;
-    count->bytes += (int64_t)(key->kind == META_LINK ? blob.size : size);
-    return err;
-}
-
-static int publish_tag(struct catalog *c, struct index_writer *writer, size_t place,
-                       const struct meta_key *key, const char *value, size_t value_len)
-{
-    struct record_tag record;
-    int err = record_tag_decode(value, value_len, &record);
-
-    if (err != 0)
-        return err;
-    c->counts[place].tags++;
-    if (hidden(c, place, &record.digest))
-        return 0;
-    err = index_put(writer, INDEX_TAG, key->repo, key->image, key->tag, record.size,
-                    record.media_type, &record.digest);
-    if (err == 0 && c->conf->repos[place].kind == CONF_PROXY)
-        err = index_put(writer, INDEX_CHECKED, key->repo, key->image, key->tag, record.time, NULL,
-                        NULL);
-    return err;
-}
-
-static int publish_link(struct catalog *c, struct index_writer *writer, size_t place,
-                        const struct meta_key *key, const char *value, size_t value_len)
-{
-    char text[DIGEST_TEXT_MAX];
-    struct record_blob blob;
-    int err = record_blob_decode(value, value_len, &blob);
-
-    if (err != 0)
-        return err;
-    c->counts[place].blobs++;
-    c->counts[place].bytes += (int64_t)blob.size;
-    return hidden(c, place, &key->digest)
-               ? 0
-               : index_put(writer, INDEX_BLOB, key->repo, key->image,
-                           digest_text(&key->digest, text), blob.size, NULL, NULL);
-}
-
-static int publish_manifest(struct catalog *c, struct index_writer *writer, size_t place,
-                            const struct meta_key *key, const char *value, size_t value_len)
-{
-    char text[DIGEST_TEXT_MAX];
-    const char *media_type;
-    uint64_t size;
-    int err = record_manifest_peek(value, value_len, &size, &media_type);
-
-    if (err != 0)
-        return err;
-    c->counts[place].manifests++;
-    c->counts[place].bytes += (int64_t)size;
-    if (hidden(c, place, &key->digest))
-        return 0;
-    err = index_put(writer, INDEX_MANIFEST, key->repo, key->image, digest_text(&key->digest, text),
-                    size, media_type, &key->digest);
-    if (err == 0 && c->conf->repos[place].kind == CONF_PROXY)
-        err = publish_named(writer, key->repo, key->image, value, value_len);
-    return err;
-}
-
-/* One record into the map and the counts. */
-static int publish_entry(struct catalog *c, struct index_writer *writer, const struct meta_key *key,
-                         const char *value, size_t value_len)
-{
-    size_t place;
-
-    if (catalog_repo(c, key->repo, &place) != 0)
-        return publish_unowned(c, key, value, value_len);
-    if (key->kind == META_TAG)
-        return publish_tag(c, writer, place, key, value, value_len);
-    if (key->kind == META_LINK)
-        return publish_link(c, writer, place, key, value, value_len);
-    return publish_manifest(c, writer, place, key, value, value_len);
+    return held_count(apply->c->held, repo);
 }
 
 /* Is a record of a damaged database an old one, which shows because the newer one cannot be read?
@@ -200,21 +91,22 @@ static bool outdated(const struct catalog *c, const struct meta_key *key, const 
            !witnessed_ok(c->witnessed, &line);
 }
 
-static int publish_kind(struct catalog *c, struct index_writer *writer, enum meta_kind kind)
+static int publish_kind(struct filling *f, enum meta_kind kind)
 {
+    struct catalog *c = f->apply.c;
     struct meta_walk *walk = walk_begin(c, kind);
     struct meta_key key;
     int err = 0, walk_err;
     uint64_t damaged = 0;
 
     while (err == 0 && meta_walk_step(walk, &key)) {
-        size_t value_len;
-        const char *value = meta_walk_value(walk, &value_len);
+        struct apply_value none = {0}, value;
 
+        value.data = meta_walk_value(walk, &value.len);
         if (key.kind == META_NONE)
             err = ERR_DAMAGED;
-        else if (!outdated(c, &key, value, value_len))
-            err = publish_entry(c, writer, &key, value, value_len);
+        else if (!outdated(c, &key, value.data, value.len))
+            err = apply_record(&f->apply, &key, none, value);
         if (err == ERR_DAMAGED) {
             damaged++;
             err = 0;
@@ -227,58 +119,25 @@ static int publish_kind(struct catalog *c, struct index_writer *writer, enum met
     return err != 0 ? err : walk_err;
 }
 
-static int count_images(struct catalog *c)
-{
-    struct meta_walk *walk = walk_begin(c, META_IMAGE);
-    struct meta_key key;
-    size_t place;
-
-    while (meta_walk_next(walk, &key)) {
-        if (catalog_repo(c, key.repo, &place) == 0)
-            c->counts[place].images++;
-        else
-            held_count(c->held, key.repo)->images++;
-    }
-    return walk_end(c, &walk);
-}
-
-static int count_store_bytes(struct catalog *c)
-{
-    struct meta_walk *walk = walk_begin(c, META_BLOB);
-    struct record_blob blob;
-    struct meta_key key;
-
-    while (meta_walk_next(walk, &key)) {
-        size_t len;
-        const char *value = meta_walk_value(walk, &len);
-
-        if (record_blob_decode(value, len, &blob) != 0)
-            continue;
-        for (size_t i = 0; i < c->conf->store_count; i++)
-            if (strcmp(c->conf->stores[i].key, key.store) == 0)
-                c->store_bytes[i] += (int64_t)blob.size;
-    }
-    return walk_end(c, &walk);
-}
-
 static int publish_fill(struct catalog *c, struct index_writer *writer)
 {
-    int err;
+    struct filling f = {.apply = {.c = c,
+                                  .db = db_committed(c->db),
+                                  .show = show,
+                                  .count_unowned = count_unowned,
+                                  .counts = c->counts},
+                        .writer = writer};
+    int err = 0;
 
     memset(c->counts, 0, c->conf->repo_count * sizeof(*c->counts));
-    memset(c->store_bytes, 0, sizeof(c->store_bytes));
+    memset(c->damaged_count, 0, sizeof(c->damaged_count));
     held_count_begin(c->held);
-    err = count_damaged(c);
-    if (err == 0)
-        err = publish_kind(c, writer, META_LINK);
-    if (err == 0)
-        err = publish_kind(c, writer, META_MANIFEST);
-    if (err == 0)
-        err = publish_kind(c, writer, META_TAG);
-    if (err == 0)
-        err = count_images(c);
-    if (err == 0)
-        err = count_store_bytes(c);
+    for (const enum meta_kind *kind = apply_kinds; err == 0 && *kind != META_NONE; kind++)
+        err = publish_kind(&f, *kind);
+    for (size_t i = 0; i < c->conf->store_count; i++) {
+        c->store_bytes[i] = f.apply.store_bytes[i];
+        c->damaged_count[i] = (uint64_t)f.apply.damaged[i];
+    }
     return err;
 }
 

@@ -42,7 +42,8 @@ struct scrub {
     struct meta_place mark;   /* the last of them that was chosen; len 0: none */
     struct meta_place cursor; /* the last blob of the running pass that was chosen; len 0: none */
     struct scrub_target now;
-    bool have; /* `now` is being read */
+    bool have;  /* `now` is being read */
+    bool noted; /* the turn marks it as damaged */
     int fd;
     uint64_t at, budget;
     struct digest_ctx *hash;
@@ -135,20 +136,18 @@ static void damage_run(struct turn_task *task)
 {
     struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, task));
     const char *store = s->c->conf->stores[s->now.store].key;
-    bool known = damage_known(s->c, store, &s->now.digest);
 
+    s->noted = false;
     if (sweep_unknown(s->c, s->now.store, &s->now.digest) ||
         !store_blob_is(s->c->stores[s->now.store], &s->now.digest, s->fd) ||
-        !bind_still(s->c, s->now.store)) {
-        s->result = SCRUB_MORE; /* gone, healed or elsewhere meanwhile */
-    } else if (s->result == SCRUB_GOOD) {
+        !bind_still(s->c, s->now.store))
+        return; /* gone, healed or elsewhere meanwhile */
+    if (s->result == SCRUB_GOOD) {
         /* The disk is back, or somebody has put the right bytes there. */
-        if (!known || damage_heal(s->c, s->now.store, &s->now.digest) != 0)
-            s->result = SCRUB_MORE;
-    } else if (known) {
-        s->result = SCRUB_MORE;
-    } else {
+        damage_heal(s->c, s->now.store, &s->now.digest);
+    } else if (!damage_known(s->c, store, &s->now.digest)) {
         damage_note(s->c, s->now.store, &s->now.digest);
+        s->noted = true;
     }
 }
 
@@ -173,11 +172,10 @@ static void damage_done(struct turn_task *task, int err)
 
     if (err != 0) {
         scrub_ask(s, &s->now); /* once more, when the database works again */
-    } else if ((s->result == SCRUB_DAMAGED || s->result == SCRUB_MISSING) &&
+    } else if (s->noted &&
                damage_known(s->c, s->c->conf->stores[s->now.store].key, &s->now.digest)) {
         /* else a push in the same turn has healed it already */
         FAIL_POINT(catalog_damage_noted);
-        s->c->damaged_count[s->now.store]++;
         s->stats.damaged += s->result == SCRUB_DAMAGED;
         s->stats.missing += s->result == SCRUB_MISSING;
         if (s->result == SCRUB_DAMAGED)
@@ -342,8 +340,8 @@ struct scrub *scrub_new(struct catalog *c)
     s->fd = -1;
     s->timer.fire = scrub_tick;
     s->note_timer.fire = note_due;
-    s->task = (struct turn_task){damage_run, damage_done};
-    s->note_task = (struct turn_task){note_run, note_done};
+    s->task = (struct turn_task){.run = damage_run, .done = damage_done};
+    s->note_task = (struct turn_task){.run = note_run, .done = note_done};
     s->job = (struct pool_job){.work = scrub_work, .done = scrub_worked};
     MUST(posix_memalign((void **)&s->buffer, READ_ALIGN, READ_BYTES) == 0);
     return s;

@@ -37,41 +37,43 @@ static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
     s->kept++;
 }
 
-static bool asked_for(const struct sweep *s, const struct suspect *x, uint64_t *time_r)
+static bool asked_for(const struct sweep *s, const char *repo, const char *image,
+                      const struct digest *digest, uint64_t deadline_s, uint64_t *time_r)
 {
-    *time_r = recent_at(s->c->start->recent, x->repo, x->image, &x->digest);
+    *time_r = recent_at(s->c->start->recent, repo, image, digest);
     if (clock_ahead((int64_t)*time_r, 0))
         *time_r = op_now(); /* asked for while the clock was wrong: then, for all we know, now */
-    return *time_r > s->deadline_s;
+    return *time_r > deadline_s;
 }
 
-/* Takes a link away. False: somebody asked for the blob in the last moment. */
-static bool unlink_blob(struct sweep *s, const struct suspect *x, uint64_t size)
+/* Takes a link away; sweep_still() says whether that holds. */
+static void unlink_blob(struct sweep *s, const struct suspect *x)
 {
     struct catalog *c = s->c;
-    char text[DIGEST_TEXT_MAX];
-    uint64_t time;
-    bool was_live;
 
-    digest_text(&x->digest, text);
     FAIL_POINT(catalog_gc_judged);
-    was_live = index_kill(&c->index, INDEX_BLOB, x->repo, x->image, text);
-    FAIL_POINT(catalog_gc_killed);
-    if (asked_for(s, x, &time)) {
-        if (was_live)
-            index_revive(&c->index, INDEX_BLOB, x->repo, x->image, text);
-        queue_again(s, x, time);
-        return false;
-    }
-    turn_retracted(c->turn, INDEX_BLOB, x->repo, x->image, text, was_live);
     meta_delete(c->db, meta_at(META_LINK, x->repo, x->image, &x->digest));
-    if (op_image_leave(c, x->repo_place, x->repo, x->image) != 0)
-        return false; /* the turn fails as a whole */
     meta_delete(c->db, meta_holder(c->conf->repos[x->repo_place].store->key, &x->digest, META_LINK,
                                    x->repo, x->image));
-    turn_count(c->turn, x->repo_place)->blobs--;
-    turn_count(c->turn, x->repo_place)->bytes -= (int64_t)size;
+    if (op_image_leave(c, x->repo, x->image) != 0)
+        return; /* the turn fails as a whole */
+    s->taken[s->taken_count++] = (struct sweep_taken){
+        .repo = x->repo, .image = x->image, .digest = x->digest, .deadline_s = s->deadline_s};
     s->links++;
+}
+
+bool sweep_still(const struct sweep *s)
+{
+    uint64_t time;
+
+    if (s->taken_count > 0)
+        FAIL_POINT(catalog_gc_killed);
+    for (size_t i = 0; i < s->taken_count; i++) {
+        const struct sweep_taken *t = &s->taken[i];
+
+        if (asked_for(s, t->repo, t->image, &t->digest, t->deadline_s, &time))
+            return false;
+    }
     return true;
 }
 
@@ -84,8 +86,10 @@ static bool sweep_link(struct sweep *s, const struct suspect *x)
 
     if (err != 0)
         return err == ERR_NOT_FOUND; /* unreadable: fsck's business */
-    return !meta_any(db, meta_at(META_PARENT, x->repo, x->image, &x->digest)) &&
-           unlink_blob(s, x, record.size);
+    if (meta_any(db, meta_at(META_PARENT, x->repo, x->image, &x->digest)))
+        return false;
+    unlink_blob(s, x);
+    return true;
 }
 
 void sweep_bytes(struct sweep *s, size_t store, const struct digest *digest)
@@ -97,10 +101,7 @@ void sweep_bytes(struct sweep *s, size_t store, const struct digest *digest)
     if (meta_any(c->db, meta_holders(key, digest)) ||
         meta_blob_get(c->db, meta_blob(key, digest), &record) != 0)
         return;
-    if (meta_has(c->db, meta_damage(key, digest)) && c->damaged_count[store] > 0)
-        c->damaged_count[store]--; /* counted anew should the turn fail */
     meta_blob_forget(c->db, key, digest);
-    *turn_store_bytes(c->turn, store) -= (int64_t)record.size;
     s->files[s->file_count++] =
         (struct sweep_file){.store = store, .digest = *digest, .size = record.size};
 }
@@ -118,7 +119,7 @@ static void sweep_one(struct sweep *s, struct suspect *x)
             meta_delete(c->db, x->key);
         return;
     }
-    if (asked_for(s, x, &time)) {
+    if (asked_for(s, x->repo, x->image, &x->digest, s->deadline_s, &time)) {
         queue_again(s, x, time);
         return;
     }
@@ -136,13 +137,18 @@ bool sweep_evict(struct sweep *s, size_t repo_place, const char *image, const st
                         .digest = *digest,
                         .repo_place = repo_place};
     struct record_blob record;
-    bool gone = s->file_count < SWEEP_SLICE &&
-                meta_blob_get(c->db, meta_at(META_LINK, x.repo, x.image, digest), &record) == 0 &&
-                unlink_blob(s, &x, record.size);
+    uint64_t time;
 
-    if (gone)
-        sweep_bytes(s, catalog_store_of(c, repo_place), digest);
-    return gone;
+    if (s->file_count >= SWEEP_SLICE || s->taken_count == SWEEP_SLICE ||
+        meta_blob_get(c->db, meta_at(META_LINK, x.repo, x.image, digest), &record) != 0)
+        return false;
+    if (asked_for(s, x.repo, x.image, digest, s->deadline_s, &time)) {
+        queue_again(s, &x, time);
+        return false;
+    }
+    unlink_blob(s, &x);
+    sweep_bytes(s, catalog_store_of(c, repo_place), digest);
+    return true;
 }
 
 /* Of an entry that a walk yields; its strings go with the walk. */
@@ -172,7 +178,7 @@ static size_t suspects_take(struct sweep *s, struct suspect *suspects)
             break;
         }
         suspects[count++] = suspect_of(turn_arena(c->turn), &key);
-        meta_walk_place(walk, &s->cursor);
+        meta_walk_place(walk, &s->next);
     }
     err = meta_walk_end(&walk);
     if (err == ERR_DAMAGED)
@@ -208,14 +214,19 @@ static void ahead_again(struct sweep *s)
         log_warn("cannot read the end of the queue of garbage", NULL); /* the turn fails */
 }
 
+void sweep_anew(struct sweep *s)
+{
+    s->file_count = s->taken_count = 0;
+    s->looked_at = s->links = s->kept = 0;
+    s->next = s->cursor;
+}
+
 void sweep_slice(struct sweep *s)
 {
     struct suspect *suspects =
         mem_arena_alloc(turn_arena(s->c->turn), SWEEP_SLICE * sizeof(*suspects));
     size_t count = suspects_take(s, suspects);
 
-    s->file_count = 0;
-    s->looked_at = s->links = s->kept = 0;
     for (size_t i = 0; i < count; i++)
         sweep_one(s, &suspects[i]);
     if (s->finished)
@@ -231,6 +242,7 @@ uint64_t sweep_files(struct sweep *s)
 {
     uint64_t bytes = 0;
 
+    s->cursor = s->next;
     FAIL_POINT(catalog_gc_written);
     for (size_t i = 0; i < s->file_count; i++) {
         const struct sweep_file *file = &s->files[i];

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "catalog/effects.h"
+#include "catalog/evict.h"
 #include "catalog/held.h"
 #include "catalog/journal.h"
 #include "catalog/opening.h"
@@ -27,6 +29,12 @@
 #define BATCH_BYTES_MAX (256u << 10)
 /* Longer ones are heavy: one a turn, and lighter ones that came later go with it. */
 #define LIGHT_MAX (32u << 10)
+/* So often the operations of a turn run again because a task's decision held no more. */
+#define OBJECTIONS_MAX 3
+/* A test build runs every operation twice: what it does beside the batch it does twice then. */
+#ifndef TURN_RUNS
+#define TURN_RUNS 1
+#endif
 
 struct turn_item {
     struct serve_return to;
@@ -39,16 +47,6 @@ struct turn_item {
     TAILQ_ENTRY(turn_item) entry;
 };
 
-struct turn_index_change {
-    bool put;              /* else retract */
-    bool was_live, hidden; /* hidden: before the turn's end already */
-    enum index_kind kind;
-    const char *repo, *image, *ref, *media_type;
-    uint64_t size;
-    struct digest digest;
-    STAILQ_ENTRY(turn_index_change) entry;
-};
-
 TAILQ_HEAD(turn_items, turn_item);
 
 struct turn {
@@ -57,9 +55,8 @@ struct turn {
     size_t waiting_count, waiting_bytes;
     struct turn_item *present; /* the one whose operation runs */
     struct mem_arena *arena;
-    STAILQ_HEAD(, turn_index_change) changes;
-    struct catalog_count *counts;
-    int64_t store_bytes[INDEX_STORES_MAX];
+    struct effects *effects;
+    uint64_t *refused; /* by place in conf->repos: bytes that a quota did not let in */
     struct pool_job job;
     int write_err;
     bool busy, scheduled;
@@ -74,12 +71,15 @@ struct turn *turn_new(struct catalog *c)
 {
     struct turn *turn = mem_alloc(sizeof(*turn));
 
+    if (TURN_RUNS > 1)
+        log_notice("a test build: the operations of a turn run more than once", "runs=%d",
+                   TURN_RUNS);
     turn->catalog = c;
     turn->arena = mem_arena_new();
-    turn->counts = mem_alloc_array(c->conf->repo_count, sizeof(*turn->counts));
+    turn->effects = effects_new(c);
+    turn->refused = mem_alloc_array(c->conf->repo_count + 1, sizeof(*turn->refused));
     TAILQ_INIT(&turn->waiting);
     TAILQ_INIT(&turn->running);
-    STAILQ_INIT(&turn->changes);
     return turn;
 }
 
@@ -102,7 +102,8 @@ void turn_free(struct turn **turn_p)
         item_free(item);
     }
     mem_arena_free(&turn->arena);
-    free(turn->counts);
+    effects_free(&turn->effects);
+    free(turn->refused);
     free(turn);
 }
 
@@ -171,119 +172,43 @@ struct mem_arena *turn_arena(struct turn *turn)
     return turn->arena;
 }
 
-static struct turn_index_change *turn_change(struct turn *turn, enum index_kind kind,
-                                             const char *repo, const char *image, const char *ref)
+int64_t turn_store_bytes(struct turn *turn, size_t store_place)
 {
-    struct turn_index_change *change = mem_arena_alloc(turn->arena, sizeof(*change));
-
-    change->kind = kind;
-    change->repo = mem_arena_strdup(turn->arena, repo);
-    change->image = mem_arena_strdup(turn->arena, image);
-    change->ref = mem_arena_strdup(turn->arena, ref);
-    STAILQ_INSERT_TAIL(&turn->changes, change, entry);
-    return change;
+    return effects_store_bytes(turn->effects, store_place);
 }
 
-void turn_publish(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
-                  const char *ref, uint64_t size, const char *media_type,
-                  const struct digest *digest)
+void turn_refused(struct turn *turn, size_t repo_place, uint64_t bytes)
 {
-    struct turn_index_change *change = turn_change(turn, kind, repo, image, ref);
+    uint64_t *refused = &turn->refused[repo_place];
 
-    change->put = true;
-    change->size = size;
-    change->media_type = mem_arena_strdup(turn->arena, media_type ? media_type : "");
-    if (digest)
-        change->digest = *digest;
+    *refused = bytes > *refused ? bytes : *refused;
 }
 
-void turn_retract(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
-                  const char *ref)
+bool turn_adds_images(const struct turn *turn, size_t repo_place)
 {
-    turn_change(turn, kind, repo, image, ref);
-}
-
-void turn_retracted(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
-                    const char *ref, bool was_live)
-{
-    struct turn_index_change *change = turn_change(turn, kind, repo, image, ref);
-
-    change->hidden = true;
-    change->was_live = was_live;
-}
-
-struct catalog_count *turn_count(struct turn *turn, size_t repo_place)
-{
-    return &turn->counts[repo_place];
-}
-
-int64_t *turn_store_bytes(struct turn *turn, size_t store_place)
-{
-    return &turn->store_bytes[store_place];
-}
-
-static void turn_index_before(struct turn *turn)
-{
-    struct turn_index_change *change;
-
-    STAILQ_FOREACH(change, &turn->changes, entry)
-        if (!change->put && !change->hidden)
-            change->was_live = index_kill(&turn->catalog->index, change->kind, change->repo,
-                                          change->image, change->ref);
-}
-
-static void turn_index_take_back(struct turn *turn)
-{
-    struct turn_index_change *change;
-
-    STAILQ_FOREACH(change, &turn->changes, entry)
-        if (!change->put && change->was_live)
-            index_revive(&turn->catalog->index, change->kind, change->repo, change->image,
-                         change->ref);
-}
-
-/* Additions in order; a retraction that a later operation of the same turn made
- * of an earlier addition is applied again in its place. */
-static int turn_index_after(struct turn *turn)
-{
-    struct index_writer *index = &turn->catalog->index;
-    struct turn_index_change *change;
-
-    STAILQ_FOREACH(change, &turn->changes, entry) {
-        int err = 0;
-
-        if (change->put)
-            err = index_put(index, change->kind, change->repo, change->image, change->ref,
-                            change->size, change->media_type, &change->digest);
-        else
-            index_kill(index, change->kind, change->repo, change->image, change->ref);
-        if (err != 0)
-            return err;
-    }
-    return 0;
+    return effects_add_images(turn->effects, repo_place);
 }
 
 /* Nothing may be acknowledged that pulls do not see. */
 static void turn_show(struct turn *turn)
 {
-    if (turn_index_after(turn) != 0 || index_writer_crowded(&turn->catalog->index))
+    if (effects_show(turn->effects) != 0 || index_writer_crowded(&turn->catalog->index))
         MUST(publish_rebuild(turn->catalog, INDEX_COMPLETE) == 0);
 }
 
-static void turn_take_over_counts(struct turn *turn)
+/* Nothing that a run of its operations has noted. */
+static void turn_forget(struct turn *turn)
 {
-    struct catalog *c = turn->catalog;
+    effects_reset(turn->effects);
+    memset(turn->refused, 0, turn->catalog->conf->repo_count * sizeof(*turn->refused));
+    mem_arena_reset(turn->arena);
+}
 
-    for (size_t i = 0; i < c->conf->repo_count; i++) {
-        c->counts[i].images += turn->counts[i].images;
-        c->counts[i].tags += turn->counts[i].tags;
-        c->counts[i].manifests += turn->counts[i].manifests;
-        c->counts[i].blobs += turn->counts[i].blobs;
-        c->counts[i].bytes += turn->counts[i].bytes;
-    }
-    for (size_t i = 0; i < c->conf->store_count; i++)
-        c->store_bytes[i] += turn->store_bytes[i];
-    publish_stores(c);
+static void refused_tell(const struct turn *turn)
+{
+    for (size_t i = 0; i < turn->catalog->conf->repo_count; i++)
+        if (turn->refused[i] > 0)
+            evict_refused(turn->catalog->evict, i, turn->refused[i]);
 }
 
 static void turn_answer(struct turn *turn, int err)
@@ -310,10 +235,9 @@ static void turn_answer(struct turn *turn, int err)
         serve_reply(turn->catalog->serve, item->to, &item->answer, -1);
         item_free(item);
     }
-    STAILQ_INIT(&turn->changes);
-    mem_arena_reset(turn->arena);
-    memset(turn->counts, 0, turn->catalog->conf->repo_count * sizeof(*turn->counts));
-    memset(turn->store_bytes, 0, sizeof(turn->store_bytes));
+    if (err == 0)
+        refused_tell(turn);
+    turn_forget(turn);
 }
 
 static void turn_work(struct pool_job *job)
@@ -357,14 +281,14 @@ static void turn_written(struct pool_job *job)
     turn->busy = false;
     journals_turn_done(c->journals, err);
     if (err != 0) {
-        turn_index_take_back(turn);
+        effects_take_back(turn->effects);
         turn_answer(turn, err);
         /* LevelDB refuses every write after a failed one until it is opened anew. */
         database_close(turn, err == ERR_NO_SPACE ? err : ERR_UNAVAILABLE);
         return;
     }
     FAIL_POINT(catalog_turn_written);
-    turn_take_over_counts(turn);
+    effects_take_over(turn->effects);
     turn_show(turn);
     FAIL_POINT(catalog_turn_shown);
     turn_answer(turn, 0);
@@ -385,7 +309,9 @@ static void item_run(struct turn *turn, struct turn_item *item)
         return;
     }
     MUST(msg_reader_init(&question, item->question.data, item->question.len) == 0);
+    msg_writer_free(&item->answer);
     serve_reply_begin(&item->answer, item->to);
+    item->again = false;
     turn->present = item;
     item->op(turn->catalog, &question, &item->answer);
     turn->present = NULL;
@@ -393,7 +319,7 @@ static void item_run(struct turn *turn, struct turn_item *item)
 
 /* In the order they came, but nobody waits behind what the turn has no room for: the first in the
  * queue always runs, so that nothing is overtaken for ever. */
-static void turn_run(struct turn *turn)
+static void turn_take(struct turn *turn)
 {
     size_t count = 0, bytes = 0;
     bool heavy = false; /* something heavy is in it */
@@ -404,10 +330,64 @@ static void turn_run(struct turn *turn)
         if (item->weight == TURN_HEAVY && heavy)
             continue;
         run_with_turn(turn, item);
-        item_run(turn, item);
         count++;
         bytes += item->question.len > LIGHT_MAX ? 0 : item->question.len;
         heavy = heavy || item->weight == TURN_HEAVY;
+    }
+}
+
+static void turn_run(struct turn *turn)
+{
+    struct turn_item *item;
+
+    db_batch_discard(turn->catalog->db);
+    turn_forget(turn);
+    TAILQ_FOREACH(item, &turn->running, entry)
+        item_run(turn, item);
+    effects_collect(turn->effects);
+}
+
+static bool tasks_hold(const struct turn *turn)
+{
+    struct turn_item *item;
+
+    TAILQ_FOREACH(item, &turn->running, entry)
+        if (item->task && item->task->still && !item->task->still(item->task))
+            return false;
+    return true;
+}
+
+/* Those that somebody disturbs again and again wait for the next turn. */
+static void tasks_put_off(struct turn *turn)
+{
+    struct turn_item *item, *next;
+
+    for (item = TAILQ_FIRST(&turn->running); item; item = next) {
+        next = TAILQ_NEXT(item, entry);
+        if (!item->task || !item->task->still)
+            continue;
+        TAILQ_REMOVE(&turn->running, item, entry);
+        wait_for_turn(turn, item);
+    }
+}
+
+/* Runs what was taken until what goes is hidden and nobody objects. False: a read failed, so that
+ * an operation may have stopped in its middle: nothing of this turn counts. */
+static bool turn_settle(struct turn *turn)
+{
+    for (int objections = 0;; objections++) {
+        if (objections == OBJECTIONS_MAX)
+            tasks_put_off(turn);
+        for (int i = 0; i < TURN_RUNS; i++)
+            turn_run(turn);
+        if (db_read_failed(turn->catalog->db))
+            return false;
+        if (!db_batch_empty(turn->catalog->db))
+            FAIL_POINT(catalog_turn_begun);
+        effects_hide(turn->effects);
+        if (tasks_hold(turn))
+            return true;
+        effects_take_back(turn->effects);
     }
 }
 
@@ -428,11 +408,9 @@ static void turn_begin(void *ctx)
         turn_answer(turn, turn->catalog->refusal);
         return;
     }
-    turn_run(turn);
-    if (db_read_failed(turn->catalog->db)) {
-        /* An operation may have stopped in its middle: nothing of this turn counts. */
+    turn_take(turn);
+    if (!turn_settle(turn)) {
         db_batch_discard(turn->catalog->db);
-        turn_index_take_back(turn); /* what was hidden early */
         turn_answer(turn, ERR_IO);
         turn_schedule(turn);
         return;
@@ -440,13 +418,10 @@ static void turn_begin(void *ctx)
     turn->empty = db_batch_empty(turn->catalog->db);
     turn->held = held_turn(turn->catalog->held);
     if (turn->empty && !turn->held) {
-        turn_show(turn);
         turn_answer(turn, 0);
         turn_schedule(turn);
         return;
     }
-    FAIL_POINT(catalog_turn_begun);
-    turn_index_before(turn);
     FAIL_POINT(catalog_turn_tombstones);
     turn->busy = true;
     journals_turn(turn->catalog->journals);

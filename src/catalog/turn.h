@@ -3,8 +3,8 @@
  * and only then answered.
  *
  * One turn: take what waits -> run each operation (it reads the database and
- * collects changes) -> tombstones into the index -> one synced batch on the
- * pool -> additions into the index -> answers. What arrives meanwhile waits for
+ * collects changes) -> what follows from them (effects.h): tombstones into the index -> one synced
+ * batch on the pool -> additions into the index -> answers. What arrives meanwhile waits for
  * the next turn. An operation sees what those before it in its turn have changed. A turn takes so
  * much that it keeps the loop for a few milliseconds; of what is heavy it takes one, and the light
  * ones that came behind do not wait for the others.
@@ -14,8 +14,9 @@
 
 #include "catalog/catalog.h"
 
-/* An operation reads its question and writes its answer (i32 err first). All
- * checks come before the first change. */
+/* An operation reads its question and writes its answer, the error first. All checks come before
+ * the first change. It changes nothing but the batch: it may be run again before that is written,
+ * and then what it has collected and answered counts for nothing. */
 typedef void (*turn_op)(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 
 struct turn *turn_new(struct catalog *c);
@@ -32,12 +33,16 @@ must_check int turn_add(struct turn *turn, struct serve_return to,
  * question, behind whoever waits by then; what it has answered does not count. A crash between
  * the parts leaves some of them: each must be right by itself. */
 void turn_again(struct turn *turn);
-/* The catalog's own work within a turn. `run` collects changes like a heavy operation; `done`
- * follows when they are durable and visible (err 0) or nothing of them holds, and before any later
- * operation runs. Embedded in its owner. */
+/* The catalog's own work within a turn. `run` collects changes like a heavy operation, and may be
+ * run again like one: what it notes in its owner it notes anew. `done` follows when they are
+ * durable and visible (err 0) or nothing of them holds, and before any later operation runs; files,
+ * cursors and counters move there. Embedded in its owner. */
 struct turn_task {
     void (*run)(struct turn_task *task);
     void (*done)(struct turn_task *task, int err);
+    /* NULL, or: does what `run` decided still hold, now that what goes is hidden and nothing is
+     * written? False: all of the turn runs again. */
+    bool (*still)(struct turn_task *task);
 };
 void turn_add_task(struct turn *turn, struct turn_task *task);
 /* The database turned out to be one that nothing is to be added to: closes it, after the running
@@ -48,18 +53,11 @@ bool turn_idle(const struct turn *turn);
 
 /* For operations: memory until the turn's end. */
 struct mem_arena *turn_arena(struct turn *turn);
-/* Becomes visible after the sync. Strings are copied. */
-void turn_publish(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
-                  const char *ref, uint64_t size, const char *media_type,
-                  const struct digest *digest);
-/* Becomes invisible before the sync; comes back when the sync fails. */
-void turn_retract(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
-                  const char *ref);
-/* The same for what index_kill() has hidden already. `was_live`: what it returned. */
-void turn_retracted(struct turn *turn, enum index_kind kind, const char *repo, const char *image,
-                    const char *ref, bool was_live);
-/* Differences to the counts, taken over after the sync. */
-struct catalog_count *turn_count(struct turn *turn, size_t repo_place);
-int64_t *turn_store_bytes(struct turn *turn, size_t store_place);
+/* By how many bytes the turn, as far as it has come, changes a blob store. */
+int64_t turn_store_bytes(struct turn *turn, size_t store_place);
+/* A quota did not let so many bytes of a proxy in: it makes room when the turn is over. */
+void turn_refused(struct turn *turn, size_t repo_place, uint64_t bytes);
+/* When all have run: does the turn add an image to a repository? */
+bool turn_adds_images(const struct turn *turn, size_t repo_place);
 
 #endif

@@ -35,7 +35,8 @@ static unsigned key_hash(const void *key, size_t len)
 
 struct entry {
     struct kv_change change;
-    size_t number; /* how many came before it */
+    size_t number;        /* how many came before it */
+    struct entry *before; /* of the same key, once it is in the hash */
     UT_hash_handle hh;
 };
 
@@ -140,14 +141,20 @@ static struct row *row_of(struct db *db, const void *key, size_t key_len)
     return &db->rows[*(const uint8_t *)key];
 }
 
+static void row_hash(struct row *row)
+{
+    for (; row->hashed < row->count; row->hashed++) {
+        struct entry *e = row->made[row->hashed];
+
+        HASH_REPLACE(hh, row->hash, change.key[0], e->change.key_len, e, e->before);
+    }
+}
+
 static struct entry *entry_find(struct row *row, const void *key, size_t key_len)
 {
-    struct entry *e, *old;
+    struct entry *e;
 
-    for (; row->hashed < row->count; row->hashed++) {
-        e = row->made[row->hashed];
-        HASH_REPLACE(hh, row->hash, change.key[0], e->change.key_len, e, old);
-    }
+    row_hash(row);
     HASH_FIND(hh, row->hash, key, key_len, e);
     return e;
 }
@@ -272,19 +279,44 @@ static void row_order(struct row *row)
     row->sorted = row->count;
 }
 
-void db_batch_each(struct db *db, char first,
-                   void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
-                                size_t value_len),
-                   void *ctx)
+/* What was there before an entry: an earlier one, or what is committed. `value` keeps that. */
+static struct db_change change_of(struct db *db, const struct entry *e, struct str *value)
+{
+    struct db_change change = {.now = e->change.value, .now_len = e->change.value_len};
+    int err;
+
+    if (e->before) {
+        change.was = e->before->change.value;
+        change.was_len = e->before->change.value_len;
+        return change;
+    }
+    str_reset(value);
+    err = kv_get(db->kv, e->change.key, e->change.key_len, value);
+    if (err == 0) {
+        change.was = value->len > 0 ? value->data : "";
+        change.was_len = value->len;
+    }
+    db->read_failed = db->read_failed || (err != 0 && err != ERR_NOT_FOUND);
+    return change;
+}
+
+size_t db_batch_since(struct db *db, char first, size_t from,
+                      void (*each)(void *ctx, const char *key, size_t key_len,
+                                   const struct db_change *change),
+                      void *ctx)
 {
     struct row *row = row_of(db, &first, 1);
+    struct str value = {0};
 
-    row_order(row);
-    for (size_t n = 0; n < row->ordered_count; n++) {
-        const struct kv_change *change = &row->ordered[n]->change;
+    row_hash(row);
+    for (; from < row->count; from++) {
+        const struct entry *e = row->made[from];
+        const struct db_change change = change_of(db, e, &value);
 
-        each(ctx, change->key, change->key_len, change->value, change->value_len);
+        each(ctx, e->change.key, e->change.key_len, &change);
     }
+    str_free(&value);
+    return from;
 }
 
 bool db_read_failed(const struct db *db)

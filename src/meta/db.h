@@ -34,12 +34,18 @@ void db_delete(struct db *db, const void *key, size_t key_len);
 bool db_batch_empty(const struct db *db);
 /* Of keys and values collected: the batch takes as much memory, and some more. */
 size_t db_batch_bytes(const struct db *db);
-/* Calls for each key with that first byte that was collected, once, in their order, with what it
- * has become; value NULL: deleted. Others, thousands perhaps, are not looked at. */
-void db_batch_each(struct db *db, char first,
-                   void (*each)(void *ctx, const char *key, size_t key_len, const char *value,
-                                size_t value_len),
-                   void *ctx);
+/* What a key held and holds. NULL: nothing. */
+struct db_change {
+    const char *was, *now;
+    size_t was_len, now_len;
+};
+/* Calls for each change of a key with that first byte, as they came, but for the first `from` of
+ * them; a key that changed twice comes twice. Others, thousands perhaps, are not looked at. Returns
+ * how many there are. `each` may read. */
+size_t db_batch_since(struct db *db, char first, size_t from,
+                      void (*each)(void *ctx, const char *key, size_t key_len,
+                                   const struct db_change *change),
+                      void *ctx);
 /* Did a read fail since the last batch was done or discarded? Then what was collected rests on
  * guesses. */
 bool db_read_failed(const struct db *db);

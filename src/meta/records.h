@@ -73,10 +73,11 @@ void meta_walk_delete(struct meta_walk *walk);
 /* Frees. IO; else DAMAGED, when something was passed by. */
 must_check int meta_walk_end(struct meta_walk **walk);
 
-/* Each change of a kind that was collected, once, in the database's order. value NULL: deleted. */
-void meta_batch_each(struct db *db, enum meta_kind kind,
-                     void (*each)(void *ctx, const struct meta_key *key, const char *value,
-                                  size_t value_len),
-                     void *ctx);
+/* Each change of a kind as they came, but for the first `from`, with what was there before it.
+ * Returns how many there are. */
+size_t meta_batch_since(struct db *db, enum meta_kind kind, size_t from,
+                        void (*each)(void *ctx, const struct meta_key *key,
+                                     const struct db_change *change),
+                        void *ctx);
 
 #endif

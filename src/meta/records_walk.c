@@ -72,7 +72,9 @@ bool meta_walk_next(struct meta_walk *walk, struct meta_key *key_r)
 
 const char *meta_walk_value(const struct meta_walk *walk, size_t *len_r)
 {
-    return db_walk_value(walk->walk, len_r);
+    const char *value = db_walk_value(walk->walk, len_r);
+
+    return value ? value : "";
 }
 
 size_t meta_walk_size(const struct meta_walk *walk)
@@ -113,26 +115,25 @@ int meta_walk_end(struct meta_walk **walk_p)
 }
 
 struct each {
-    void (*call)(void *ctx, const struct meta_key *key, const char *value, size_t value_len);
+    void (*call)(void *ctx, const struct meta_key *key, const struct db_change *change);
     void *ctx;
 };
 
-static void each_change(void *ctx, const char *data, size_t len, const char *value,
-                        size_t value_len)
+static void each_change(void *ctx, const char *data, size_t len, const struct db_change *change)
 {
     const struct each *each = ctx;
     struct meta_key key;
 
-    if (meta_key_read(data, len, &key)) /* a repair may delete what is no key */
-        each->call(each->ctx, &key, value, value_len);
+    if (meta_key_read(data, len, &key))
+        each->call(each->ctx, &key, change);
 }
 
-void meta_batch_each(struct db *db, enum meta_kind kind,
-                     void (*each)(void *ctx, const struct meta_key *key, const char *value,
-                                  size_t value_len),
-                     void *ctx)
+size_t meta_batch_since(struct db *db, enum meta_kind kind, size_t from,
+                        void (*each)(void *ctx, const struct meta_key *key,
+                                     const struct db_change *change),
+                        void *ctx)
 {
     struct each call = {each, ctx};
 
-    db_batch_each(db, (char)kind, each_change, &call);
+    return db_batch_since(db, (char)kind, from, each_change, &call);
 }

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from harness.daemon import wait_for
+from harness.daemon import ENTREPOTD, wait_for
 from harness.fail import FailPoints
 from harness.registry import Registry, digest
 
@@ -202,3 +202,10 @@ def test_thousands_of_tags_go_by_turns(daemon):
     assert json.loads(daemon.ctl("--json", "repos").stdout)["repositories"][0]["tags"] == 0
     daemon.stop()
     assert daemon.fsck()[0] == 0
+
+
+def test_the_sanitizers_build_runs_turns_twice(daemon):
+    """Whatever an operation does beside its batch it does twice there, and some test sees it."""
+    with open(ENTREPOTD, "rb") as program:
+        sanitized = b"__asan_init" in program.read()
+    assert ("the operations of a turn run more than once" in daemon.log_text()) == sanitized

@@ -239,31 +239,34 @@ static void test_a_sealed_batch_is_seen(void **state)
     db_close(&db);
 }
 
-static void note(void *ctx, const char *key, size_t key_len, const char *value, size_t value_len)
+static void note(void *ctx, const char *key, size_t key_len, const struct db_change *c)
 {
     char *text = ctx;
 
-    snprintf(text + strlen(text), 64 - strlen(text), "%.*s=%.*s ", (int)key_len, key,
-             (int)(value ? value_len : 1), value ? value : "-");
+    snprintf(text + strlen(text), 64 - strlen(text), "%.*s:%.*s>%.*s ", (int)key_len, key,
+             (int)(c->was ? c->was_len : 1), c->was ? c->was : "-", (int)(c->now ? c->now_len : 1),
+             c->now ? c->now : "-");
 }
 
-static void test_each_change_once(void **state)
+static void test_changes_with_what_was_before(void **state)
 {
     struct db *db = db_new(kv_memory_new());
     char text[64] = "";
 
     (void)state;
-    set(db, "b", "1");
     set(db, "a", "1");
-    db_batch_each(db, 'a', note, text);
+    assert_int_equal(db_batch_commit(db), 0);
+    set(db, "b", "1");
+    set(db, "a", "2");
+    assert_int_equal(db_batch_since(db, 'a', 0, note, text), 1);
     set(db, "b", NULL);
     set(db, "a2", "2");
     set(db, "a", "3");
-    *text = 0;
-    db_batch_each(db, 'a', note, text);
-    db_batch_each(db, 'b', note, text);
-    db_batch_each(db, 'c', note, text);
-    assert_string_equal(text, "a=3 a2=2 b=- ");
+    assert_int_equal(db_batch_since(db, 'a', 1, note, text), 3);
+    assert_int_equal(db_batch_since(db, 'b', 0, note, text), 2);
+    assert_int_equal(db_batch_since(db, 'c', 0, note, text), 0);
+    assert_string_equal(text, "a:1>2 a2:->2 a:2>3 b:->1 b:1>- ");
+    db_batch_discard(db);
     db_close(&db);
 }
 
@@ -331,7 +334,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_batch_over_leveldb, setup, teardown),
         cmocka_unit_test(test_a_walk_does_not_see_later_changes),
         cmocka_unit_test(test_a_sealed_batch_is_seen),
-        cmocka_unit_test(test_each_change_once),
+        cmocka_unit_test(test_changes_with_what_was_before),
         cmocka_unit_test(test_a_failed_read_is_remembered),
         cmocka_unit_test_setup_teardown(test_a_snapshot_stays, setup, teardown),
     };

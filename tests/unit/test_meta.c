@@ -226,29 +226,41 @@ static void test_what_cannot_be_read(void **state)
 }
 
 struct seen {
-    int put, gone;
+    int put, moved, gone;
 };
 
-static void see(void *ctx, const struct meta_key *key, const char *value, size_t value_len)
+static void see(void *ctx, const struct meta_key *key, const struct db_change *change)
 {
     struct seen *seen = ctx;
 
-    assert_true(key->kind == META_TAG && key->tag && (value || value_len == 0));
-    seen->put += value != NULL;
-    seen->gone += value == NULL;
+    assert_true(key->kind == META_TAG && key->tag && (change->was || change->now));
+    seen->put += !change->was;
+    seen->gone += !change->now;
+    seen->moved += change->was && change->now;
 }
 
-static void test_each_change(void **state)
+/* With what was there before: in the batch or committed. */
+static void test_changes_as_they_came(void **state)
 {
+    const struct record_tag record = {.digest = y, .media_type = "a/b"};
     struct seen seen = {0};
+    size_t count;
 
     (void)state;
-    ten_tags(); /* seven of them in the batch */
-    meta_tag_delete(db, meta_tag(IMAGE, "t9"), &x);
-    meta_tag_delete(db, meta_tag(IMAGE, "t0"), &x);
+    ten_tags();                                     /* five are committed, seven collected */
+    meta_tag_delete(db, meta_tag(IMAGE, "t9"), &x); /* collected */
+    meta_tag_delete(db, meta_tag(IMAGE, "t0"), &x); /* committed */
     db_put(db, "Tno key", 7, "", 0);
-    meta_batch_each(db, META_TAG, see, &seen);
-    assert_true(seen.put == 6 && seen.gone == 2);
+    count = meta_batch_since(db, META_TAG, 0, see, &seen);
+    assert_true(seen.put == 7 && seen.gone == 2 && seen.moved == 0 && count == 10);
+    seen = (struct seen){0};
+    meta_tag_put(db, meta_tag(IMAGE, "t8"), &record, &x);
+    meta_tag_put(db, meta_tag(IMAGE, "t9"), &record, NULL); /* there once more */
+    assert_int_equal(meta_batch_since(db, META_TAG, count, see, &seen), 12);
+    assert_true(seen.put == 1 && seen.gone == 0 && seen.moved == 1);
+    assert_int_equal(meta_batch_since(db, META_TAG, 12, see, &seen), 12);
+    db_batch_discard(db);
+    assert_int_equal(meta_batch_since(db, META_TAG, 0, see, &seen), 0);
 }
 
 int main(void)
@@ -261,7 +273,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_where_a_walk_begins, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_walk_over_damage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_read, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_each_change, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_changes_as_they_came, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
