@@ -150,6 +150,23 @@ def test_a_condition_on_a_digest(made):
     assert registry.put_manifest(body, If_Match=f'"{digest(b"x")}"').status_code in (400, 412)
 
 
+@pytest.mark.parametrize("point", ["catalog_turn_begun", "catalog_turn_written", "catalog_turn_shown"])
+@pytest.mark.parametrize("condition", ["absent", "match"])
+def test_a_condition_whose_answer_is_lost(made, tmp_path, monkeypatch, condition, point):
+    """The catalog dies before or behind the push, and is asked again: the client hears what became of its push."""
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    fail = FailPoints(tmp_path / "fail")
+    _, registry = made()
+    header = {"If_None_Match": "*"}
+    if condition == "match":
+        header = {"If_Match": f'"{digest(registry.push_image("x"))}"'}
+    body = registry.image_manifest(layers=[b"another"])
+    fail.arm(point, "kill")
+    assert registry.put_manifest(body, "x", **header).status_code == 201
+    assert digest(registry.get("manifests/x").content) == digest(body)
+    assert registry.put_manifest(body, "x", **header).status_code == 412  # it is another push
+
+
 def test_another_type_of_the_same_bytes(made):
     """The last push says what they are; they are counted once."""
     daemon, registry = made()
