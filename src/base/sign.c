@@ -102,15 +102,6 @@ struct sign_mac *sign_mac_new(void)
     return mac;
 }
 
-void sign_mac_free(struct sign_mac **mac)
-{
-    if (!*mac)
-        return;
-    EVP_MAC_CTX_free((*mac)->ctx);
-    free(*mac);
-    *mac = NULL;
-}
-
 void sign_mac_of(struct sign_mac *mac, const void *data, size_t len, uint8_t out[SIGN_MAC_BYTES])
 {
     size_t out_len;

@@ -29,10 +29,9 @@ void sign_make(const struct sign_key *key, const void *data, size_t len, uint8_t
 must_check int sign_check(const struct sign_key *key, const void *data, size_t len,
                           const uint8_t signature[SIGN_BYTES]);
 
-/* A keyed hash with a random key that lives and dies with the object. */
+/* A keyed hash with a random key, as long as the process lives. */
 struct sign_mac;
 struct sign_mac *sign_mac_new(void);
-void sign_mac_free(struct sign_mac **mac);
 void sign_mac_of(struct sign_mac *mac, const void *data, size_t len, uint8_t out[SIGN_MAC_BYTES]);
 
 #endif

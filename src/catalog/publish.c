@@ -216,7 +216,6 @@ void publish_stores(struct catalog *c)
 {
     for (size_t i = 0; c->index.header && i < c->conf->store_count; i++) {
         atomic_store(&c->index.header->store_bytes[i], (uint64_t)c->store_bytes[i]);
-        atomic_store(&c->index.header->upload_bytes[i], c->survey_bytes[i]);
         atomic_store(&c->index.header->store_elsewhere[i], c->elsewhere[i]);
     }
 }

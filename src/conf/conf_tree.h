@@ -78,8 +78,6 @@ int conf_choice(const struct conf_section *s, enum conf_key_id key, struct conf_
 /* Absolute, in the arena, without empty and "." components; "" stays "". */
 char *conf_path(const struct conf_section *s, enum conf_key_id key, struct mem_arena *arena,
                 struct conf_mistakes *m);
-/* Checks every setting of a section by its kind without using it. */
-void conf_check_values(const struct conf_section *s, struct conf_mistakes *m);
 /* Must be unsigned decimal with an optional unit of `units` ("K M G T"). */
 must_check int conf_number(const char *text, const char *const *units, const uint64_t *factors,
                            uint64_t *value_r);

@@ -180,35 +180,3 @@ char *conf_path(const struct conf_section *s, enum conf_key_id key, struct mem_a
     path_tidy(path);
     return path;
 }
-
-void conf_check_values(const struct conf_section *s, struct conf_mistakes *m)
-{
-    for (int i = 0; i < CONF_KEY_COUNT; i++) {
-        enum conf_key_id key = (enum conf_key_id)i;
-
-        if (conf_keys[i].section != s->id || s->settings[i].count == 0)
-            continue;
-        switch (conf_keys[i].kind) {
-        case CONF_SIZE:
-            conf_size(s, key, m);
-            break;
-        case CONF_TIME:
-            conf_time_ms(s, key, m);
-            break;
-        case CONF_COUNT:
-            conf_count(s, key, m);
-            break;
-        case CONF_BOOL:
-            conf_bool(s, key, m);
-            break;
-        case CONF_CHOICE:
-            conf_choice(s, key, m);
-            break;
-        case CONF_TEXT:
-        case CONF_PATH:
-        case CONF_NAME:
-        case CONF_LIST:
-            break;
-        }
-    }
-}

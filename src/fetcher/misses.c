@@ -38,7 +38,7 @@ static void miss_free(struct misses *m, struct miss *one)
     free(one);
 }
 
-void misses_forget(struct misses *m, const char *key)
+static void forget(struct misses *m, const char *key)
 {
     struct miss *one;
 
@@ -63,7 +63,7 @@ void misses_add(struct misses *m, const char *key, const struct failed *failed, 
 {
     struct miss *one;
 
-    misses_forget(m, key);
+    forget(m, key);
     if (HASH_COUNT(m->all) >= MISSES_MAX)
         miss_free(m, m->all); /* the oldest */
     one = mem_alloc(sizeof(*one));

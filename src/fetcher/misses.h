@@ -12,7 +12,6 @@ struct misses *misses_new(struct loop *loop);
 /* `key`: of the caller's making. NULL: nothing is remembered. */
 const struct failed *misses_find(struct misses *m, const char *key);
 void misses_add(struct misses *m, const char *key, const struct failed *failed, uint64_t for_ms);
-void misses_forget(struct misses *m, const char *key);
 /* How long a failure is believed: missing_ttl for NOT_FOUND, else seconds. */
 uint64_t misses_ms(const struct proxy *p, int err);
 

@@ -77,11 +77,6 @@ void http_body_resume(struct http_request *r)
     conn_kick(r->conn);
 }
 
-bool http_body_done(const struct http_request *r)
-{
-    return r->conn->body_done;
-}
-
 bool conn_body_due(const struct http_conn *c)
 {
     return c->body_wanted && !c->body_ended && !c->body_refused && !c->body_paused &&

@@ -197,8 +197,6 @@ void http_body_start(struct http_request *r);
 /* Stops and resumes reading the body (back-pressure while a job runs). */
 void http_body_pause(struct http_request *r);
 void http_body_resume(struct http_request *r);
-/* True when nothing of the body is left to read. */
-bool http_body_done(const struct http_request *r);
 
 /* Answers. Exactly one a request. The status line, Date, Content-Length,
  * Connection, X-Request-Id come from here; all else from http_header_add.

@@ -287,8 +287,3 @@ void serve_broadcast(struct serve *serve, struct msg_writer *w, int pass_fd)
     }
     msg_writer_free(w);
 }
-
-size_t serve_peers(const struct serve *serve)
-{
-    return HASH_COUNT(serve->peers);
-}

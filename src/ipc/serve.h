@@ -41,6 +41,5 @@ void serve_reply(struct serve *serve, struct serve_return to, struct msg_writer 
 /* One message to every peer (INDEX_NEW). A peer that cannot take it now is dropped: it will
  * reconnect. */
 void serve_broadcast(struct serve *serve, struct msg_writer *w, int pass_fd);
-size_t serve_peers(const struct serve *serve);
 
 #endif
