@@ -144,7 +144,7 @@ static void conn_free(struct http_conn *c)
 {
     struct http_server *server = c->server;
 
-    warm_abandon(c);
+    readahead_abandon(c);
     request_end(c);
     places_leave(c);
     loop_fd_remove(server->setup.loop, &c->watch);
@@ -324,7 +324,7 @@ static uint32_t conn_interest(const struct http_conn *c)
 {
     uint32_t wants = io_wants(&c->io);
 
-    if ((c->state == CONN_HANDLE && !conn_body_due(c)) || c->warming || c->starved)
+    if ((c->state == CONN_HANDLE && !conn_body_due(c)) || c->reading_ahead || c->starved)
         return 0;
     if (wants != 0)
         return wants;

@@ -22,7 +22,7 @@ enum conn_state {
 
 enum conn_body { CONN_BODY_NONE, CONN_BODY_LENGTH, CONN_BODY_CHUNKED };
 
-struct http_warm;
+struct http_readahead;
 struct http_address; /* of places.c */
 
 struct http_conn {
@@ -60,9 +60,9 @@ struct http_conn {
     size_t out_at;
     size_t segment; /* the one being sent */
     uint64_t segment_at;
-    uint64_t warm_until;       /* of this segment: in memory when last looked */
-    bool starved;              /* the file has not grown to here yet */
-    struct http_warm *warming; /* a thread reads the next piece; or NULL */
+    uint64_t ready_until;                 /* of this segment: in memory when last looked */
+    bool starved;                         /* the file has not grown to here yet */
+    struct http_readahead *reading_ahead; /* a thread reads the next piece; or NULL */
 
     uint64_t moved;      /* bytes of this body, or of this response, so far */
     int64_t window_mark; /* progress when the rate window began */
@@ -186,12 +186,12 @@ void places_idle(struct http_conn *c);
 void places_busy(struct http_conn *c);
 void places_leave(struct http_conn *c);
 
-/* warm.c */
+/* readahead.c */
 /* True when a piece of a file is not in memory and a thread has gone to read it:
  * the connection goes on when it is back. */
-bool warm_start(struct http_conn *c, int fd, uint64_t offset, size_t len);
+bool readahead_start(struct http_conn *c, int fd, uint64_t offset, size_t len);
 /* The connection ends; the thread may finish without it. */
-void warm_abandon(struct http_conn *c);
+void readahead_abandon(struct http_conn *c);
 
 /* conn_time.c */
 /* The timer is only moved when it fires: most deadlines are replaced long

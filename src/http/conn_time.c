@@ -62,7 +62,7 @@ static void timed_out(struct http_conn *c)
             conn_body_broken(c, ERR_TIMEOUT);
         break;
     case CONN_RESPOND:
-        if (c->warming || rate_kept(c)) /* our disk's delay is not the client's */
+        if (c->reading_ahead || rate_kept(c)) /* our disk's delay is not the client's */
             conn_rate_window(c);
         else
             c->aborted = true;

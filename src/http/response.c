@@ -144,7 +144,7 @@ static void skip_sent(struct http_conn *c)
 {
     while (c->segment < c->r.segment_count && c->segment_at == c->r.segments[c->segment].len) {
         c->segment++;
-        c->segment_at = c->warm_until = 0;
+        c->segment_at = c->ready_until = 0;
     }
 }
 
@@ -212,7 +212,7 @@ void response_build_head(struct http_conn *c)
     front_lines(c, bodyless);
     str_append(&c->out, "\r\n", 2);
     c->segment = 0;
-    c->segment_at = c->warm_until = 0;
+    c->segment_at = c->ready_until = 0;
     if (r->method == HTTP_HEAD || bodyless)
         r->segment_count = 0;
     skip_sent(c);
@@ -326,9 +326,9 @@ static int send_file(struct http_conn *c, size_t *done_r)
     }
     if (len > c->r.file_end - offset)
         len = (size_t)(c->r.file_end - offset);
-    if (c->segment_at >= c->warm_until && c->r.file_end == UINT64_MAX) {
-        c->warm_until = c->segment_at + len;
-        if (warm_start(c, segment->fd, offset, len))
+    if (c->segment_at >= c->ready_until && c->r.file_end == UINT64_MAX) {
+        c->ready_until = c->segment_at + len;
+        if (readahead_start(c, segment->fd, offset, len))
             return ERR_BUSY;
     }
     return io_send_file(&c->io, segment->fd, offset, len, done_r);
