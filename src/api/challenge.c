@@ -32,7 +32,7 @@ static void append_path(struct str *out, const char *base)
 
 static void append_scope(struct api_call *call, struct str *out)
 {
-    char rights[CONF_RIGHTS_TEXT_MAX];
+    char rights[RIGHTS_TEXT_MAX];
     const char *name;
 
     if (call->route.kind == ROUTE_CATALOG) {
@@ -42,7 +42,7 @@ static void append_scope(struct api_call *call, struct str *out)
     name = rights_client_name(call);
     if (name)
         str_printf(out, ",scope=\"repository:%s:%s\"", name,
-                   conf_rights_text(rights_required(call), rights));
+                   rights_text(rights_required(call), rights));
 }
 
 static void append_bearer(struct api_call *call, enum challenge why, struct str *out)

@@ -6,7 +6,7 @@
 #include "api/challenge.h"
 #include "api/login.h"
 #include "base/mem.h"
-#include "ipc/token.h"
+#include "oci/token.h"
 
 #include <string.h>
 
@@ -69,7 +69,7 @@ bool api_may_read_all(struct api_call *call)
     if (call->user->known && conf->role_count == 0)
         return true;
     for (size_t i = 0; i < conf->repo_count; i++)
-        if (conf->repos[i].force_basic_auth || !(conf->auth.anonymous_may & CONF_MAY_PULL))
+        if (conf->repos[i].force_basic_auth || !(conf->auth.anonymous_may & RIGHT_PULL))
             return false;
     return true;
 }

@@ -7,10 +7,6 @@
 
 #include "api/api.h"
 
-#define RIGHT_PULL   CONF_MAY_PULL
-#define RIGHT_PUSH   CONF_MAY_PUSH
-#define RIGHT_DELETE CONF_MAY_DELETE
-
 /* For any repository, a member of the group that was asked too. Does not answer. */
 bool api_may(struct api_call *call, const struct conf_repo *repo, const char *image,
              unsigned rights);

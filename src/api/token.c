@@ -61,7 +61,7 @@ static void grant(struct api_call *call, const struct scope *scope)
     struct auth_question *q = &op->question;
     const char *image = scope->name;
     const struct conf_repo *repo;
-    char text[CONF_RIGHTS_TEXT_MAX];
+    char text[RIGHTS_TEXT_MAX];
     unsigned rights;
 
     if (scope->registry) {
@@ -79,7 +79,7 @@ static void grant(struct api_call *call, const struct scope *scope)
     q->scopes[q->scope_count++] = (struct token_scope){
         .name = mem_arena_printf(call->r->arena, "%s:%s", repo->name, image), .rights = rights};
     str_printf(&op->granted, "%srepository:%s:%s", op->granted.len > 0 ? " " : "", scope->name,
-               conf_rights_text(rights, text));
+               rights_text(rights, text));
 }
 
 /* Scopes come as repeated parameters, joined by spaces, or both. */

@@ -12,6 +12,7 @@
 #include "base/net.h"
 #include "base/net_prefix.h"
 #include "base/str.h"
+#include "oci/rights.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -94,14 +95,6 @@ struct conf_repo {
     struct conf_proxy *proxy; /* CONF_PROXY only, else NULL */
     struct conf_group *group; /* CONF_GROUP only, else NULL */
     bool force_basic_auth;    /* nothing for the anonymous here */
-};
-
-/* What somebody may do with an image; a set of them is their sum. */
-enum conf_right {
-    CONF_MAY_PULL = 1,
-    CONF_MAY_PUSH = 2,
-    CONF_MAY_DELETE = 4,
-    CONF_MAY_ALL = CONF_MAY_PULL | CONF_MAY_PUSH | CONF_MAY_DELETE
 };
 
 /* Users' names: 1 to this many letters, digits and any of "._@+-", not beginning with '-'. */
@@ -219,17 +212,14 @@ bool conf_reserved(const struct conf_repo *repo, const char *image);
 
 bool conf_user_ok(const char *name);
 bool conf_pattern_matches(const char *pattern, const char *text);
-/* What a user (NULL: the anonymous) may do with an image now; a sum of enum
- * conf_right. Without any role, whoever has logged in may do everything. */
+/* What a user (NULL: the anonymous) may do with an image now: a set of
+ * rights. Without any role, whoever has logged in may do everything. */
 unsigned conf_rights(const struct conf *conf, const char *user, const struct conf_repo *repo,
                      const char *image);
 /* What clients without a login may do on every repository of the connector. */
 unsigned conf_connector_open(const struct conf *conf, const struct conf_connector *connector);
 /* Do all repositories of the connector force basic authentication? */
 bool conf_connector_forced(const struct conf *conf, const struct conf_connector *connector);
-/* "pull,push" into out. */
-#define CONF_RIGHTS_TEXT_MAX 24
-char *conf_rights_text(unsigned rights, char out[CONF_RIGHTS_TEXT_MAX]);
 /* Appends a line for each role, and for the anonymous, whose rights differ. */
 void conf_rights_differences(const struct conf *old_conf, const struct conf *new_conf,
                              struct str *out);

@@ -21,15 +21,6 @@ bool conf_user_ok(const char *name)
            strspn(name, CONF_LETTERS_DIGITS "._@+-") == len;
 }
 
-static unsigned right_by_name(const char *word)
-{
-    if (strcmp(word, "pull") == 0)
-        return CONF_MAY_PULL;
-    if (strcmp(word, "push") == 0)
-        return CONF_MAY_PUSH;
-    return strcmp(word, "delete") == 0 ? CONF_MAY_DELETE : 0;
-}
-
 /* {} is the empty set, and not the default. */
 static unsigned rights_of(struct conf_build *b, const struct conf_section *s, enum conf_key_id key)
 {
@@ -37,9 +28,9 @@ static unsigned rights_of(struct conf_build *b, const struct conf_section *s, en
     unsigned rights = 0;
 
     if (setting->line == 0)
-        return right_by_name(conf_keys[key].text);
+        return right_by_word(conf_keys[key].text, strlen(conf_keys[key].text));
     for (size_t i = 0; i < setting->count; i++) {
-        unsigned right = right_by_name(setting->values[i]);
+        unsigned right = right_by_word(setting->values[i], strlen(setting->values[i]));
 
         if (right == 0 && *setting->values[i])
             conf_mistake(b->m, setting->line, "%s: %s is none of pull, push, delete",
@@ -53,7 +44,7 @@ static unsigned rights_of(struct conf_build *b, const struct conf_section *s, en
 static void check_push(struct conf_build *b, const struct conf_section *s, enum conf_key_id key,
                        unsigned rights)
 {
-    if ((rights & CONF_MAY_PUSH) && !(rights & CONF_MAY_PULL))
+    if ((rights & RIGHT_PUSH) && !(rights & RIGHT_PULL))
         conf_mistake(b->m, s->settings[key].line,
                      "%s: no client can push without pull; write {pull, push}",
                      conf_keys[key].name);

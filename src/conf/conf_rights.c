@@ -64,8 +64,8 @@ unsigned conf_rights(const struct conf *conf, const char *user, const struct con
     unsigned rights = repo->force_basic_auth ? 0 : conf->auth.anonymous_may;
 
     if (!conf->auth.on || (user && conf->role_count == 0))
-        return CONF_MAY_ALL;
-    for (size_t i = 0; user && i < conf->role_count && rights != CONF_MAY_ALL; i++)
+        return RIGHT_ALL;
+    for (size_t i = 0; user && i < conf->role_count && rights != RIGHT_ALL; i++)
         if (role_has(&conf->roles[i], user) && role_covers(&conf->roles[i], repo->name, image))
             rights |= conf->roles[i].may;
     return rights;
@@ -102,7 +102,7 @@ static unsigned forced_of(const struct conf *conf, const struct conf_repo *repo)
 
 unsigned conf_connector_open(const struct conf *conf, const struct conf_connector *connector)
 {
-    return conf->auth.on ? connector_fold(conf, connector, open_of) & CONF_MAY_ALL : CONF_MAY_ALL;
+    return conf->auth.on ? connector_fold(conf, connector, open_of) & RIGHT_ALL : RIGHT_ALL;
 }
 
 bool conf_connector_forced(const struct conf *conf, const struct conf_connector *connector)
@@ -110,30 +110,16 @@ bool conf_connector_forced(const struct conf *conf, const struct conf_connector 
     return conf->auth.on && (connector_fold(conf, connector, forced_of) & 1);
 }
 
-char *conf_rights_text(unsigned rights, char out[CONF_RIGHTS_TEXT_MAX])
-{
-    static const char *const names[] = {"pull", "push", "delete"};
-
-    *out = 0;
-    for (unsigned i = 0; i < 3; i++)
-        if (rights & (1U << i)) {
-            if (*out)
-                strcat(out, ",");
-            strcat(out, names[i]);
-        }
-    return out;
-}
-
 static void role_text(const struct conf_role *role, struct str *out)
 {
-    char may[CONF_RIGHTS_TEXT_MAX];
+    char may[RIGHTS_TEXT_MAX];
 
     for (size_t i = 0; i < role->user_count; i++)
         str_printf(out, "%s%s", i > 0 ? "," : "users=", role->users[i]);
     for (size_t i = 0; i < role->image_count; i++)
         str_printf(out, "%s%s:%s", i > 0 ? "," : " images=", role->images[i].repo,
                    role->images[i].image);
-    str_printf(out, " may=%s", conf_rights_text(role->may, may));
+    str_printf(out, " may=%s", rights_text(role->may, may));
 }
 
 static const struct conf_role *role_by_name(const struct conf *conf, const char *name)
@@ -147,13 +133,13 @@ static const struct conf_role *role_by_name(const struct conf *conf, const char 
 void conf_rights_differences(const struct conf *old_conf, const struct conf *new_conf,
                              struct str *out)
 {
-    char may[CONF_RIGHTS_TEXT_MAX];
+    char may[RIGHTS_TEXT_MAX];
 
     if (old_conf->auth.on != new_conf->auth.on)
         str_printf(out, "event=logins state=%s\n", new_conf->auth.on ? "on" : "off");
     if (old_conf->auth.anonymous_may != new_conf->auth.anonymous_may)
         str_printf(out, "event=rights who=anonymous may=%s\n",
-                   conf_rights_text(new_conf->auth.anonymous_may, may));
+                   rights_text(new_conf->auth.anonymous_may, may));
     for (size_t i = 0; i < old_conf->role_count; i++)
         if (!role_by_name(new_conf, old_conf->roles[i].name))
             str_printf(out, "event=role-removed role_name=%s\n", old_conf->roles[i].name);

@@ -7,7 +7,7 @@
 
 #include "base/sign.h"
 #include "ipc/msg.h"
-#include "ipc/token.h"
+#include "oci/token.h"
 
 #define AUTH_USER_MAX     64
 #define AUTH_PASSWORD_MAX 512

@@ -11,19 +11,6 @@ static bool word_is(const char *text, size_t len, const char *word)
     return len == strlen(word) && memcmp(text, word, len) == 0;
 }
 
-static unsigned action_of(const char *text, size_t len)
-{
-    if (word_is(text, len, "pull"))
-        return SCOPE_PULL;
-    if (word_is(text, len, "push"))
-        return SCOPE_PUSH;
-    if (word_is(text, len, "delete"))
-        return SCOPE_DELETE;
-    if (word_is(text, len, "*"))
-        return SCOPE_PULL | SCOPE_PUSH | SCOPE_DELETE | SCOPE_ALL;
-    return 0;
-}
-
 int scope_parse(const char *text, size_t len, struct scope *scope_r)
 {
     const char *end = text + len, *first = memchr(text, ':', len);
@@ -48,7 +35,7 @@ int scope_parse(const char *text, size_t len, struct scope *scope_r)
         const char *comma = memchr(p, ',', (size_t)(end - p));
         size_t word = comma ? (size_t)(comma - p) : (size_t)(end - p);
 
-        scope_r->actions |= action_of(p, word);
+        scope_r->actions |= word_is(p, word, "*") ? RIGHT_ALL : right_by_word(p, word);
         p += word + 1;
     }
     return 0;

@@ -6,18 +6,17 @@
 #define ENTREPOT_OCI_SCOPE_H
 
 #include "base/err.h"
+#include "oci/rights.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 
 #define SCOPE_NAME_MAX 512
 
-enum scope_action { SCOPE_PULL = 1, SCOPE_PUSH = 2, SCOPE_DELETE = 4, SCOPE_ALL = 8 };
-
 struct scope {
     bool registry; /* type `registry`; else `repository` */
     char name[SCOPE_NAME_MAX + 1];
-    unsigned actions; /* enum scope_action; `*` is all; words we do not know are left out */
+    unsigned actions; /* a set of rights; `*` is all; words we do not know are left out */
 };
 
 /* UNSUPPORTED for another type, which grants nothing; INVALID for what is no scope. */

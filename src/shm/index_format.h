@@ -37,7 +37,7 @@ struct index_header {
     uint64_t slots_offset, arena_offset, arena_size, total_size;
     _Atomic uint64_t slots_used, slots_dead, arena_used;
     /* by place of the blob store in the configuration (workers read these for quotas) */
-    _Atomic uint64_t store_bytes[INDEX_STORES_MAX]; /* blobs */
+    _Atomic uint64_t store_bytes[INDEX_STORES_MAX];     /* blobs */
     _Atomic uint32_t store_elsewhere[INDEX_STORES_MAX]; /* 1: its path leads to something else, and
                                                            nothing is pushed */
 };

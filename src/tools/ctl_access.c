@@ -14,17 +14,16 @@
 
 static int print(const struct ctl *ctl, const char *user, const char *target, unsigned rights)
 {
-    static const char *const names[] = {"pull", "push", "delete"};
-    char text[CONF_RIGHTS_TEXT_MAX];
+    char text[RIGHTS_TEXT_MAX];
 
     if (!ctl->json) {
-        conf_rights_text(rights, text);
+        rights_text(rights, text);
         printf("%s on %s: %s\n", user, target, *text ? text : "nothing");
         return EXIT_SUCCESS;
     }
     printf("{\"user\":\"%s\",\"image\":\"%s\"", user, target);
-    for (unsigned i = 0; i < 3; i++)
-        printf(",\"%s\":%s", names[i], rights & (1U << i) ? "true" : "false");
+    for (unsigned i = 0; i < RIGHTS_COUNT; i++)
+        printf(",\"%s\":%s", right_word(i), rights & (1U << i) ? "true" : "false");
     puts("}");
     return EXIT_SUCCESS;
 }

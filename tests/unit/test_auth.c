@@ -8,8 +8,8 @@
 #include "base/sign.h"
 #include "conf/conf.h"
 #include "ipc/msg_auth.h"
-#include "ipc/token.h"
 #include "oci/scope.h"
+#include "oci/token.h"
 #include "shm/throttle.h"
 
 #include <crypt.h>
@@ -261,7 +261,7 @@ static void test_token(void **state)
                       .epoch = UINT64_MAX,
                       .issued_s = 1000,
                       .expires_s = 1300,
-                      .scopes = {{"r:a/b", CONF_MAY_PULL | CONF_MAY_PUSH}, {"r:c", CONF_MAY_ALL}},
+                      .scopes = {{"r:a/b", RIGHT_PULL | RIGHT_PUSH}, {"r:c", RIGHT_ALL}},
                       .scope_count = 2,
                       .catalog = true},
                  got;
@@ -279,8 +279,8 @@ static void test_token(void **state)
     assert_true(got.stamp == t.stamp && got.epoch == t.epoch && got.catalog);
     assert_int_equal(got.scope_count, 2);
     assert_string_equal(got.scopes[0].name, "r:a/b");
-    assert_int_equal(got.scopes[0].rights, CONF_MAY_PULL | CONF_MAY_PUSH);
-    assert_int_equal(got.scopes[1].rights, CONF_MAY_ALL);
+    assert_int_equal(got.scopes[0].rights, RIGHT_PULL | RIGHT_PUSH);
+    assert_int_equal(got.scopes[1].rights, RIGHT_ALL);
     assert_int_equal(token_read(arena, text.data, public_key, 1300, &got), ERR_TIMEOUT);
     assert_int_equal(token_read(arena, text.data, public_key, 900, &got), ERR_TIMEOUT);
     assert_int_equal(token_read(arena, text.data, other, 1100, &got), ERR_DENIED);
@@ -363,13 +363,12 @@ static void test_scopes(void **state)
         unsigned actions;
         bool registry;
     } cases[] = {
-        {"repository:a/b:pull", 0, "a/b", SCOPE_PULL, false},
-        {"repository:a/b:pull,push", 0, "a/b", SCOPE_PULL | SCOPE_PUSH, false},
-        {"repository(plugin):a:pull", 0, "a", SCOPE_PULL, false},
-        {"repository:host:5000/a:delete,odd,", 0, "host:5000/a", SCOPE_DELETE, false},
-        {"repository:a:*", 0, "a", SCOPE_PULL | SCOPE_PUSH | SCOPE_DELETE | SCOPE_ALL, false},
-        {"registry:catalog:*", 0, "catalog", SCOPE_PULL | SCOPE_PUSH | SCOPE_DELETE | SCOPE_ALL,
-         true},
+        {"repository:a/b:pull", 0, "a/b", RIGHT_PULL, false},
+        {"repository:a/b:pull,push", 0, "a/b", RIGHT_PULL | RIGHT_PUSH, false},
+        {"repository(plugin):a:pull", 0, "a", RIGHT_PULL, false},
+        {"repository:host:5000/a:delete,odd,", 0, "host:5000/a", RIGHT_DELETE, false},
+        {"repository:a:*", 0, "a", RIGHT_ALL, false},
+        {"registry:catalog:*", 0, "catalog", RIGHT_ALL, true},
         {"repository:a:", 0, "a", 0, false},
         {"aws", ERR_INVALID, NULL, 0, false},
         {"repository:a", ERR_INVALID, NULL, 0, false},

@@ -605,16 +605,16 @@ static void test_rights(void **state)
 {
     const struct conf_repo *r, *open;
     struct conf *c;
-    char text[CONF_RIGHTS_TEXT_MAX];
+    char text[RIGHTS_TEXT_MAX];
 
     (void)state;
     assert_int_equal(load(GOOD, &c), 0);
-    assert_int_equal(conf_rights(c, NULL, &c->repos[0], "x"), CONF_MAY_ALL);
+    assert_int_equal(conf_rights(c, NULL, &c->repos[0], "x"), RIGHT_ALL);
     assert_false(conf_connector_forced(c, &c->connectors[0]));
     conf_free(&c);
     assert_int_equal(load(GOOD AUTH, &c), 0);
     assert_int_equal(conf_rights(c, NULL, &c->repos[0], "x"), 0);
-    assert_int_equal(conf_rights(c, "a", &c->repos[0], "x"), CONF_MAY_ALL); /* no roles */
+    assert_int_equal(conf_rights(c, "a", &c->repos[0], "x"), RIGHT_ALL); /* no roles */
     assert_true(conf_connector_forced(c, &c->connectors[0]));
     conf_free(&c);
     assert_int_equal(load(GOOD "auth { htpasswd = /x\nanonymous_may = {}\n"
@@ -633,17 +633,17 @@ static void test_rights(void **state)
                      0);
     r = conf_repo_by_name(c, "r", 1);
     open = conf_repo_by_name(c, "open", 4);
-    assert_int_equal(conf_rights(c, "a", r, "team/x"), CONF_MAY_PULL | CONF_MAY_PUSH);
+    assert_int_equal(conf_rights(c, "a", r, "team/x"), RIGHT_PULL | RIGHT_PUSH);
     assert_int_equal(conf_rights(c, "a", r, "x"), 0);
     assert_int_equal(conf_rights(c, "b", r, "team/x"), 0);
-    assert_int_equal(conf_rights(c, "b", r, "any"), CONF_MAY_DELETE);
+    assert_int_equal(conf_rights(c, "b", r, "any"), RIGHT_DELETE);
     assert_int_equal(conf_rights(c, NULL, r, "any"), 0);
-    assert_int_equal(conf_rights(c, NULL, open, "x"), CONF_MAY_PULL);
-    assert_int_equal(conf_rights(c, "b", open, "any"), CONF_MAY_PULL | CONF_MAY_DELETE);
+    assert_int_equal(conf_rights(c, NULL, open, "x"), RIGHT_PULL);
+    assert_int_equal(conf_rights(c, "b", open, "any"), RIGHT_PULL | RIGHT_DELETE);
     assert_true(conf_connector_forced(c, &c->connectors[0]));
     assert_false(conf_connector_forced(c, &c->connectors[1])); /* reaches both */
     assert_int_equal(conf_connector_open(c, &c->connectors[1]), 0);
-    assert_string_equal(conf_rights_text(CONF_MAY_ALL, text), "pull,push,delete");
+    assert_string_equal(rights_text(RIGHT_ALL, text), "pull,push,delete");
     conf_free(&c);
 }
 

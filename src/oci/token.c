@@ -4,11 +4,10 @@
  * The signature is checked before anything within is looked at. The header is
  * compared with the only one we write: an `alg` of the sender's choice has no say.
  */
-#include "ipc/token.h"
+#include "oci/token.h"
 
 #include "base/base64.h"
 #include "base/json.h"
-#include "conf/conf.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,12 +18,12 @@
 
 static void append_scope(struct str *json, const struct token_scope *scope)
 {
-    char rights[CONF_RIGHTS_TEXT_MAX];
+    char rights[RIGHTS_TEXT_MAX];
 
     str_puts(json, "{\"type\":\"repository\",\"name\":");
     json_append_string(json, scope->name);
     str_puts(json, ",\"actions\":[");
-    conf_rights_text(scope->rights, rights);
+    rights_text(scope->rights, rights);
     for (const char *p = rights; *p;) {
         int len = (int)strcspn(p, ",");
 
@@ -103,14 +102,12 @@ static bool read_seconds(const struct json_value *object, const char *key, uint6
 
 static unsigned read_actions(const struct json_value *entry)
 {
-    static const char *const names[] = {"pull", "push", "delete"};
     const struct json_value *actions = member(entry, "actions", JSON_ARRAY);
     unsigned rights = 0;
 
     for (const struct json_value *v = actions ? actions->first : NULL; v; v = v->next)
-        for (unsigned i = 0; i < 3; i++)
-            if (v->type == JSON_STRING && strcmp(v->text, names[i]) == 0)
-                rights |= 1U << i;
+        if (v->type == JSON_STRING)
+            rights |= right_by_word(v->text, strlen(v->text));
     return rights;
 }
 

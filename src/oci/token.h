@@ -4,25 +4,27 @@
  * specification. Names in it are REPOSITORY:IMAGE as the configuration has them,
  * not as the client wrote them: one token means one thing on every connector.
  */
-#ifndef ENTREPOT_IPC_TOKEN_H
-#define ENTREPOT_IPC_TOKEN_H
+#ifndef ENTREPOT_OCI_TOKEN_H
+#define ENTREPOT_OCI_TOKEN_H
 
 #include "base/mem.h"
 #include "base/sign.h"
 #include "base/str.h"
+#include "oci/name.h"
+#include "oci/rights.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #define TOKEN_SCOPES_MAX 16
 /* "REPOSITORY:IMAGE" */
-#define TOKEN_NAME_MAX (64 + 1 + 255)
+#define TOKEN_NAME_MAX (64 + 1 + NAME_IMAGE_MAX)
 /* As text. */
 #define TOKEN_TEXT_MAX 12288
 
 struct token_scope {
     const char *name;
-    unsigned rights; /* enum conf_right */
+    unsigned rights; /* a set of enum right */
 };
 
 struct token {
