@@ -28,6 +28,8 @@
 #define BURDEN_BYTES (64u << 20)
 #define STORES_MS    1000
 
+_Static_assert(INDEX_STORES_MAX == CONF_STORES_MAX, "each store has its place in the index");
+
 static void fetcher_connected(struct link *link, void *ctx)
 {
     struct api *api = ctx;

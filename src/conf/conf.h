@@ -20,6 +20,8 @@
 
 /* `[A-Za-z0-9][A-Za-z0-9._-]*`, at most this long: names of repositories and blob stores. */
 #define CONF_NAME_MAX 64
+/* Blob stores. */
+#define CONF_STORES_MAX 16
 
 struct conf_store {
     char *name;

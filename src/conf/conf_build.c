@@ -18,7 +18,6 @@
 #include <unistd.h>
 
 #define FILE_BYTES_MAX (1u << 20)
-#define STORES_MAX     16
 #define WORKERS_MAX    64
 #define DAY_MS         ((uint64_t)24 * 3600 * 1000)
 
@@ -98,9 +97,9 @@ static void build_stores(struct conf_build *b)
 
         if (s->id != CONF_SECTION_STORE)
             continue;
-        if (conf->store_count == STORES_MAX) {
+        if (conf->store_count == CONF_STORES_MAX) {
             conf_mistake(b->m, s->line, "blobstore %s: at most %d blob stores; remove some",
-                         s->title, STORES_MAX);
+                         s->title, CONF_STORES_MAX);
             break;
         }
         conf_check_name(b, s, false);

@@ -12,7 +12,7 @@
 
 static bool take(const unsigned char *text, int len, char *out)
 {
-    if (len <= 0 || len > TLS_CLIENT_NAME_MAX)
+    if (len <= 0 || len > IO_CLIENT_NAME_MAX)
         return false;
     for (int i = 0; i < len; i++)
         if (text[i] < 0x20 || text[i] == 0x7f)

@@ -5,6 +5,7 @@
 #ifndef ENTREPOT_HTTP_TLS_SESSION_H
 #define ENTREPOT_HTTP_TLS_SESSION_H
 
+#include "http/io.h"
 #include "http/tls.h"
 
 #include <stdbool.h>
@@ -39,9 +40,8 @@ bool tls_session_pending(const struct tls_session *session);
 uint32_t tls_session_wants(const struct tls_session *session);
 /* What a verified client certificate calls its owner: the one common name of its
  * subject, else the first DNS name or mail address among its alternative names;
- * in out[TLS_CLIENT_NAME_MAX + 1], "" without a certificate or name. Only after
+ * in out[IO_CLIENT_NAME_MAX + 1], "" without a certificate or name. Only after
  * the handshake. */
-#define TLS_CLIENT_NAME_MAX 255
 void tls_session_client_name(struct tls_session *session, char *out);
 /* close_notify, if it can leave now. */
 void tls_session_goodbye(struct tls_session *session);

@@ -3,9 +3,13 @@
  */
 #include "ipc/msg_auth.h"
 
+#include "conf/conf.h"
+
 #include <string.h>
 
 #define PEER_MAX 64
+
+_Static_assert(TOKEN_NAME_MAX == CONF_NAME_MAX + 1 + NAME_IMAGE_MAX, "REPOSITORY:IMAGE");
 
 void auth_state_put(struct msg_writer *w, const struct auth_state *s)
 {
@@ -41,7 +45,7 @@ void auth_question_put(struct msg_writer *w, const struct auth_question *q)
 
 void auth_question_get(struct msg_reader *r, struct auth_question *q_r)
 {
-    q_r->user = msg_get_str(r, AUTH_USER_MAX);
+    q_r->user = msg_get_str(r, CONF_USER_MAX);
     q_r->password = msg_get_str(r, AUTH_PASSWORD_MAX);
     q_r->peer = msg_get_str(r, PEER_MAX);
     q_r->catalog = msg_get_u8(r);
@@ -77,7 +81,7 @@ void auth_name_put(struct msg_writer *w, const char *name)
 
 const char *auth_name_get(struct msg_reader *r)
 {
-    return msg_get_str(r, AUTH_USER_MAX);
+    return msg_get_str(r, CONF_USER_MAX);
 }
 
 void auth_check_put(struct msg_writer *w, const struct auth_check *c)
@@ -88,7 +92,7 @@ void auth_check_put(struct msg_writer *w, const struct auth_check *c)
 
 void auth_check_get(struct msg_reader *r, struct auth_check *c_r)
 {
-    c_r->user = msg_get_str(r, AUTH_USER_MAX);
+    c_r->user = msg_get_str(r, CONF_USER_MAX);
     c_r->stamp = msg_get_u64(r);
 }
 
@@ -102,8 +106,8 @@ void auth_robot_put(struct msg_writer *w, const struct auth_robot *robot)
 
 void auth_robot_get(struct msg_reader *r, struct auth_robot *robot_r)
 {
-    robot_r->name = msg_get_str(r, AUTH_USER_MAX);
-    robot_r->user = msg_get_str(r, AUTH_USER_MAX);
+    robot_r->name = msg_get_str(r, CONF_USER_MAX);
+    robot_r->user = msg_get_str(r, CONF_USER_MAX);
     robot_r->created_s = msg_get_u64(r);
     robot_r->expires_s = msg_get_u64(r);
 }

@@ -9,7 +9,6 @@
 #include "ipc/msg.h"
 #include "oci/token.h"
 
-#define AUTH_USER_MAX     64
 #define AUTH_PASSWORD_MAX 512
 /* What every robot token begins with: for secret scanners, and so that it is
  * never tried as a password. */
@@ -61,7 +60,7 @@ void auth_question_put(struct msg_writer *w, const struct auth_question *q);
 void auth_question_get(struct msg_reader *r, struct auth_question *q_r);
 void auth_issued_put(struct msg_writer *w, const struct auth_issued *i);
 void auth_issued_get(struct msg_reader *r, struct auth_issued *i_r);
-/* Of a user or a robot. */
+/* Of a user or a robot; CONF_USER_MAX. */
 void auth_name_put(struct msg_writer *w, const char *name);
 const char *auth_name_get(struct msg_reader *r);
 void auth_check_put(struct msg_writer *w, const struct auth_check *c);

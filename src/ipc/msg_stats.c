@@ -4,7 +4,7 @@
  */
 #include "ipc/msg_stats.h"
 
-#define NAME_MAX 64
+#include "conf/conf.h"
 
 void stats_repo_put(struct msg_writer *w, const struct stats_repo *s)
 {
@@ -22,11 +22,11 @@ void stats_repo_put(struct msg_writer *w, const struct stats_repo *s)
 
 void stats_repo_get(struct msg_reader *r, struct stats_repo *s_r)
 {
-    s_r->name = msg_get_str(r, NAME_MAX);
+    s_r->name = msg_get_str(r, CONF_NAME_MAX);
     s_r->kind = msg_get_u8(r);
     s_r->online = msg_get_u8(r);
     s_r->owned = msg_get_u8(r);
-    s_r->store = msg_get_str(r, NAME_MAX);
+    s_r->store = msg_get_str(r, CONF_NAME_MAX);
     s_r->images = msg_get_u64(r);
     s_r->tags = msg_get_u64(r);
     s_r->manifests = msg_get_u64(r);
@@ -50,7 +50,7 @@ void stats_store_put(struct msg_writer *w, const struct stats_store *s)
 
 void stats_store_get(struct msg_reader *r, struct stats_store *s_r)
 {
-    s_r->name = msg_get_str(r, NAME_MAX);
+    s_r->name = msg_get_str(r, CONF_NAME_MAX);
     s_r->bytes = msg_get_u64(r);
     s_r->quota = msg_get_u64(r);
     s_r->uploads = msg_get_u64(r);

@@ -12,6 +12,7 @@
 #define ENTREPOT_STORE_IDENTITY_H
 
 #include "base/err.h"
+#include "conf/conf.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +21,7 @@
 #define IDENTITY_FILE       "IDENTITY"
 #define IDENTITY_VERSION    1
 #define IDENTITY_ID_LEN     32 /* hex digits of 128 random bits */
-#define IDENTITY_NAME_MAX   64 /* CONF_NAME_MAX */
+#define IDENTITY_NAME_MAX   CONF_NAME_MAX
 #define IDENTITY_STORES_MAX 256
 
 struct identity {
