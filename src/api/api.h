@@ -115,13 +115,6 @@ size_t api_store_place(const struct api_call *call);
 bool api_may_push(struct api_call *call);
 /* Answers UNSUPPORTED (405) where deleting is switched off. */
 bool api_may_delete(struct api_call *call);
-/* Finds an object of the repository's store and calls next with call->object
- * set, or with what went wrong (hot_read's errors): at once when it is in memory,
- * else when a thread of the pool has fetched it. `verify`: a large one was hashed, too. */
-void api_object(struct api_call *call, const struct digest *digest, uint64_t size, bool verify,
-                void (*next)(struct api_call *call, int err));
-/* Tells the catalog that a blob could not be served, so that it looks at it. */
-void api_tell_damaged(struct api_call *call, const struct digest *digest);
 /* Starts a question to the catalog; fill the writer, then api_ask. */
 struct msg_writer *api_ask_begin(struct api_call *call, enum msg_type type);
 void api_ask(struct api_call *call,

@@ -8,6 +8,7 @@
 #include "api/blob.h"
 
 #include "api/hot.h"
+#include "api/object.h"
 #include "api/upstream.h"
 #include "base/fail.h"
 #include "base/file.h"

@@ -11,6 +11,7 @@
 #include "api/members.h"
 
 #include "api/hot.h"
+#include "api/object.h"
 #include "api/upstream.h"
 #include "base/clock.h"
 #include "base/log.h"

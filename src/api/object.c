@@ -5,7 +5,7 @@
  * thread of the pool: a cold directory or inode may take as long as a disk does,
  * and everybody else's requests wait for the loop. A crash here costs requests.
  */
-#include "api/api.h"
+#include "api/object.h"
 
 #include "api/hot.h"
 #include "base/mem.h"

@@ -16,11 +16,6 @@
     X(worker_upload_write)   /* error: instead of writing */                                       \
     X(worker_upload_written) /* a piece of the body is in the file */                              \
     X(worker_upload_rewind)  /* what is known of the hash counts no more, the bytes are there */   \
-    /* the four of worker_place_: in the fetcher too, which places files like an upload */         \
-    X(worker_place_sync)     /* error: instead of fdatasync */                                     \
-    X(worker_place_synced)   /* the bytes are durable under a name of no meaning */                \
-    X(worker_place_renamed)  /* the file has its name, the directory is not synced */              \
-    X(worker_place_done)     /* durable; nobody was told */                                        \
     X(worker_commit_asked)   /* the catalog was asked to link it */                                \
     X(worker_commit_done)    /* the catalog has; the client does not know */                       \
     X(worker_manifest_asked) /* the catalog was asked */                                           \
@@ -29,6 +24,11 @@
     X(worker_blob_marked) /* somebody's question for a blob is marked, nobody looked for it */     \
     X(worker_blob_open)   /* error: instead of opening a blob */                                   \
     X(worker_accept)      /* error: instead of accepting */                                        \
+    /* store, in workers and in the fetcher: a file gets its name */                               \
+    X(store_place_sync)    /* error: instead of fdatasync */                                       \
+    X(store_place_synced)  /* the bytes are durable under a name of no meaning */                  \
+    X(store_place_renamed) /* the file has its name, the directory is not synced */                \
+    X(store_place_done)    /* durable; nobody was told */                                          \
     /* fetcher */                                                                                  \
     X(fetcher_slot)     /* error: instead of a free place on the board */                          \
     X(fetcher_opened)   /* a download's file is there, the upstream was not asked */               \

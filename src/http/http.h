@@ -16,6 +16,7 @@
 #include "base/net_prefix.h"
 #include "base/pool.h"
 #include "base/str.h"
+#include "http/counters.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -117,19 +118,6 @@ struct http_limits {
     uint64_t max_connections;
     uint64_t max_per_address; /* of them; IPv6: of a /64; 0: as many as there are */
     uint64_t drain_bytes;     /* unread body swallowed after an early answer before closing */
-};
-
-/* Counters in shared memory, written by this process only; any may be read by others. */
-#define HTTP_TOOK_BOUNDS 8
-/* Upper bounds; the last one has none (UINT64_MAX). */
-extern const uint64_t http_took_bounds_us[HTTP_TOOK_BOUNDS];
-
-struct http_counters {
-    _Atomic uint64_t connections, accepted, requests, bytes_in, bytes_out;
-    _Atomic uint64_t answers[6];             /* by the first digit of the status */
-    _Atomic uint64_t took[HTTP_TOOK_BOUNDS]; /* requests by time, http_took_bounds_us */
-    _Atomic uint64_t took_us;                /* all of them */
-    _Atomic uint64_t cold_reads;             /* pieces of files that a thread had to fetch */
 };
 
 struct http_server;

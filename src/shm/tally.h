@@ -6,7 +6,7 @@
 #define ENTREPOT_SHM_TALLY_H
 
 #include "base/err.h"
-#include "http/http.h"
+#include "http/counters.h"
 
 #include <stddef.h>
 #include <stdint.h>

@@ -278,21 +278,21 @@ int store_blob_place(const struct store *store, int fd, const char *from,
     char path[LAYOUT_PATH_MAX];
     int dir, failed, err = 0;
 
-    failed = FAIL_POINT(worker_place_sync);
+    failed = FAIL_POINT(store_place_sync);
     if (failed != 0)
         return err_from_errno(failed);
     if (fdatasync(fd) != 0)
         return err_from_errno(errno);
-    FAIL_POINT(worker_place_synced);
+    FAIL_POINT(store_place_synced);
     if (renameat(store->dir_fd, from, store->dir_fd, layout_blob(digest, path)) != 0)
         return err_from_errno(errno);
-    FAIL_POINT(worker_place_renamed);
+    FAIL_POINT(store_place_renamed);
     dir = openat(store->dir_fd, layout_blob_dir(digest, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0 || fsync(dir) != 0)
         err = err_from_errno(errno);
     if (dir >= 0)
         close(dir);
-    FAIL_POINT(worker_place_done);
+    FAIL_POINT(store_place_done);
     return err;
 }
 

@@ -9,11 +9,11 @@
 #include "worker/worker.h"
 
 #include "api/api.h"
-#include "api/forwarded.h"
 #include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
+#include "http/forwarded.h"
 #include "http/tls.h"
 #include "worker/access.h"
 #include "worker/admin.h"
@@ -151,13 +151,14 @@ static void catalog_message(struct link *link, struct msg_reader *message, int f
 static void worker_request(struct http_request *r, void *ctx)
 {
     struct worker *w = ctx;
+    const struct conf_connector *connector = &w->start->conf->connectors[r->listener];
     struct parked *p;
 
-    if (w->start->conf->connectors[r->listener].admin) {
+    if (connector->admin) {
         admin_handle(&w->admin, r);
         return;
     }
-    forwarded_apply(&w->start->conf->connectors[r->listener], r);
+    forwarded_apply(r, connector->trusted_proxies, connector->trusted_count);
     if (!index_fresh(w))
         link_poll(w->api->catalog); /* a successor lies in the socket before the end mark is set */
     if (index_fresh(w) || w->no_index) {

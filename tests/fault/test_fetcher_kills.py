@@ -25,8 +25,8 @@ def failing(proxy, tmp_path, monkeypatch):
     return make
 
 
-BLOB_POINTS = ["fetcher_opened", "fetcher_head", "fetcher_written", "fetcher_received", "fetcher_verified", "worker_place_synced",
-               "worker_place_renamed", "worker_place_done", "fetcher_placed", "fetcher_commit_asked",
+BLOB_POINTS = ["fetcher_opened", "fetcher_head", "fetcher_written", "fetcher_received", "fetcher_verified", "store_place_synced",
+               "store_place_renamed", "store_place_done", "fetcher_placed", "fetcher_commit_asked",
                "fetcher_committed", "catalog_turn_begun", "catalog_turn_written", "catalog_turn_shown"]
 
 
@@ -48,7 +48,7 @@ def test_a_body_completes_whoever_dies(failing, upstream, point):
     assert client.daemon.fsck()[0] == 0
 
 
-@pytest.mark.parametrize("point", ["worker_place_renamed", "fetcher_placed"])
+@pytest.mark.parametrize("point", ["store_place_renamed", "fetcher_placed"])
 def test_a_worker_that_looks_late_has_the_last_byte(failing, upstream, point):
     """The blob is verified and in its place when the fetcher dies, and its successor runs before the worker looks at the
     board: the file that the worker holds is whole, and nobody would write to it any more."""

@@ -284,16 +284,16 @@ def test_an_upload_while_its_file_goes(collector, point):
     daemon.ctl("gc")
     daemon.fail.held(point)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        daemon.fail.arm("worker_place_done", "wait")
+        daemon.fail.arm("store_place_done", "wait")
         push = pool.submit(Registry(daemon.url, "gc/other").push_blob, data)
-        daemon.fail.held("worker_place_done")  # renamed and synced; the question is not asked yet
+        daemon.fail.held("store_place_done")  # renamed and synced; the question is not asked yet
         assert path_of(daemon, digest(data)).exists()
         daemon.fail.release(point)
         if point == "catalog_gc_written":
             wait_for(lambda: not path_of(daemon, digest(data)).exists(), "the sweep takes the new file")
         else:
             wait_for(lambda: not gc_status(daemon)["running"], "the sweep ends")
-        daemon.fail.release("worker_place_done")
+        daemon.fail.release("store_place_done")
         push.result(20)
     other = Registry(daemon.url, "gc/other")
     assert other.get(f"blobs/{digest(data)}").content == data and path_of(daemon, digest(data)).exists()

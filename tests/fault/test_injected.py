@@ -32,7 +32,7 @@ TOLD = {"ENOSPC": 507, "EDQUOT": 507, "EROFS": 503, "EACCES": 503, "EMFILE": 503
 
 
 @pytest.mark.parametrize("errno", TOLD)
-@pytest.mark.parametrize("point", ["worker_upload_write", "worker_place_sync", "catalog_turn_write"])
+@pytest.mark.parametrize("point", ["worker_upload_write", "store_place_sync", "catalog_turn_write"])
 def test_a_push_that_fails(failing, point, errno):
     registry = Registry(failing.url, "failing/push")
     kept = registry.push_image("kept")

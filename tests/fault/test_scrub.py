@@ -169,13 +169,13 @@ def test_a_push_while_damage_is_noted_keeps_its_file(scrubbed):
     daemon.fail.arm("catalog_damage_noted", "wait")
     daemon.ctl("scrub")
     daemon.fail.held("catalog_damage_noted")
-    daemon.fail.arm("worker_place_done", "wait")
+    daemon.fail.arm("store_place_done", "wait")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         push = pool.submit(Registry(daemon.url, "scrub/race").push_blob, data)
-        daemon.fail.held("worker_place_done")
+        daemon.fail.held("store_place_done")
         daemon.fail.release("catalog_damage_noted")
         wait_for(lambda: damaged_count(daemon) == 1, "the catalog is through")
-        daemon.fail.release("worker_place_done")
+        daemon.fail.release("store_place_done")
         push.result(20)
     assert registry.get(f"blobs/{d}").content == data and damaged_count(daemon) == 0
 

@@ -33,7 +33,7 @@ def again(daemon, point, method, url, **kw):
     raise AssertionError("never answered")
 
 
-PUT_POINTS = ("worker_upload_written", "worker_place_synced", "worker_place_renamed", "worker_place_done",
+PUT_POINTS = ("worker_upload_written", "store_place_synced", "store_place_renamed", "store_place_done",
               "worker_commit_asked", "worker_commit_done")
 
 

@@ -140,17 +140,17 @@ def test_nothing_is_pushed_where_nobody_would_find_it(place, how):
 @pytest.mark.parametrize("what", ["a blob", "a manifest"])
 def test_a_push_that_was_under_way_is_not_acknowledged(place, what):
     """Its bytes came before the disk went; the catalog looks again."""
-    place.daemon.fail.arm("worker_place_done", "wait")
+    place.daemon.fail.arm("store_place_done", "wait")
     with ThreadPoolExecutor(1) as pool:
         if what == "a blob":
             push = pool.submit(place.at.post, "blobs/uploads/?digest=" + digest(b"y"), data=b"y")
         else:
             push = pool.submit(place.at.put_manifest, place.body + b"\n", "late")
-        place.daemon.fail.held("worker_place_done")
+        place.daemon.fail.held("store_place_done")
         moving = moved(place)
         next(moving)
         wait_for(lambda: "path leads elsewhere" in place.daemon.log_text(), "it is noticed")
-        place.daemon.fail.release("worker_place_done")
+        place.daemon.fail.release("store_place_done")
         r = push.result(30)
         assert (r.status_code, error(r)) == (503, "UNAVAILABLE"), r.text
     next(moving, None)

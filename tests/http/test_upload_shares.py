@@ -143,7 +143,7 @@ def test_a_worker_that_dies_between_file_and_count(shared):
     daemon = shared(workers=1)
     one = Client(daemon)
     urls = one.fill()
-    daemon.fail.arm("worker_place_done", "kill")
+    daemon.fail.arm("store_place_done", "kill")
     data = os.urandom(1000)
     with pytest.raises(requests.RequestException):
         requests.put(daemon.url + urls[0] + f"&digest={digest(data)}", data=data, timeout=30)

@@ -1,13 +1,12 @@
 #include "check.h"
 
 #include "api/base_url.h"
-#include "api/forwarded.h"
+#include "http/forwarded.h"
 #include "http/http1.h"
 
 static struct net_prefix trusted[2];
 static char no_url[] = "";
-static struct conf_connector connector = {
-    .external_url = no_url, .trusted_proxies = trusted, .trusted_count = 2};
+static struct conf_connector connector = {.external_url = no_url};
 static struct conf conf = {.connectors = &connector, .connector_count = 1};
 static struct api api = {.conf = &conf};
 static struct http_request r;
@@ -51,7 +50,7 @@ static const char *ask_from(const char *peer, bool https, const char *first, con
     r.client = r.peer;
     str_printf(&head, "%s%s\r\n", first, headers);
     assert_int_equal(http1_parse_head(&r, head.data, head.len, &reason), 0);
-    forwarded_apply(&connector, &r);
+    forwarded_apply(&r, trusted, 2);
     api_base_url(&call, &url);
     snprintf(shown, sizeof(shown), "%s %s %s",
              net_addr_text((struct sockaddr *)&r.client.ss, r.client.len, text), url.data, r.host);

@@ -6,7 +6,7 @@
  * what the nearest proxy wrote counts, what stood there before counts only as
  * far as addresses of trusted proxies go on.
  */
-#include "api/forwarded.h"
+#include "http/forwarded.h"
 
 #include "http/http1.h"
 
@@ -67,7 +67,7 @@ static struct walk walk_of(const struct http_request *r, const char *name)
     return (struct walk){.r = r, .name = name, .header = r->header_count};
 }
 
-void forwarded_apply(const struct conf_connector *c, struct http_request *r)
+void forwarded_apply(struct http_request *r, const struct net_prefix *proxies, size_t count)
 {
     struct walk addresses = walk_of(r, "X-Forwarded-For");
     struct walk protocols = walk_of(r, "X-Forwarded-Proto");
@@ -76,7 +76,7 @@ void forwarded_apply(const struct conf_connector *c, struct http_request *r)
     const char *text;
     size_t len;
 
-    if (!net_prefix_any(c->trusted_proxies, c->trusted_count, &r->client))
+    if (!net_prefix_any(proxies, count, &r->client))
         return;
     if (walk_next(&protocols, &text, &len)) {
         if (len == 5 && strncasecmp(text, "https", 5) == 0)
@@ -86,7 +86,7 @@ void forwarded_apply(const struct conf_connector *c, struct http_request *r)
     }
     if (walk_next(&hosts, &text, &len) && len > 0)
         (void)http1_take_host(r, text, len); /* a malformed one changes nothing */
-    while (net_prefix_any(c->trusted_proxies, c->trusted_count, &r->client) &&
-           walk_next(&addresses, &text, &len) && net_addr_parse_loose(text, len, &addr) == 0)
+    while (net_prefix_any(proxies, count, &r->client) && walk_next(&addresses, &text, &len) &&
+           net_addr_parse_loose(text, len, &addr) == 0)
         r->client = addr;
 }
