@@ -11,6 +11,7 @@
 #include "api/hot.h"
 #include "api/login.h"
 #include "api/rights.h"
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "oci/name.h"
@@ -302,12 +303,12 @@ void api_ask(struct api_call *call,
 
 struct api_call *api_call_of_ask(struct ask *ask)
 {
-    return (struct api_call *)((char *)ask - offsetof(struct api_call, ask));
+    return CONTAINER_OF(ask, struct api_call, ask);
 }
 
 struct api_call *api_call_of_job(struct pool_job *job)
 {
-    return (struct api_call *)((char *)job - offsetof(struct api_call, job));
+    return CONTAINER_OF(job, struct api_call, job);
 }
 
 int api_reply_err(int err, struct msg_reader *reply, int fd)

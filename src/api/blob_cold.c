@@ -8,6 +8,7 @@
 #include "api/blob.h"
 
 #include "api/upstream.h"
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -88,8 +89,7 @@ static void join_range(struct api_call *call, uint64_t first, uint64_t last)
 
 static void growing(struct follow_share *share, int err, const struct fetch_failure *why)
 {
-    struct blob_read *blob =
-        (struct blob_read *)((char *)share - offsetof(struct blob_read, share));
+    struct blob_read *blob = CONTAINER_OF(share, struct blob_read, share);
     struct api_call *call = blob->target.call;
     struct fetch_failure none = {.reason = ""};
     struct follow_file file;

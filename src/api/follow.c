@@ -9,6 +9,7 @@
  */
 #include "api/follow.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -135,7 +136,7 @@ static void follows_look(struct follows *follows)
 
 static void bell_rings(struct loop_fd *watch, uint32_t events)
 {
-    struct follows *follows = (struct follows *)((char *)watch - offsetof(struct follows, bell));
+    struct follows *follows = CONTAINER_OF(watch, struct follows, bell);
     uint64_t count;
 
     (void)events;
@@ -145,7 +146,7 @@ static void bell_rings(struct loop_fd *watch, uint32_t events)
 
 static void look_timer(struct loop_timer *timer)
 {
-    struct follows *follows = (struct follows *)((char *)timer - offsetof(struct follows, timer));
+    struct follows *follows = CONTAINER_OF(timer, struct follows, timer);
 
     follows_look(follows);
     if (!LIST_EMPTY(&follows->all))
@@ -213,7 +214,7 @@ static void follow_exists(struct follow *f)
 
 static void follow_answered(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct follow *f = (struct follow *)((char *)ask - offsetof(struct follow, ask));
+    struct follow *f = CONTAINER_OF(ask, struct follow, ask);
     struct fetch_failure why = {.reason = "the fetcher did not answer"};
     struct fetch_ready place;
 
@@ -260,7 +261,7 @@ static void follow_ask(struct follow *f)
 
 static void hello_answered(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct follows *follows = (struct follows *)((char *)ask - offsetof(struct follows, hello));
+    struct follows *follows = CONTAINER_OF(ask, struct follows, hello);
 
     if (err != 0 || reply_err_get(reply) != 0 || fd < 0) {
         if (fd >= 0)

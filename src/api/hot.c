@@ -9,12 +9,12 @@
  */
 #include "api/hot.h"
 
+#include "base/container.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/must.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -209,7 +209,7 @@ const struct hot_object *hot_add(struct hot *hot, const struct digest *digest,
 void hot_release(const struct hot_object *object)
 {
     struct hot_entry *e =
-        (struct hot_entry *)((char *)(uintptr_t)object - offsetof(struct hot_entry, object));
+        CONTAINER_OF((struct hot_object *)(uintptr_t)object, struct hot_entry, object);
 
     MUST(e->users > 0);
     if (--e->users == 0 && !e->kept)

@@ -14,6 +14,7 @@
 #include "api/audit.h"
 #include "api/challenge.h"
 #include "api/credentials.h"
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/sign.h"
@@ -128,7 +129,7 @@ void login_release(struct api_call *call)
 
     if (!call->user || call->user == &anonymous)
         return;
-    v = (struct verdict *)((char *)(uintptr_t)call->user - offsetof(struct verdict, user));
+    v = CONTAINER_OF((struct api_user *)(uintptr_t)call->user, struct verdict, user);
     call->user = NULL;
     if (--v->holders == 0 && !v->kept) {
         mem_arena_free(&v->arena);
@@ -158,7 +159,7 @@ static void take_state(struct logins *l, struct msg_reader *m)
 
 static void confirm_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct logins *l = (struct logins *)((char *)ask - offsetof(struct logins, confirm));
+    struct logins *l = CONTAINER_OF(ask, struct logins, confirm);
 
     l->confirming = false;
     if (fd >= 0)
@@ -183,7 +184,7 @@ static bool confirmed(struct logins *l)
 
 static void hello_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
 {
-    struct logins *l = (struct logins *)((char *)ask - offsetof(struct logins, hello));
+    struct logins *l = CONTAINER_OF(ask, struct logins, hello);
 
     if (fd >= 0)
         close(fd);

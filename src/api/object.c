@@ -8,6 +8,7 @@
 #include "api/object.h"
 
 #include "api/hot.h"
+#include "base/container.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -26,7 +27,7 @@ struct object_load {
 
 static void load_work(struct pool_job *job)
 {
-    struct object_load *load = (struct object_load *)job;
+    struct object_load *load = CONTAINER_OF(job, struct object_load, job);
 
     load->err =
         hot_read(api_store(load->call), &load->digest, load->size, load->verify, &load->object);
@@ -34,7 +35,7 @@ static void load_work(struct pool_job *job)
 
 static void load_done(struct pool_job *job)
 {
-    struct object_load *load = (struct object_load *)job;
+    struct object_load *load = CONTAINER_OF(job, struct object_load, job);
     struct api_call *call = load->call;
 
     if (load->err == 0)

@@ -7,6 +7,7 @@
  */
 #include "api/pipe.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -143,7 +144,7 @@ static int piece_write(struct pipe *p, const struct piece *piece)
 
 static void pipe_work(struct pool_job *job)
 {
-    struct pipe *p = (struct pipe *)job;
+    struct pipe *p = CONTAINER_OF(job, struct pipe, job);
 
     p->err = piece_write(p, &p->flying);
 }
@@ -158,14 +159,14 @@ static void pipe_next(struct pipe *p)
 
 static void undo_work(struct pool_job *job)
 {
-    struct pipe *p = (struct pipe *)job;
+    struct pipe *p = CONTAINER_OF(job, struct pipe, job);
 
     p->unclean = ftruncate(p->setup.fd, (off_t)p->setup.size) != 0;
 }
 
 static void undo_done(struct pool_job *job)
 {
-    struct pipe *p = (struct pipe *)job;
+    struct pipe *p = CONTAINER_OF(job, struct pipe, job);
 
     if (p->unclean)
         log_warn("cannot cut off what a broken request left in an upload session", NULL);
@@ -186,7 +187,7 @@ static void pipe_gone(struct pipe *p)
 
 static void pipe_done(struct pool_job *job)
 {
-    struct pipe *p = (struct pipe *)job;
+    struct pipe *p = CONTAINER_OF(job, struct pipe, job);
 
     p->busy = false;
     piece_release(p->setup.pipes, &p->flying);

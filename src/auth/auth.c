@@ -9,6 +9,7 @@
 #include "auth/auth.h"
 
 #include "auth/state.h"
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -143,7 +144,7 @@ static void auth_trouble(struct auth *a)
 
 static void auth_look(struct loop_timer *timer)
 {
-    struct auth *a = (struct auth *)((char *)timer - offsetof(struct auth, look));
+    struct auth *a = CONTAINER_OF(timer, struct auth, look);
 
     if (a->key || auth_begin(a))
         auth_users_look(a);

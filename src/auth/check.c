@@ -11,6 +11,7 @@
  */
 #include "auth/state.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -96,7 +97,7 @@ static uint8_t *verdict_place(struct auth *a, const uint8_t mac[SIGN_MAC_BYTES])
 
 static void check_late(struct loop_timer *timer)
 {
-    struct check *c = (struct check *)((char *)timer - offsetof(struct check, late));
+    struct check *c = CONTAINER_OF(timer, struct check, late);
 
     auth_answer_err(c->a, c->to, ERR_DENIED);
     check_free(c);
@@ -110,7 +111,7 @@ static void failed(struct auth *a, const struct auth_question *q)
 
 static void check_work(struct pool_job *job)
 {
-    struct check *c = (struct check *)((char *)job - offsetof(struct check, job));
+    struct check *c = CONTAINER_OF(job, struct check, job);
 
     c->good = htpasswd_verify_evenly(c->hash, c->cost, c->q.password);
     FAIL_POINT(auth_verified);
@@ -118,7 +119,7 @@ static void check_work(struct pool_job *job)
 
 static void check_done(struct pool_job *job)
 {
-    struct check *c = (struct check *)((char *)job - offsetof(struct check, job));
+    struct check *c = CONTAINER_OF(job, struct check, job);
     struct auth *a = c->a;
     uint8_t mac[SIGN_MAC_BYTES];
     const struct htpasswd_user *now = htpasswd_find(a->users, c->q.user);

@@ -8,6 +8,7 @@
  */
 #include "auth/state.h"
 
+#include "base/container.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -58,7 +59,7 @@ static void change_free(struct change *c)
 
 static void change_work(struct pool_job *job)
 {
-    struct change *c = (struct change *)((char *)job - offsetof(struct change, job));
+    struct change *c = CONTAINER_OF(job, struct change, job);
 
     c->err = file_replace(ROBOTS_PATH, c->text.data ? c->text.data : "", c->text.len, 0600,
                           (uid_t)-1, (gid_t)-1);
@@ -66,7 +67,7 @@ static void change_work(struct pool_job *job)
 
 static void change_done(struct pool_job *job)
 {
-    struct change *c = (struct change *)((char *)job - offsetof(struct change, job));
+    struct change *c = CONTAINER_OF(job, struct change, job);
     struct auth *a = c->a;
     struct msg_writer answer = {0};
 

@@ -7,6 +7,7 @@
  */
 #include "base/loop.h"
 
+#include "base/container.h"
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -180,7 +181,7 @@ void loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t delay_
 
 static void signals_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct loop *loop = (struct loop *)((char *)watch - offsetof(struct loop, signals));
+    struct loop *loop = CONTAINER_OF(watch, struct loop, signals);
     struct signalfd_siginfo info;
 
     (void)events;

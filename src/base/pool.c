@@ -7,6 +7,7 @@
  */
 #include "base/pool.h"
 
+#include "base/container.h"
 #include "base/mem.h"
 #include "base/must.h"
 
@@ -122,7 +123,7 @@ static void pool_collect(struct pool *pool)
 
 static void pool_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct pool *pool = (struct pool *)((char *)watch - offsetof(struct pool, wake));
+    struct pool *pool = CONTAINER_OF(watch, struct pool, wake);
     uint64_t count;
 
     (void)events;

@@ -6,6 +6,7 @@
  * page cache, from where the piece is sent. A crash here costs the worker's
  * connections.
  */
+#include "base/container.h"
 #include "base/mem.h"
 #include "http/conn.h"
 #include "http/io.h"
@@ -28,7 +29,7 @@ struct http_readahead {
 
 static void readahead_work(struct pool_job *job)
 {
-    struct http_readahead *ahead = (struct http_readahead *)job;
+    struct http_readahead *ahead = CONTAINER_OF(job, struct http_readahead, job);
     char scratch[READ_BYTES];
     size_t at = 0;
 
@@ -46,7 +47,7 @@ static void readahead_work(struct pool_job *job)
 
 static void readahead_done(struct pool_job *job)
 {
-    struct http_readahead *ahead = (struct http_readahead *)job;
+    struct http_readahead *ahead = CONTAINER_OF(job, struct http_readahead, job);
     struct http_conn *c = ahead->c;
 
     close(ahead->fd);

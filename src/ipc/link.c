@@ -10,6 +10,7 @@
  */
 #include "ipc/link.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -128,7 +129,7 @@ void link_poll(struct link *link)
 
 static void link_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct link *link = (struct link *)((char *)watch - offsetof(struct link, watch));
+    struct link *link = CONTAINER_OF(watch, struct link, watch);
 
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         link_poll(link);
@@ -160,7 +161,7 @@ static void link_flush(struct link *link)
 
 static void link_retry(struct loop_timer *timer)
 {
-    link_connect((struct link *)((char *)timer - offsetof(struct link, retry)));
+    link_connect(CONTAINER_OF(timer, struct link, retry));
 }
 
 static void link_connect(struct link *link)
@@ -193,7 +194,7 @@ static void link_deadline_by(struct link *link, uint64_t at_ms)
 
 static void link_deadline(struct loop_timer *timer)
 {
-    struct link *link = (struct link *)((char *)timer - offsetof(struct link, deadline));
+    struct link *link = CONTAINER_OF(timer, struct link, deadline);
     uint64_t now = loop_now_ms(link->setup.loop);
     struct ask *ask, *next;
     uint64_t soonest = UINT64_MAX;

@@ -8,6 +8,7 @@
  */
 #include "ipc/role.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/must.h"
 
@@ -130,7 +131,7 @@ static void role_signal(int signal, void *ctx)
 
 static void role_control(struct loop_fd *watch, uint32_t events)
 {
-    struct role *role = (struct role *)((char *)watch - offsetof(struct role, control));
+    struct role *role = CONTAINER_OF(watch, struct role, control);
 
     /* The master sends nothing here: anything to read is its end. */
     (void)events;

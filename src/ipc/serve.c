@@ -8,6 +8,7 @@
  */
 #include "ipc/serve.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
@@ -167,8 +168,7 @@ static void peer_receive(struct serve_peer *peer)
 
 static void peer_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct serve_peer *peer =
-        (struct serve_peer *)((char *)watch - offsetof(struct serve_peer, watch));
+    struct serve_peer *peer = CONTAINER_OF(watch, struct serve_peer, watch);
 
     if (events & EPOLLOUT)
         peer_flush(peer);
@@ -178,7 +178,7 @@ static void peer_ready(struct loop_fd *watch, uint32_t events)
 
 static void serve_accept(struct loop_fd *watch, uint32_t events)
 {
-    struct serve *serve = (struct serve *)((char *)watch - offsetof(struct serve, watch));
+    struct serve *serve = CONTAINER_OF(watch, struct serve, watch);
 
     (void)events;
     for (;;) {

@@ -7,6 +7,7 @@
  * before they do anything else; workers take them into use. A crash of the child is a reload, or
  * start, that is refused.
  */
+#include "base/container.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "master/master.h"
@@ -180,7 +181,7 @@ void certificates_wipe(struct tls_pairs **certificates, size_t count)
 
 static void rotate(struct loop_timer *timer)
 {
-    struct master *m = (struct master *)((char *)timer - offsetof(struct master, tickets_timer));
+    struct master *m = CONTAINER_OF(timer, struct master, tickets_timer);
 
     tls_tickets_rotate(m->tickets);
     loop_timer_set(m->loop, timer, ROTATE_MS);

@@ -6,6 +6,7 @@
  * or the new one; another boot's counts for nothing.
  */
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/str.h"
@@ -89,7 +90,7 @@ static void look(struct master *m)
 
 static void look_due(struct loop_timer *timer)
 {
-    struct master *m = (struct master *)((char *)timer - offsetof(struct master, clock_timer));
+    struct master *m = CONTAINER_OF(timer, struct master, clock_timer);
 
     look(m);
     loop_timer_set(m->loop, timer, LOOK_MS);

@@ -7,6 +7,7 @@
  * takes for garbage what it has no record of. A crash leaves the locks to nobody: the kernel lets
  * them go.
  */
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -15,7 +16,6 @@
 #include "store/store.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -100,7 +100,7 @@ static int lock_one(const struct master *m, const struct conf_store *store, int 
 /* A disk that was mounted after the start, or over a store, is not locked yet. */
 static void watch(struct loop_timer *timer)
 {
-    struct master *m = (struct master *)((char *)timer - offsetof(struct master, stores_timer));
+    struct master *m = CONTAINER_OF(timer, struct master, stores_timer);
 
     for (size_t i = 0; i < m->conf->store_count; i++) {
         int fd = store_lock_open(&m->conf->stores[i]);

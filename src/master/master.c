@@ -9,6 +9,7 @@
 #include "master/master.h"
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -152,7 +153,7 @@ void master_progress(struct master *m)
 
 static void master_kill(struct loop_timer *timer)
 {
-    struct master *m = (struct master *)((char *)timer - offsetof(struct master, kill_timer));
+    struct master *m = CONTAINER_OF(timer, struct master, kill_timer);
 
     log_warn("some processes did not end in time: killing them", NULL);
     slots_signal_all(m, MASTER_ROLES, SIGKILL);

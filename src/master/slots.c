@@ -6,6 +6,7 @@
  * and SIGCHLD is the one acted on. A crash of the master leaves children that
  * see EOF and finish.
  */
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -166,7 +167,7 @@ void slot_fork(struct slot *slot)
 
 static void slot_again(struct loop_timer *timer)
 {
-    struct slot *slot = (struct slot *)((char *)timer - offsetof(struct slot, again));
+    struct slot *slot = CONTAINER_OF(timer, struct slot, again);
 
     slot->restarts++;
     slot_fork(slot);
@@ -198,7 +199,7 @@ static void slot_keep_index(struct slot *slot, struct msg_reader *r, int fd)
 
 static void slot_control(struct loop_fd *watch, uint32_t events)
 {
-    struct slot *slot = (struct slot *)((char *)watch - offsetof(struct slot, control));
+    struct slot *slot = CONTAINER_OF(watch, struct slot, control);
     struct str in = {0};
 
     (void)events;
