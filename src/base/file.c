@@ -211,8 +211,10 @@ void file_writeback_start(int fd, uint64_t offset, uint64_t len)
     (void)!sync_file_range(fd, (off_t)offset, (off_t)len, SYNC_FILE_RANGE_WRITE);
 }
 
-int file_replace_at(int dir_fd, const char *name, const void *data, size_t len, mode_t mode)
+static int replace(int dir_fd, const char *name, const void *data, size_t len, mode_t mode,
+                   uid_t uid, gid_t gid)
 {
+    bool given = uid != (uid_t)-1 || gid != (gid_t)-1;
     char random[17], temporary[64];
     int fd, err = 0;
 
@@ -222,7 +224,8 @@ int file_replace_at(int dir_fd, const char *name, const void *data, size_t len, 
     if (fd < 0)
         return err_from_errno(errno);
     err = file_write_full(fd, data, len);
-    if (err == 0 && (fchmod(fd, mode) != 0 || fsync(fd) != 0))
+    if (err == 0 &&
+        ((given && fchown(fd, uid, gid) != 0) || fchmod(fd, mode) != 0 || fsync(fd) != 0))
         err = err_from_errno(errno);
     close(fd);
     if (err == 0 && renameat(dir_fd, temporary, dir_fd, name) != 0)
@@ -231,6 +234,26 @@ int file_replace_at(int dir_fd, const char *name, const void *data, size_t len, 
         unlinkat(dir_fd, temporary, 0);
     else if (fsync(dir_fd) != 0)
         err = err_from_errno(errno);
+    return err;
+}
+
+int file_replace_at(int dir_fd, const char *name, const void *data, size_t len, mode_t mode)
+{
+    return replace(dir_fd, name, data, len, mode, (uid_t)-1, (gid_t)-1);
+}
+
+int file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t uid, gid_t gid)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory =
+        slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
+    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+
+    free(directory);
+    if (fd < 0)
+        return err_from_errno(errno);
+    err = replace(fd, slash ? slash + 1 : path, data, len, mode, uid, gid);
+    close(fd);
     return err;
 }
 
@@ -272,47 +295,4 @@ void file_random_hex(size_t bytes, char *out)
     MUST(bytes <= RANDOM_MAX);
     file_random(random, bytes);
     str_hex(random, bytes, out);
-}
-
-static int file_sync_directory_of(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory =
-        slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int err = fd < 0 || fsync(fd) != 0 ? err_from_errno(errno) : 0;
-
-    if (fd >= 0)
-        close(fd);
-    free(directory);
-    return err;
-}
-
-int file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t uid, gid_t gid)
-{
-    struct str temp = {0};
-    char random[17];
-    int fd, err = 0;
-
-    file_random_hex(8, random);
-    str_printf(&temp, "%s.%s", path, random);
-    fd = open(temp.data, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        err = err_from_errno(errno);
-        str_free(&temp);
-        return err;
-    }
-    err = file_write_full(fd, data, len);
-    if (err == 0 && (((uid != (uid_t)-1 || gid != (gid_t)-1) && fchown(fd, uid, gid) != 0) ||
-                     fchmod(fd, mode) != 0 || fsync(fd) != 0))
-        err = err_from_errno(errno);
-    close(fd);
-    if (err == 0 && rename(temp.data, path) != 0)
-        err = err_from_errno(errno);
-    if (err != 0)
-        unlink(temp.data);
-    else
-        err = file_sync_directory_of(path);
-    str_free(&temp);
-    return err;
 }

@@ -39,15 +39,13 @@ void file_writeback_start(int fd, uint64_t offset, uint64_t len);
  * when it returns. */
 must_check int file_replace_at(int dir_fd, const char *name, const void *data, size_t len,
                                mode_t mode);
+/* The same by its path. uid, gid -1: ours. */
+must_check int file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t uid,
+                            gid_t gid);
 /* Bytes free for us on the file system of dir_fd. */
 must_check int file_free_bytes(int dir_fd, uint64_t *bytes_r);
 /* A sealed memfd holding `data`, offset 0. */
 must_check int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r);
-
-/* Replaces a file as a whole, durably: readers and crashes meet the old one or the
- * new one. uid/gid -1: ours. Blocks. */
-must_check int file_replace(const char *path, const void *data, size_t len, mode_t mode, uid_t uid,
-                            gid_t gid);
 
 /* At most 256 bytes from getrandom(2). */
 void file_random(void *out, size_t bytes);
