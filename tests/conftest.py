@@ -7,6 +7,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from harness.daemon import Daemon  # noqa: E402
+from harness.fail import FailPoints  # noqa: E402
 from harness.registry import Registry  # noqa: E402
 
 
@@ -43,6 +44,13 @@ def start():
     yield make
     for daemon in daemons:
         daemon.close()
+
+
+@pytest.fixture
+def fail(tmp_path, monkeypatch):
+    """Fail points of the daemons that are started from now on: name it before what starts them."""
+    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+    return FailPoints(tmp_path / "fail")
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def seen_surveys(daemon, registry):
 
 def goes(daemon, d):
     """Sweeps until the blob is gone: how often is the clock's business. Nobody asks for it: that would be a new mark."""
-    file = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+    file = daemon.blob_path(d)
     assert file.exists()
     wait_for(lambda: (sweep(daemon), not file.exists())[1], "the blob is collected", 60)
 

@@ -4,14 +4,11 @@ import json
 
 import pytest
 
-from harness.fail import FailPoints
 from harness.registry import OCI_IMAGE, OCI_INDEX, Registry, digest
 
 
 @pytest.fixture
-def racing(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def racing(fail, start):
     registry = Registry(start().url)
     child = registry.push_image("child")
     index = json.dumps({"schemaVersion": 2, "manifests": [

@@ -8,15 +8,12 @@ import pytest
 import requests
 
 from harness.daemon import wait_for
-from harness.fail import FailPoints
 from harness.proxy import proxy, upstream  # noqa: F401
 from harness.registry import Registry, digest
 
 
 @pytest.fixture
-def failing(proxy, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def failing(fail, proxy):
 
     def make(*ups, **kw):
         client = proxy(*ups, **kw)

@@ -28,10 +28,6 @@ def filled(start):
     return daemon
 
 
-def path_of(daemon, d):
-    return daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
-
-
 def test_good(filled):
     status, report = filled.fsck()
     assert (status, report["found"], report["complete"], report["skipped"]) == (0, [], True, 0)
@@ -62,7 +58,7 @@ def test_refuses(filled):
 @pytest.mark.parametrize("damage", ["changed", "shorter", "missing"])
 def test_damaged_blob(filled, damage):
     d = digest(filled.layer)
-    path = path_of(filled, d)
+    path = filled.blob_path(d)
     if damage == "missing":
         path.unlink()
     elif damage == "shorter":
@@ -87,13 +83,13 @@ def test_damaged_blob(filled, damage):
 
 def test_orphans(filled):
     data = os.urandom(100)
-    path_of(filled, digest(data)).write_bytes(data)
-    (path_of(filled, digest(data)).parent / "README").write_text("not ours")
+    filled.blob_path(digest(data)).write_bytes(data)
+    (filled.blob_path(digest(data)).parent / "README").write_text("not ours")
     status, report = filled.fsck()
     assert status == 0 and report["orphans"] == 1 and digest(data) in report["found"][0]["text"]
-    assert path_of(filled, digest(data)).exists()
-    assert filled.fsck("--repair")[0] == 0 and not path_of(filled, digest(data)).exists()
-    assert (path_of(filled, digest(data)).parent / "README").exists()
+    assert filled.blob_path(digest(data)).exists()
+    assert filled.fsck("--repair")[0] == 0 and not filled.blob_path(digest(data)).exists()
+    assert (filled.blob_path(digest(data)).parent / "README").exists()
     assert filled.fsck()[1]["orphans"] == 0
 
 

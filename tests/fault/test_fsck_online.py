@@ -28,10 +28,6 @@ def running(start, tmp_path, monkeypatch):
     return daemon
 
 
-def path_of(daemon, d):
-    return daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
-
-
 class Fsck:
     """One that runs by itself."""
 
@@ -69,12 +65,12 @@ def test_good(running, monkeypatch):
 def test_damage(running, damage):
     d = digest(running.layer)
     if damage == "missing":
-        path_of(running, d).unlink()
+        running.blob_path(d).unlink()
     else:
-        path_of(running, d).write_bytes(running.layer[:-1] + bytes([running.layer[-1] ^ 1]))
+        running.blob_path(d).write_bytes(running.layer[:-1] + bytes([running.layer[-1] ^ 1]))
     status, report = running.fsck()
     assert status == 4 and [x["kind"] for x in report["found"]] == ["blob"] and d in report["found"][0]["text"]
-    assert path_of(running, d).exists() == (damage != "missing")  # looking changes nothing
+    assert running.blob_path(d).exists() == (damage != "missing")  # looking changes nothing
 
 
 def test_collected_meanwhile(running):
@@ -84,7 +80,7 @@ def test_collected_meanwhile(running):
     running.fail.held("fsck_copied")
     assert running.registry_image.delete(f"manifests/{digest(running.body)}").status_code == 202
     collect(running)
-    assert not path_of(running, digest(running.layer)).exists()
+    assert not running.blob_path(digest(running.layer)).exists()
     running.fail.release("fsck_copied")
     status, report = check.end()
     assert (status, report["found"], report["complete"]) == (0, [], True)
@@ -92,7 +88,7 @@ def test_collected_meanwhile(running):
 
 def test_healed_meanwhile(running):
     """It was damaged, and is whole by the second look."""
-    path = path_of(running, digest(running.layer))
+    path = running.blob_path(digest(running.layer))
     path.write_bytes(b"?" * len(running.layer))
     running.fail.arm("fsck_suspects", "wait")
     check = Fsck(running)
@@ -110,14 +106,14 @@ def test_orphans(running, tmp_path, monkeypatch):
     library = tmp_path / "late_clock.so"
     subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", str(library), str(HERE / "late_clock.c")], check=True)
     data = b"nobody's"
-    path_of(running, digest(data)).write_bytes(data)
+    running.blob_path(digest(data)).write_bytes(data)
     status, report = running.fsck()
     assert (status, report["orphans"], report["found"]) == (0, 0, [])
     monkeypatch.setenv("LD_PRELOAD", str(library))
     monkeypatch.setenv("LATE_CLOCK_S", "1000")
     status, report = running.fsck()
     assert status == 0 and report["orphans"] == 1 and digest(data) in report["found"][0]["text"]
-    assert path_of(running, digest(data)).exists()
+    assert running.blob_path(digest(data)).exists()
 
 
 def test_one_at_a_time(running):

@@ -8,7 +8,6 @@ import time
 import pytest
 
 from harness.daemon import wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest, error
 
 TWO = 'hosted first {{ }}\nhosted second {{ }}\nconnector "127.0.0.1:{port}" {{ }}\n'
@@ -16,11 +15,9 @@ GRACE = 'gc_grace = "0s"\ngc_interval = "1d"\n'
 
 
 @pytest.fixture
-def collector(start, tmp_path, monkeypatch):
+def collector(fail, start):
     """collector(GRACE): a daemon that sweeps when told to, with fail points."""
     def make(top=GRACE, **kw):
-        monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-        fail = FailPoints(tmp_path / "fail")
         daemon = start(top=top, **kw)
         daemon.fail = fail
         return daemon
@@ -36,11 +33,6 @@ def sweep(daemon):
     before = gc_status(daemon)["sweeps"]
     daemon.ctl("gc")
     return wait_for(lambda: (s := gc_status(daemon))["sweeps"] > before and not s["running"] and s, "the sweep ends", 30)
-
-
-def path_of(daemon, d):
-    alg, value = d.split(":")
-    return daemon.data_dir / "blobs" / "blobs" / alg / value[:2] / value
 
 
 def trash(daemon):
@@ -61,7 +53,7 @@ def test_what_nobody_refers_to_goes(collector):
     status = sweep(daemon)
     assert status["links"] == 1 and status["blobs"] == 1 and status["bytes"] == 4000
     assert registry.head(f"blobs/{digest(lonely)}").status_code == 404
-    assert not path_of(daemon, digest(lonely)).exists() and digest(lonely) in trash(daemon)
+    assert not daemon.blob_path(digest(lonely)).exists() and digest(lonely) in trash(daemon)
     for kept in (config, layer):
         assert registry.get(f"blobs/{digest(kept)}").content == kept
     assert registry.get("manifests/one").content == body
@@ -69,7 +61,7 @@ def test_what_nobody_refers_to_goes(collector):
     status = sweep(daemon)
     assert status["blobs"] == 4
     for gone in (config, layer, body):
-        assert not path_of(daemon, digest(gone)).exists()
+        assert not daemon.blob_path(digest(gone)).exists()
     row = repo_row(daemon)
     assert (row["images"], row["tags"], row["manifests"], row["blobs"], row["bytes"]) == (0, 0, 0, 0, 0)
     assert sweep(daemon)["looked_at"] == status["looked_at"]  # the queue is empty: nothing is looked at again
@@ -90,10 +82,10 @@ def test_what_another_image_or_manifest_holds_stays(collector):
     sweep(daemon)
     assert a.head(f"blobs/{digest(shared)}").status_code == 404
     assert b.get(f"blobs/{digest(shared)}").content == shared  # the bytes are another image's too
-    assert path_of(daemon, digest(shared)).exists()  # and not in a worker's memory alone
+    assert daemon.blob_path(digest(shared)).exists()  # and not in a worker's memory alone
     assert b.delete(f"manifests/{digest(other)}").status_code == 202
     sweep(daemon)
-    assert not path_of(daemon, digest(shared)).exists()
+    assert not daemon.blob_path(digest(shared)).exists()
 
 
 def test_more_than_a_slice_at_once(collector):
@@ -102,7 +94,7 @@ def test_more_than_a_slice_at_once(collector):
     registry = Registry(daemon.url, "gc/many")
     blobs = [registry.push_blob(b"%d" % n) for n in range(300)]
     assert sweep(daemon)["blobs"] == len(blobs)
-    assert not any(path_of(daemon, d).exists() for d in blobs)
+    assert not any(daemon.blob_path(d).exists() for d in blobs)
 
 
 def test_a_deleted_layer_of_a_live_manifest_goes(collector):
@@ -113,7 +105,7 @@ def test_a_deleted_layer_of_a_live_manifest_goes(collector):
     sweep(daemon)
     assert registry.delete(f"blobs/{digest(b'deleted')}").status_code == 202
     sweep(daemon)
-    assert not path_of(daemon, digest(b"deleted")).exists()
+    assert not daemon.blob_path(digest(b"deleted")).exists()
 
 
 def test_a_repository_that_is_not_configured_for_a_while(collector):
@@ -127,11 +119,11 @@ def test_a_repository_that_is_not_configured_for_a_while(collector):
     daemon.start()
     daemon.ctl("gc")
     wait_for(lambda: gc_status(daemon)["sweeps"] > 0 and not gc_status(daemon)["running"], "a sweep")
-    assert path_of(daemon, d).exists()
+    assert daemon.blob_path(d).exists()
     daemon.stop()
     daemon.conf.write_text(conf)
     daemon.start()
-    wait_for(lambda: (sweep(daemon), not path_of(daemon, d).exists())[1], "it goes")
+    wait_for(lambda: (sweep(daemon), not daemon.blob_path(d).exists())[1], "it goes")
     assert registry.get("manifests/x").content == kept
 
 
@@ -173,7 +165,7 @@ def test_a_question_extends_the_grace(collector):
     asker = threading.Thread(target=ask)
     asker.start()
     try:
-        wait_for(lambda: sweep(daemon) and not path_of(daemon, digest(forgotten)).exists(), "what nobody asks for goes", 60)
+        wait_for(lambda: sweep(daemon) and not daemon.blob_path(digest(forgotten)).exists(), "what nobody asks for goes", 60)
     finally:
         stop.set()
         asker.join()
@@ -197,7 +189,7 @@ def test_a_second_push_extends_the_grace(collector):
         return status if status["started"] < again + 3 else None  # else the machine was too slow: once more
 
     status = wait_for(swept_within_the_grace, "a sweep soon after the second push", 60)
-    assert (status["looked_at"], status["kept"]) == (1, 1) and path_of(daemon, digest(data)).exists()
+    assert (status["looked_at"], status["kept"]) == (1, 1) and daemon.blob_path(digest(data)).exists()
     assert registry.get(f"blobs/{digest(data)}").content == data
 
 
@@ -206,12 +198,12 @@ def test_orphan_files_go(collector):
     daemon = collector()
     body = Registry(daemon.url, "gc/known").push_image("kept")
     data = os.urandom(1000)
-    orphan = path_of(daemon, digest(data))
+    orphan = daemon.blob_path(digest(data))
     orphan.write_bytes(data)
     (orphan.parent / "README").write_text("not ours")
     status = sweep(daemon)
     assert status["orphans"] == 1 and not orphan.exists() and (orphan.parent / "README").exists()
-    assert all(path_of(daemon, digest(x)).exists() for x in (body, b"{}", b"layer"))  # who has a record is none
+    assert all(daemon.blob_path(digest(x)).exists() for x in (body, b"{}", b"layer"))  # who has a record is none
     registry = Registry(daemon.url, "gc/orphan")
     registry.push_blob(data)
     assert registry.get(f"blobs/{digest(data)}").content == data
@@ -252,7 +244,7 @@ def test_the_mark_comes_before_the_look(collector, method):
         daemon.fail.release("worker_blob_marked")
         r = asked.result(20)
     assert (status["looked_at"], status["kept"], status["blobs"]) == (1, 1, 0)
-    assert r.status_code == 200 and path_of(daemon, digest(data)).exists()
+    assert r.status_code == 200 and daemon.blob_path(digest(data)).exists()
 
 
 def test_hidden_is_not_told(collector):
@@ -287,16 +279,16 @@ def test_an_upload_while_its_file_goes(collector, point):
         daemon.fail.arm("store_place_done", "wait")
         push = pool.submit(Registry(daemon.url, "gc/other").push_blob, data)
         daemon.fail.held("store_place_done")  # renamed and synced; the question is not asked yet
-        assert path_of(daemon, digest(data)).exists()
+        assert daemon.blob_path(digest(data)).exists()
         daemon.fail.release(point)
         if point == "catalog_gc_written":
-            wait_for(lambda: not path_of(daemon, digest(data)).exists(), "the sweep takes the new file")
+            wait_for(lambda: not daemon.blob_path(digest(data)).exists(), "the sweep takes the new file")
         else:
             wait_for(lambda: not gc_status(daemon)["running"], "the sweep ends")
         daemon.fail.release("store_place_done")
         push.result(20)
     other = Registry(daemon.url, "gc/other")
-    assert other.get(f"blobs/{digest(data)}").content == data and path_of(daemon, digest(data)).exists()
+    assert other.get(f"blobs/{digest(data)}").content == data and daemon.blob_path(digest(data)).exists()
     assert other.put_manifest(other.image_manifest(data, (data,), push=False)).status_code == 201
 
 
@@ -315,7 +307,7 @@ def test_a_mount_while_the_sweep_judges(collector):
     assert r.status_code in (201, 202)  # mounted before, or: upload it yourself
     if r.status_code == 202:
         assert target.finish(target.absolute(r), digest(data), data).status_code == 201
-    assert target.get(f"blobs/{digest(data)}").content == data and path_of(daemon, digest(data)).exists()
+    assert target.get(f"blobs/{digest(data)}").content == data and daemon.blob_path(digest(data)).exists()
 
 
 def test_a_manifest_while_the_sweep_judges(collector):

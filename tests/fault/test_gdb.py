@@ -4,7 +4,6 @@ import os
 import subprocess
 
 from harness.daemon import TOP
-from harness.fail import FailPoints
 from harness.proxy import proxy, upstream  # noqa: F401
 from harness.registry import Registry, digest
 from harness.tools import need
@@ -18,9 +17,7 @@ def gdb(pid, *commands):
     return done.stdout
 
 
-def test_a_turn_and_the_index(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def test_a_turn_and_the_index(fail, start):
     daemon = start()
     daemon.everybody()
     registry = Registry(daemon.url, "team/app")

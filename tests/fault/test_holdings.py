@@ -7,7 +7,6 @@ import subprocess
 import pytest
 
 from harness.daemon import ENTREPOTCTL, ENTREPOTD, HEAD, wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest
 
 TWO = """
@@ -174,9 +173,7 @@ def test_drop_of_much_beside_pushes(daemon):
     assert daemon.fsck()[0] == 0
 
 
-def test_a_crash_while_a_repository_is_dropped(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def test_a_crash_while_a_repository_is_dropped(fail, start):
     daemon = start(text=text())
     app = of(daemon, "kept")
     for i in range(70):
@@ -195,9 +192,7 @@ def test_a_crash_while_a_repository_is_dropped(start, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("errno", ["ENOSPC"])
-def test_a_drop_that_cannot_write(start, tmp_path, monkeypatch, errno):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def test_a_drop_that_cannot_write(fail, start, errno):
     daemon = start(text=text())
     kept = of(daemon, "kept").push_image("1")
     fail.arm("catalog_turn_write", f"{errno} always")

@@ -7,15 +7,12 @@ import pytest
 
 from harness import raw
 from harness.daemon import wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest, error
 from harness.tools import need
 
 
 @pytest.fixture
-def failing(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def failing(fail, start):
     daemon = start()
     daemon.fail = fail
     daemon.allow_error("cannot write", "cannot finish", "cannot open", "cannot store", "cannot read")
@@ -91,10 +88,8 @@ def test_a_pull_that_fails(failing, errno):
     assert registry.get(f"blobs/{digest(data)}").content == data
 
 
-def test_idle_connections_give_their_descriptors(start, tmp_path, monkeypatch):
+def test_idle_connections_give_their_descriptors(fail, start):
     """Whoever else has taken them all: a connection that waits for nothing makes room."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     failing = start(workers=1)
     idle = [raw.connect(failing) for _ in range(4)]
     for s in idle:

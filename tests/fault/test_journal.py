@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from harness.daemon import BODY, ENTREPOTCTL, free_port, wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest
 
 
@@ -179,9 +178,7 @@ def tags_of(registry):
 
 
 @pytest.mark.parametrize("point", ["catalog_journal_made", "catalog_journal_placed"])
-def test_it_is_written_anew_while_changes_go_on(start, tmp_path, monkeypatch, point):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def test_it_is_written_anew_while_changes_go_on(fail, start, point):
     daemon = start()
     registry, before = filled(daemon)
     fail.arm(point, "wait")
@@ -197,10 +194,8 @@ def test_it_is_written_anew_while_changes_go_on(start, tmp_path, monkeypatch, po
     assert daemon.fsck()[1]["found"] == []
 
 
-def test_changes_between_its_slices(start, tmp_path, monkeypatch):
+def test_changes_between_its_slices(fail, start):
     """Manifests have been written, tags have not; what changes then is in neither."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     daemon = start()
     registry, before = filled(daemon)
     fail.arm("catalog_journal_write", "ENOSPC")
@@ -223,9 +218,7 @@ def test_changes_between_its_slices(start, tmp_path, monkeypatch):
     assert daemon.fsck()[1]["found"] == []
 
 
-def test_a_store_that_takes_no_journal_takes_pushes(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def test_a_store_that_takes_no_journal_takes_pushes(fail, start):
     daemon = start()
     registry, before = filled(daemon)
     fail.arm("catalog_journal_write", "EIO always")
@@ -469,10 +462,8 @@ def test_a_database_that_lacks_something_is_left_alone(start):
     incomplete(daemon, Registry(daemon.url, "one/app").get("manifests/lost"))
 
 
-def test_the_journal_of_a_store_that_comes_back_later(start, tmp_path, monkeypatch):
+def test_the_journal_of_a_store_that_comes_back_later(fail, start):
     """Until then nothing tells that the database lacks anything; then nothing is answered before it was looked at."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     daemon = start(text=TWO)
     kept = Registry(daemon.url, "one/app").push_image("kept")
     copied(daemon)
@@ -640,9 +631,7 @@ def test_what_the_database_lost_stays_however_long_the_journal(start):
     assert ("test/image", "lost") in state(daemon)[0]
 
 
-def test_a_turn_that_fails_leaves_no_line(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def test_a_turn_that_fails_leaves_no_line(fail, start):
     daemon = start()
     registry, before = filled(daemon)
     body = registry.image_manifest(layers=(b"refused",))

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from harness.daemon import wait_for
-from harness.fail import FailPoints
 from harness.registry import DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX, Registry, digest, error
 from test_turns import OneTurn
 
@@ -83,7 +82,7 @@ def test_a_manifest_whose_file_is_not_what_it_was(made, harm):
     daemon, registry = made()
     body = registry.image_manifest()
     d = digest(body)
-    path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+    path = daemon.blob_path(d)
     with OneTurn(daemon) as turn:
         put = turn.ask(Registry(daemon.url, registry.image).put_manifest, body, "x")
         if harm == "gone":
@@ -101,7 +100,7 @@ def test_a_blob_whose_file_is_not_what_it_was(made, harm):
     daemon, registry = made()
     data = b"layer" * 100
     d = digest(data)
-    path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+    path = daemon.blob_path(d)
     url = registry.begin()
     with OneTurn(daemon) as turn:
         put = turn.ask(Registry(daemon.url, registry.image).finish, url, d, data)
@@ -152,10 +151,8 @@ def test_a_condition_on_a_digest(made):
 
 @pytest.mark.parametrize("point", ["catalog_turn_begun", "catalog_turn_written", "catalog_turn_shown"])
 @pytest.mark.parametrize("condition", ["absent", "match"])
-def test_a_condition_whose_answer_is_lost(made, tmp_path, monkeypatch, condition, point):
+def test_a_condition_whose_answer_is_lost(fail, made, condition, point):
     """The catalog dies before or behind the push, and is asked again: the client hears what became of its push."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     _, registry = made()
     header = {"If_None_Match": "*"}
     if condition == "match":
@@ -182,10 +179,8 @@ def test_another_type_of_the_same_bytes(made):
         assert registry.get(f"manifests/{ref}").headers["Content-Type"] == DOCKER_IMAGE
 
 
-def test_a_push_in_the_turn_of_its_sweep(made, tmp_path, monkeypatch):
+def test_a_push_in_the_turn_of_its_sweep(fail, made):
     """The sweep takes record and link; the push that comes after it in the same turn has its file all the same."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     daemon, registry = made(top='gc_grace = "0s"\ngc_interval = "1d"\n')
     data = b"swept and pushed"
     d = registry.push_blob(data)
@@ -205,7 +200,7 @@ def test_a_push_in_the_turn_of_its_sweep(made, tmp_path, monkeypatch):
         assert pushed.result(20).status_code == 201
     wait_for(lambda: (s := json.loads(daemon.ctl("--json", "gc", "--status").stdout))["sweeps"] == 1 and not s["running"], "the sweep ends")
     assert registry.head(f"blobs/{d}").status_code == 404  # it was swept
-    assert (daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]).exists()
+    assert daemon.blob_path(d).exists()
     assert other.get(f"blobs/{d}").content == data
     daemon.stop()
     assert daemon.fsck()[0] == 0

@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from harness.daemon import TOP, Daemon, free_port
-from harness.fail import FailPoints
 from harness.registry import OCI_IMAGE, OCI_INDEX, Registry, digest
 
 SLICE = (TOP / "src/catalog/slice.h").read_text()
@@ -175,11 +174,10 @@ def test_filtered_referrers(filled, where):
 
 
 @pytest.fixture
-def stepped(start, tmp_path, monkeypatch):
+def stepped(fail, start):
     """A daemon whose workers can be held between two slices of a list."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
     daemon = start(workers=2, top="docker_v1_api = true\n")
-    daemon.fail = FailPoints(tmp_path / "fail")
+    daemon.fail = fail
     return daemon
 
 

@@ -8,7 +8,6 @@ import subprocess
 import pytest
 
 from harness.daemon import ENTREPOTCTL, wait_for
-from harness.fail import FailPoints
 from harness.proxy import proxy, upstream  # noqa: F401
 from harness.registry import OCI_IMAGE, OCI_INDEX, Registry, digest
 
@@ -327,12 +326,10 @@ def test_the_messages_of_a_missing_database_name_it(kept):
 
 @pytest.mark.parametrize("point", ["rebuild_made", "rebuild_aside", "rebuild_placed"])
 @pytest.mark.parametrize("damage", [flipped_log, nothing])
-def test_killed_it_is_run_again(kept, tmp_path, monkeypatch, damage, point):
+def test_killed_it_is_run_again(fail, kept, monkeypatch, damage, point):
     daemon = kept.daemon
     stopped(kept)
     damage(daemon)
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     fail.arm(point, "kill")
     assert rebuild(daemon)[0] == -9
     assert not fail.pending(point)

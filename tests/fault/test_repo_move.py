@@ -7,7 +7,6 @@ import subprocess
 import pytest
 
 from harness.daemon import ENTREPOTCTL, HEAD, wait_for
-from harness.fail import FailPoints
 from harness.registry import OCI_IMAGE, OCI_INDEX, Registry, digest
 
 TWO = """
@@ -79,9 +78,7 @@ class Images:
 
 
 @pytest.fixture
-def daemon(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def daemon(fail, start):
     daemon = start(top=TOP, text=TWO.format(store="main"))
     daemon.fail = fail
     return daemon

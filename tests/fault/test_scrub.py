@@ -6,7 +6,6 @@ import os
 import pytest
 
 from harness.daemon import wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest, error
 from test_turns import OneTurn
 
@@ -16,10 +15,8 @@ MISSED = "file is missing or damaged"  # of a worker that was shown what is hidd
 
 
 @pytest.fixture
-def scrubbed(start, tmp_path, monkeypatch):
+def scrubbed(fail, start):
     def make(top=TOP, **kw):
-        monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-        fail = FailPoints(tmp_path / "fail")
         daemon = start(top=top, **kw)
         daemon.fail = fail
         daemon.allow_error(CHANGED, MISSING, MISSED)
@@ -39,11 +36,6 @@ def scrub(daemon):
 
 def store_path(daemon):
     return daemon.data_dir / "blobs"
-
-
-def path_of(daemon, d):
-    alg, value = d.split(":")
-    return store_path(daemon) / "blobs" / alg / value[:2] / value
 
 
 def quarantined(daemon, d):
@@ -82,7 +74,7 @@ def test_damage_is_found_and_a_push_heals(scrubbed, damage):
     for r in (registry, other):
         r.push_blob(data)
     registry.push_blob(good)
-    d, path = digest(data), path_of(daemon, digest(data))
+    d, path = digest(data), daemon.blob_path(digest(data))
     if damage == "missing":
         path.unlink()
     elif damage in ("shorter", "longer"):
@@ -116,7 +108,7 @@ def test_a_damaged_manifest_hides_its_tags(scrubbed):
     registry = Registry(daemon.url, "scrub/manifest")
     body = registry.push_image("one")
     assert registry.put_manifest(body, "two").status_code == 201
-    flip(path_of(daemon, digest(body)))
+    flip(daemon.blob_path(digest(body)))
     scrub(daemon)
 
     def hidden():
@@ -139,7 +131,7 @@ def test_a_catalog_killed_while_it_notes_damage(scrubbed, point):
     data = os.urandom(10000)
     d = registry.push_blob(data)
     assert scrub(daemon)["damaged"] == 0
-    flip(path_of(daemon, d))
+    flip(daemon.blob_path(d))
     old = daemon.pids("catalog")
     if point == "catalog_turn_written":  # the first turn notes the pass, the second the damage
         daemon.fail.arm("catalog_turn_written", "wait")
@@ -165,7 +157,7 @@ def test_a_push_while_damage_is_noted_keeps_its_file(scrubbed):
     registry = Registry(daemon.url, "scrub/race")
     data = os.urandom(10000)
     d = registry.push_blob(data)
-    flip(path_of(daemon, d))
+    flip(daemon.blob_path(d))
     daemon.fail.arm("catalog_damage_noted", "wait")
     daemon.ctl("scrub")
     daemon.fail.held("catalog_damage_noted")
@@ -186,7 +178,7 @@ def test_a_push_while_the_damaged_file_is_read(scrubbed):
     registry = Registry(daemon.url, "scrub/read")
     data = os.urandom(10000)
     d = registry.push_blob(data)
-    flip(path_of(daemon, d))
+    flip(daemon.blob_path(d))
     before = status(daemon)["passes"]
     daemon.fail.arm("catalog_scrub_read", "wait")
     daemon.ctl("scrub")
@@ -194,7 +186,7 @@ def test_a_push_while_the_damaged_file_is_read(scrubbed):
     registry.push_blob(data)
     daemon.fail.release("catalog_scrub_read")
     wait_for(lambda: status(daemon)["passes"] > before, "the pass ends")
-    assert registry.get(f"blobs/{d}").content == data and path_of(daemon, d).exists() and damaged_count(daemon) == 0
+    assert registry.get(f"blobs/{d}").content == data and daemon.blob_path(d).exists() and damaged_count(daemon) == 0
 
 
 def test_a_blob_that_is_collected_while_it_is_looked_for(scrubbed):
@@ -206,7 +198,7 @@ def test_a_blob_that_is_collected_while_it_is_looked_for(scrubbed):
     daemon.ctl("scrub")
     daemon.fail.held("catalog_scrub_open")
     daemon.ctl("gc")
-    wait_for(lambda: not path_of(daemon, d).exists(), "it is collected")
+    wait_for(lambda: not daemon.blob_path(d).exists(), "it is collected")
     daemon.fail.release("catalog_scrub_open")
     wait_for(lambda: status(daemon)["passes"] > before, "the pass ends")
     assert status(daemon)["missing"] == damaged_count(daemon) == 0 and MISSING not in daemon.log_text()
@@ -222,7 +214,7 @@ def test_what_cannot_be_read_is_not_damaged(scrubbed, point):
     daemon.fail.arm(point, "EIO")
     s = scrub(daemon)
     assert "a blob cannot be read" in daemon.log_text() and (s["damaged"], s["missing"], damaged_count(daemon)) == (0, 0, 0)
-    assert path_of(daemon, d).exists() and registry.get(f"blobs/{d}").content == b"unreadable"
+    assert daemon.blob_path(d).exists() and registry.get(f"blobs/{d}").content == b"unreadable"
 
 
 def test_a_push_heals_in_the_turn_that_takes_another_holder_away(scrubbed):
@@ -230,7 +222,7 @@ def test_a_push_heals_in_the_turn_that_takes_another_holder_away(scrubbed):
     registry, other = Registry(daemon.url, "scrub/held"), Registry(daemon.url, "scrub/goes")
     data = os.urandom(1000)
     d = [r.push_blob(data) for r in (registry, other)][0]
-    flip(path_of(daemon, d))
+    flip(daemon.blob_path(d))
     scrub(daemon)
     wait_for(lambda: damaged_count(daemon) == 1, "it is counted")
     url = registry.begin()
@@ -246,7 +238,7 @@ def test_a_worker_that_meets_damage_tells(scrubbed):
     daemon = scrubbed()
     registry = Registry(daemon.url, "scrub/told")
     d = registry.push_blob(b"small")
-    flip(path_of(daemon, d))
+    flip(daemon.blob_path(d))
     old = daemon.kill_role("worker")  # their memory has good bytes
     daemon.respawned("worker", old)
     assert Registry(daemon.url, "scrub/told").get(f"blobs/{d}").status_code == 404

@@ -61,7 +61,7 @@ def slow(start, gate, tmp_path, monkeypatch):
 
 def evict(daemon, d):
     """Takes a blob's file out of the page cache."""
-    path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+    path = daemon.blob_path(d)
     with open(path, "rb") as f:
         os.fsync(f.fileno())
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

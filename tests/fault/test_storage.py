@@ -96,11 +96,6 @@ def test_database_disk_full(start, small_disk):
     assert all(registry.get(f"manifests/t{j}").status_code == 200 for j in range(i)) and f"t{i - 1}" in tags
 
 
-def blob_path(daemon, d):
-    alg, value = d.split(":")
-    return daemon.data_dir / "blobs" / "blobs" / alg / value[:2] / value
-
-
 # The catalog looks at once at what a worker could not serve, and may come before the next push.
 LOOKED_AT = ("a blob's file is missing", "a blob's bytes have changed")
 
@@ -111,7 +106,7 @@ def test_blob_file_damaged(start, damage):
     daemon.allow_error(*LOOKED_AT, "a blob's file is missing or damaged")
     registry = Registry(daemon.url)
     d = registry.push_blob(b"precious")
-    path = blob_path(daemon, d)
+    path = daemon.blob_path(d)
     if damage == "missing":
         path.unlink()
     else:
@@ -131,7 +126,7 @@ def test_manifest_file_damaged(start, damage, size):
     daemon.allow_error(*LOOKED_AT, "a manifest's file is missing or damaged")
     registry = Registry(daemon.url)
     data = registry.push_image("x", annotations={"a": "b" * size})
-    path = blob_path(daemon, digest(data))
+    path = daemon.blob_path(digest(data))
     if damage == "missing":
         path.unlink()
     else:
@@ -149,7 +144,7 @@ def test_a_large_manifest_damaged_between_two_pulls(start):
     registry = Registry(daemon.url)
     data = registry.image_manifest(annotations={"a": "x" * 200_000})
     assert registry.put_manifest(data, "x").status_code == 201
-    path = blob_path(daemon, digest(data))
+    path = daemon.blob_path(digest(data))
     registry.push_blob(data)
     assert registry.get(f"blobs/{digest(data)}").content == data  # as a blob nobody hashes it
     assert all(registry.get("manifests/x").content == data for _ in range(2))

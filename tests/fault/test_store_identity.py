@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from harness.daemon import ENTREPOTCTL, ENTREPOTD, free_port, wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest, error
 
 CONF = 'blobstore main {{ path = "{dir}/store" }}\nhosted docker-local {{ blobstore = main }}\n' \
@@ -251,9 +250,7 @@ def test_a_mark_goes_when_the_bytes_are_right_again(filled):
 
 
 @pytest.mark.parametrize("point", ["catalog_identity_recorded", "catalog_store_recorded", "catalog_store_bound"])
-def test_a_death_while_it_is_bound(start, tmp_path, monkeypatch, point):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def test_a_death_while_it_is_bound(fail, start, point):
     fail.arm(point, "kill")
     daemon = start(text=CONF, top=TOP)
     daemon.allow_error("a process keeps dying", "is its disk mounted?", 'err="temporarily unavailable"')

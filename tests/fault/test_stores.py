@@ -8,7 +8,6 @@ import subprocess
 import pytest
 
 from harness.daemon import ENTREPOTCTL, ENTREPOTD, HEAD, wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest
 
 HERE = pathlib.Path(__file__).parent
@@ -92,12 +91,6 @@ def ctl(daemon, *args, good=True):
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert (done.returncode == 0) == good, done.stdout
     return done.stdout
-
-
-@pytest.fixture
-def fail(tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    return FailPoints(tmp_path / "fail")
 
 
 @pytest.fixture

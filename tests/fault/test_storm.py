@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from harness.daemon import BODY, ENTREPOTCTL, alive, free_port, wait_for
-from harness.fail import NAMES, FailPoints
+from harness.fail import NAMES
 from harness.registry import OCI_INDEX, Registry, digest
 
 TOP = 'gc_grace = "0s"\ngc_interval = "100ms"\nscrub_rate = "200M"\n'
@@ -105,9 +105,7 @@ class Storm:
 
 
 @pytest.fixture
-def stormy(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
+def stormy(fail, start):
     port = free_port()
     daemon = start(top=TOP, text=BODY + PASSING % port)
     daemon.passing = f"http://127.0.0.1:{port}"
@@ -125,7 +123,7 @@ def damage(daemon, victim, data):
     """Changes a blob that a manifest holds."""
     hold(victim, data)
     d = digest(data)
-    (daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]).write_bytes(b"?" * len(data))
+    daemon.blob_path(d).write_bytes(b"?" * len(data))
 
 
 def provoke(daemon, point, victim):

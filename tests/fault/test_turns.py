@@ -8,15 +8,13 @@ import signal
 import pytest
 
 from harness.daemon import ENTREPOTD, wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest
 
 
 @pytest.fixture
-def daemon(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+def daemon(fail, start):
     d = start(top='gc_grace = "0s"\ngc_interval = "1d"\nscrub_rate = "200M"\n', workers=1)
-    d.fail = FailPoints(tmp_path / "fail")
+    d.fail = fail
     d.allow_error("cannot write the database", "a blob's bytes have changed")
     return d
 
@@ -66,7 +64,7 @@ def test_a_failed_write_brings_back_what_was_seen(daemon, what):
     lonely = registry.push_blob(os.urandom(100))
     if what == "damaged":
         d = digest(body)
-        (daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]).write_bytes(b"?" * len(body))
+        daemon.blob_path(d).write_bytes(b"?" * len(body))
         daemon.ctl("scrub")
         wait_for(lambda: "a blob's bytes have changed" in daemon.log_text(), "it is found")
         assert registry.get("manifests/x").status_code == 404

@@ -5,17 +5,15 @@ import pytest
 import requests
 
 from harness.daemon import wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest
 
 A, B = os.urandom(900_000), os.urandom(800_000)
 
 
 @pytest.fixture
-def dying(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
+def dying(fail, start):
     daemon = start()
-    daemon.fail = FailPoints(tmp_path / "fail")
+    daemon.fail = fail
     return daemon
 
 

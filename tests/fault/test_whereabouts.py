@@ -9,7 +9,6 @@ import pytest
 import requests
 
 from harness.daemon import free_port, wait_for
-from harness.fail import FailPoints
 from harness.proxy import upstream  # noqa: F401
 from harness.registry import Registry, digest, error
 
@@ -29,14 +28,14 @@ admin "127.0.0.1:{admin}" {{{{ }}}}
 class Place:
     """A blob store on a disk of its own."""
 
-    def __init__(self, start, directory, remote="http://127.0.0.1:1"):
+    def __init__(self, start, fail, remote="http://127.0.0.1:1"):
         self.admin = free_port()
         self.daemon = start(run=False, text=TEXT.format(admin=self.admin, remote=remote), top='gc_interval = "1d"\n')
         self.disk = self.daemon.dir / "disk"
         self.disk.mkdir()
         self.mounts = []
         self.mount(self.disk)
-        self.daemon.fail = FailPoints(directory / "fail")
+        self.daemon.fail = fail
         self.daemon.allow_error("path leads elsewhere")
         self.daemon.start()
         self.daemon.everybody()
@@ -67,9 +66,8 @@ class Place:
 
 
 @pytest.fixture
-def place(start, tmp_path, monkeypatch):
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    p = Place(start, tmp_path)
+def place(fail, start):
+    p = Place(start, fail)
     yield p
     p.end()
 
@@ -159,9 +157,9 @@ def test_a_push_that_was_under_way_is_not_acknowledged(place, what):
     assert place.at.post("blobs/uploads/?digest=" + digest(b"y"), data=b"y").status_code == 201
 
 
-def test_what_is_fetched_meanwhile_is_not_kept(start, tmp_path, upstream):  # noqa: F811
+def test_what_is_fetched_meanwhile_is_not_kept(fail, start, upstream):  # noqa: F811
     upstream.image("team/app", layers=[b"from afar"])
-    place = Place(start, tmp_path, upstream.url)
+    place = Place(start, fail, upstream.url)
     try:
         moving = moved(place)
         next(moving)

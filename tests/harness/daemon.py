@@ -82,6 +82,11 @@ class Daemon:
     def data_dir(self):
         return self.dir / "data"
 
+    def blob_path(self, digest):
+        """Where the blob store `blobs` of the default configuration keeps a blob."""
+        alg, value = digest.split(":")
+        return self.data_dir / "blobs" / "blobs" / alg / value[:2] / value
+
     @property
     def run_dir(self):
         return self.dir / "run"

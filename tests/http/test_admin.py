@@ -156,7 +156,7 @@ def test_metrics_tell_damage_and_garbage(daemon):
     daemon.allow_error("a blob's bytes have changed")
     registry = Registry(daemon.url, "metrics/damage")
     d = registry.push_blob(b"precious")
-    path = daemon.data_dir / "blobs" / "blobs" / "sha256" / d[7:9] / d[7:]
+    path = daemon.blob_path(d)
     path.write_bytes(b"Precious")
     daemon.ctl("scrub")
     store = next(iter(daemon.admin.metrics()["entrepot_blobstore_bytes"][1]))[1]

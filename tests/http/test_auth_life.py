@@ -9,7 +9,6 @@ import time
 import pytest
 
 from harness.daemon import ENTREPOTCTL, ENTREPOTD, HEAD, wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, error
 from harness.users import basic, bearer, bcrypt, write_users
 
@@ -107,10 +106,8 @@ def test_a_file_that_goes_changes_nothing(daemon):
     assert "there are no users yet" not in daemon.log_text()
 
 
-def test_a_user_who_goes_while_the_password_is_checked(start, tmp_path, monkeypatch):
+def test_a_user_who_goes_while_the_password_is_checked(fail, start):
     """What counts is the file as it is when the answer leaves."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     daemon = with_users(start)
     fail.arm("auth_verified", "wait")
     answers = []

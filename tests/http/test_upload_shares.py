@@ -7,7 +7,6 @@ import pytest
 import requests
 
 from harness.daemon import wait_for
-from harness.fail import FailPoints
 from harness.registry import Registry, digest
 from harness.users import basic, write_users
 
@@ -53,10 +52,8 @@ connector "127.0.0.1:{port}" {{ }}
 
 
 @pytest.fixture
-def shared(start, tmp_path, monkeypatch):
+def shared(fail, start):
     """Files are counted only where a test wants it: a count may be off by what comes or goes at that moment."""
-    monkeypatch.setenv("ENTREPOT_FAIL_DIR", str(tmp_path / "fail"))
-    fail = FailPoints(tmp_path / "fail")
     fail.arm("catalog_survey", "EIO always")
 
     def make(top=ROOMY, **kw):
