@@ -38,6 +38,7 @@ struct scrub {
     struct stats_scrub stats, pass; /* pass: as they were at its start */
     bool busy;                      /* a thread or a task is at work */
     bool noting;
+    bool again;               /* a pass was asked for while one ran */
     bool marks_left;          /* of what was found damaged: is it good again? */
     struct meta_place mark;   /* the last of them that was chosen; len 0: none */
     struct meta_place cursor; /* the last blob of the running pass that was chosen; len 0: none */
@@ -267,6 +268,7 @@ static void note_due(struct loop_timer *timer)
 static void pass_begin(struct scrub *s)
 {
     s->stats.running = true;
+    s->again = false;
     s->stats.started_s = op_now();
     s->cursor.len = 0;
     s->pass = s->stats;
@@ -283,7 +285,10 @@ static void pass_end(struct scrub *s)
                (unsigned long long)(s->stats.blobs - s->pass.blobs),
                (unsigned long long)(s->stats.damaged - s->pass.damaged),
                (unsigned long long)(s->stats.missing - s->pass.missing));
-    pass_note(s);
+    if (s->again)
+        pass_begin(s);
+    else
+        pass_note(s);
 }
 
 static bool target_choose(struct scrub *s)
@@ -390,8 +395,13 @@ void scrub_op_run(struct catalog *c, struct msg_reader *question, struct msg_wri
     struct scrub *s = c->scrub;
     int err = msg_end(question);
 
-    if (err == 0 && !s->stats.running)
-        pass_begin(s);
+    if (err == 0) {
+        scrub_marks(s); /* an operator who has brought bytes back waits for no others */
+        if (s->stats.running)
+            s->again = true; /* what this pass has read already may have changed */
+        else
+            pass_begin(s);
+    }
     reply_err_put(answer, err);
 }
 

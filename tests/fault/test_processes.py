@@ -348,7 +348,8 @@ def test_a_new_daemon_starts_while_orphans_finish_downloads(start):
         got = s.recv(1000)
         daemon.process.send_signal(signal.SIGKILL)
         daemon.process.wait(10)
-        daemon.start()
+        daemon.start()  # which one of those that leave may have answered
+        wait_for(lambda: daemon.log_text().count('msg="serving"') == 2, "the new one serves")
         assert Registry(daemon.url).head(f"blobs/{d}").status_code == 200
         while piece := s.recv(1 << 20):
             got += piece

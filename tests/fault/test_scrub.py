@@ -1,5 +1,6 @@
 """The scrub: damage on the disk is found, put aside, told, and healed by a push."""
 import concurrent.futures
+import itertools
 import json
 import os
 
@@ -268,3 +269,48 @@ def test_a_pass_survives_its_catalog(scrubbed):
     daemon.respawned("catalog", old)
     s = status(daemon)
     assert s["running"] and s["started"] == begun
+
+
+def test_a_pass_asked_for_while_one_runs(scrubbed):
+    """Follows it: what was read before may have changed since."""
+    daemon = scrubbed()
+    registry = Registry(daemon.url, "scrub/again")
+    registry.push_blob(b"first")
+    passes = status(daemon)["passes"]
+    daemon.fail.arm("catalog_scrub_open", "wait")
+    daemon.ctl("scrub")
+    daemon.fail.held("catalog_scrub_open")
+    for _ in range(2):
+        daemon.ctl("scrub")
+    daemon.fail.release("catalog_scrub_open")
+    wait_for(lambda: status(daemon)["passes"] == passes + 2 and not status(daemon)["running"], "both passes end")
+
+
+def test_marks_are_looked_at_before_all_others(scrubbed):
+    """Though a pass of days is under way: who brought a blob's bytes back asks for it."""
+    daemon = scrubbed()
+    registry = Registry(daemon.url, "scrub/marks")
+    small = next(data for n in itertools.count() if (data := b"%d" % n) and digest(data).startswith("sha256:ff"))
+    d = registry.push_blob(small)
+    path = path_of(daemon, d)
+    path.write_bytes(b"?" * len(small))
+    scrub(daemon)
+    assert damaged_count(daemon) == 1
+    others = (os.urandom(100) for _ in itertools.count())
+    for data in itertools.islice((x for x in others if digest(x) < d), 6):  # in order of digests: these come first
+        registry.push_blob(data)
+
+    def next_one():
+        daemon.fail.arm("catalog_scrub_open", "wait")
+        daemon.fail.release("catalog_scrub_open")
+        daemon.fail.held("catalog_scrub_open")
+    daemon.fail.arm("catalog_scrub_open", "wait")
+    daemon.ctl("scrub")
+    daemon.fail.held("catalog_scrub_open")
+    next_one()  # what is marked was looked at, and is what it was
+    path.write_bytes(small)
+    daemon.ctl("scrub")
+    next_one()
+    next_one()
+    wait_for(lambda: damaged_count(daemon) == 0, "the mark goes")
+    daemon.fail.release("catalog_scrub_open")
