@@ -9,6 +9,7 @@
  */
 #include "catalog/catalog.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -190,7 +191,7 @@ static int survey_store(struct catalog *c, struct survey *s)
 
 static void survey_work(struct pool_job *job)
 {
-    struct catalog *c = (struct catalog *)((char *)job - offsetof(struct catalog, survey_job));
+    struct catalog *c = CONTAINER_OF(job, struct catalog, survey_job);
     struct survey s = {.sessions = sessions_count_begin(c->sessions)};
     bool whole = true;
 
@@ -206,7 +207,7 @@ static void survey_work(struct pool_job *job)
 
 static void survey_done(struct pool_job *job)
 {
-    struct catalog *c = (struct catalog *)((char *)job - offsetof(struct catalog, survey_job));
+    struct catalog *c = CONTAINER_OF(job, struct catalog, survey_job);
 
     c->survey_running = false;
     publish_stores(c);
@@ -215,7 +216,7 @@ static void survey_done(struct pool_job *job)
 
 static void survey_begin(struct loop_timer *timer)
 {
-    struct catalog *c = (struct catalog *)((char *)timer - offsetof(struct catalog, survey));
+    struct catalog *c = CONTAINER_OF(timer, struct catalog, survey);
 
     c->survey_running = true;
     c->survey_job.work = survey_work;

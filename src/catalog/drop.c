@@ -8,6 +8,7 @@
  */
 #include "catalog/drop.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -111,7 +112,7 @@ static const char *next_image(struct drop *d)
 
 static void drop_run(struct turn_task *task)
 {
-    struct drop *d = (struct drop *)((char *)task - offsetof(struct drop, task));
+    struct drop *d = CONTAINER_OF(task, struct drop, task);
     const char *image = next_image(d);
 
     sweep_anew(&d->sweep);
@@ -123,7 +124,7 @@ static void drop_run(struct turn_task *task)
 
 static void drop_done(struct turn_task *task, int err)
 {
-    struct drop *d = (struct drop *)((char *)task - offsetof(struct drop, task));
+    struct drop *d = CONTAINER_OF(task, struct drop, task);
 
     if (err == 0) {
         FAIL_POINT(catalog_drop_written);

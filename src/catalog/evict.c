@@ -274,7 +274,7 @@ static void progress_copy(const struct evict *e, struct progress *to, const stru
 
 static void pass_run(struct turn_task *task)
 {
-    struct evict *e = (struct evict *)((char *)task - offsetof(struct evict, task));
+    struct evict *e = CONTAINER_OF(task, struct evict, task);
 
     sweep_anew(&e->sweep);
     e->taken_count = 0;
@@ -322,7 +322,7 @@ static void scan_done(struct evict *e)
 
 static void pass_done(struct turn_task *task, int err)
 {
-    struct evict *e = (struct evict *)((char *)task - offsetof(struct evict, task));
+    struct evict *e = CONTAINER_OF(task, struct evict, task);
 
     if (err == 0 && e->scanned) {
         slice_done(e);
@@ -367,7 +367,7 @@ static bool room_short(struct evict *e)
 
 static void look(struct loop_timer *timer)
 {
-    struct evict *e = (struct evict *)((char *)timer - offsetof(struct evict, timer));
+    struct evict *e = CONTAINER_OF(timer, struct evict, timer);
 
     loop_timer_set(e->c->loop, timer, LOOK_MS);
     if (!e->running && e->dirty && e->c->db && room_short(e))
@@ -376,7 +376,7 @@ static void look(struct loop_timer *timer)
 
 static void trash_work(struct pool_job *job)
 {
-    struct evict *e = (struct evict *)((char *)job - offsetof(struct evict, trash_job));
+    struct evict *e = CONTAINER_OF(job, struct evict, trash_job);
 
     for (size_t i = 0; i < e->c->conf->store_count; i++)
         if (store_trash_empty(e->c->stores[i], TRASH_MS) != 0)
@@ -385,14 +385,14 @@ static void trash_work(struct pool_job *job)
 
 static void trash_done(struct pool_job *job)
 {
-    struct evict *e = (struct evict *)((char *)job - offsetof(struct evict, trash_job));
+    struct evict *e = CONTAINER_OF(job, struct evict, trash_job);
 
     e->trash_busy = false;
 }
 
 static void trash_due(struct loop_timer *timer)
 {
-    struct evict *e = (struct evict *)((char *)timer - offsetof(struct evict, trash_timer));
+    struct evict *e = CONTAINER_OF(timer, struct evict, trash_timer);
 
     if (e->trash_busy)
         return;

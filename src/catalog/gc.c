@@ -37,7 +37,7 @@ struct gc {
 
 static void trash_work(struct pool_job *job)
 {
-    struct gc *gc = (struct gc *)((char *)job - offsetof(struct gc, trash_job));
+    struct gc *gc = CONTAINER_OF(job, struct gc, trash_job);
 
     for (size_t i = 0; i < gc->c->conf->store_count; i++)
         if (store_is_open(gc->c->stores[i]) && store_trash_empty(gc->c->stores[i], TRASH_MS) != 0)
@@ -47,7 +47,7 @@ static void trash_work(struct pool_job *job)
 
 static void trash_done(struct pool_job *job)
 {
-    struct gc *gc = (struct gc *)((char *)job - offsetof(struct gc, trash_job));
+    struct gc *gc = CONTAINER_OF(job, struct gc, trash_job);
 
     gc->trash_busy = false;
 }
@@ -90,7 +90,7 @@ static void sweep_end(struct gc *gc, bool good)
 
 static void slice_run(struct turn_task *task)
 {
-    struct gc *gc = (struct gc *)((char *)task - offsetof(struct gc, slice_task));
+    struct gc *gc = CONTAINER_OF(task, struct gc, slice_task);
 
     sweep_anew(&gc->sweep);
     sweep_slice(&gc->sweep);
@@ -103,7 +103,7 @@ static bool slice_still(struct turn_task *task)
 
 static void slice_done(struct turn_task *task, int err)
 {
-    struct gc *gc = (struct gc *)((char *)task - offsetof(struct gc, slice_task));
+    struct gc *gc = CONTAINER_OF(task, struct gc, slice_task);
     struct sweep *s = &gc->sweep;
 
     if (err != 0) {
@@ -125,7 +125,7 @@ static void slice_done(struct turn_task *task, int err)
 
 static void sweep_due(struct loop_timer *timer)
 {
-    sweep_begin((struct gc *)((char *)timer - offsetof(struct gc, timer)));
+    sweep_begin(CONTAINER_OF(timer, struct gc, timer));
 }
 
 struct gc *gc_new(struct catalog *c)

@@ -7,6 +7,7 @@
  */
 #include "catalog/held.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -33,7 +34,7 @@ static void task_run(struct turn_task *task)
 
 static void task_done(struct turn_task *task, int err)
 {
-    struct held *held = (struct held *)((char *)task - offsetof(struct held, task));
+    struct held *held = CONTAINER_OF(task, struct held, task);
 
     (void)err; /* the file names one too many until the next change */
     held->pending = false;

@@ -6,6 +6,7 @@
  */
 #include "catalog/journal.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
@@ -72,7 +73,7 @@ void journal_failed(struct journal *j, int err)
 
 static void retry_due(struct loop_timer *timer)
 {
-    struct journal *j = (struct journal *)((char *)timer - offsetof(struct journal, retry));
+    struct journal *j = CONTAINER_OF(timer, struct journal, retry);
 
     if (j->state != JOURNAL_FAILED)
         return;
@@ -129,7 +130,7 @@ static void next(struct journal *j)
 
 static void sync_due(struct loop_timer *timer)
 {
-    struct journals *js = (struct journals *)((char *)timer - offsetof(struct journals, sync));
+    struct journals *js = CONTAINER_OF(timer, struct journals, sync);
 
     js->sync_set = false;
     for (size_t i = 0; i < js->c->conf->store_count; i++) {
@@ -180,7 +181,7 @@ static void checked(struct journal *j)
 
 static void done(struct pool_job *job)
 {
-    struct journal *j = (struct journal *)((char *)job - offsetof(struct journal, work.job));
+    struct journal *j = CONTAINER_OF(job, struct journal, work.job);
     enum journal_task task = j->work.task;
     int err = j->work.err;
 

@@ -6,6 +6,7 @@
  */
 #include "catalog/journal_work.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 
 void journal_work_init(struct journal_work *w)
@@ -73,8 +74,7 @@ static int place(struct journal_work *w)
 
 void journal_work_run(struct pool_job *job)
 {
-    struct journal_work *w =
-        (struct journal_work *)((char *)job - offsetof(struct journal_work, job));
+    struct journal_work *w = CONTAINER_OF(job, struct journal_work, job);
 
     switch (w->task) {
     case JOURNAL_CHECK:

@@ -9,6 +9,7 @@
  */
 #include "catalog/opening.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/bind.h"
@@ -307,7 +308,7 @@ static void opening_try(struct catalog *c)
 
 static void opening_due(struct loop_timer *timer)
 {
-    opening_try((struct catalog *)((char *)timer - offsetof(struct catalog, reopen)));
+    opening_try(CONTAINER_OF(timer, struct catalog, reopen));
 }
 
 void opening_begin(struct catalog *c)

@@ -7,6 +7,7 @@
  */
 #include "catalog/orphans.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/gc.h"
@@ -63,7 +64,7 @@ struct orphans {
  * younger. */
 static void list_work(struct pool_job *job)
 {
-    struct orphans *o = (struct orphans *)((char *)job - offsetof(struct orphans, job));
+    struct orphans *o = CONTAINER_OF(job, struct orphans, job);
     const struct store *store = o->c->stores[o->store];
 
     o->found_count = 0;
@@ -149,7 +150,7 @@ static void step_next(struct orphans *o)
 
 static void listed(struct pool_job *job)
 {
-    struct orphans *o = (struct orphans *)((char *)job - offsetof(struct orphans, job));
+    struct orphans *o = CONTAINER_OF(job, struct orphans, job);
 
     if (o->found_count == 0)
         step_next(o);
@@ -179,7 +180,7 @@ static void take(struct orphans *o, size_t store, const struct store_found *foun
 /* Between two turns, like the files of a sweep. */
 static void task_done(struct turn_task *task, int err)
 {
-    struct orphans *o = (struct orphans *)((char *)task - offsetof(struct orphans, task));
+    struct orphans *o = CONTAINER_OF(task, struct orphans, task);
     size_t store = o->store;
 
     for (size_t i = 0; err == 0 && i < o->found_count; i++) {
@@ -199,7 +200,7 @@ static void task_done(struct turn_task *task, int err)
 
 static void step_due(struct loop_timer *timer)
 {
-    struct orphans *o = (struct orphans *)((char *)timer - offsetof(struct orphans, timer));
+    struct orphans *o = CONTAINER_OF(timer, struct orphans, timer);
 
     if (o->busy)
         return;

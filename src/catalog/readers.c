@@ -7,6 +7,7 @@
  */
 #include "catalog/readers.h"
 
+#include "base/container.h"
 #include "base/mem.h"
 
 #include <stdlib.h>
@@ -71,7 +72,7 @@ static void round_over(void *ctx)
 
 static void serve_next(struct loop_timer *timer)
 {
-    struct readers *readers = (struct readers *)((char *)timer - offsetof(struct readers, next));
+    struct readers *readers = CONTAINER_OF(timer, struct readers, next);
     struct reader *reader = TAILQ_FIRST(&readers->waiting);
     struct reader_question *q;
     struct serve_return to;

@@ -10,6 +10,7 @@
 #include "catalog/scrub.h"
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -95,7 +96,7 @@ static void read_on(struct scrub *s)
 
 static void scrub_work(struct pool_job *job)
 {
-    struct scrub *s = (struct scrub *)((char *)job - offsetof(struct scrub, job));
+    struct scrub *s = CONTAINER_OF(job, struct scrub, job);
 
     s->result = SCRUB_MORE;
     if (s->fd < 0) {
@@ -135,7 +136,7 @@ static void target_end(struct scrub *s)
 /* Within a turn: nobody links or heals it meanwhile. */
 static void damage_run(struct turn_task *task)
 {
-    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, task));
+    struct scrub *s = CONTAINER_OF(task, struct scrub, task);
     const char *store = s->c->conf->stores[s->now.store].key;
 
     s->noted = false;
@@ -169,7 +170,7 @@ static void damage_tell(const struct scrub *s, int err)
 
 static void damage_done(struct turn_task *task, int err)
 {
-    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, task));
+    struct scrub *s = CONTAINER_OF(task, struct scrub, task);
 
     if (err != 0) {
         scrub_ask(s, &s->now); /* once more, when the database works again */
@@ -191,7 +192,7 @@ static void damage_done(struct turn_task *task, int err)
 
 static void scrub_worked(struct pool_job *job)
 {
-    struct scrub *s = (struct scrub *)((char *)job - offsetof(struct scrub, job));
+    struct scrub *s = CONTAINER_OF(job, struct scrub, job);
     char text[DIGEST_TEXT_MAX];
 
     s->busy = false;
@@ -239,7 +240,7 @@ static void pass_note(struct scrub *s)
 
 static void note_run(struct turn_task *task)
 {
-    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, note_task));
+    struct scrub *s = CONTAINER_OF(task, struct scrub, note_task);
     struct scrub_note note = {.running = s->stats.running,
                               .started_s = s->stats.started_s,
                               .finished_s = s->stats.finished_s,
@@ -250,7 +251,7 @@ static void note_run(struct turn_task *task)
 
 static void note_done(struct turn_task *task, int err)
 {
-    struct scrub *s = (struct scrub *)((char *)task - offsetof(struct scrub, note_task));
+    struct scrub *s = CONTAINER_OF(task, struct scrub, note_task);
 
     (void)err; /* a lost note costs reading some blobs twice */
     s->noting = false;
@@ -258,7 +259,7 @@ static void note_done(struct turn_task *task, int err)
 
 static void note_due(struct loop_timer *timer)
 {
-    struct scrub *s = (struct scrub *)((char *)timer - offsetof(struct scrub, note_timer));
+    struct scrub *s = CONTAINER_OF(timer, struct scrub, note_timer);
 
     loop_timer_set(s->c->loop, timer, NOTE_MS);
     if (s->stats.running)
@@ -323,7 +324,7 @@ static void scrub_step(struct scrub *s)
 
 static void scrub_tick(struct loop_timer *timer)
 {
-    struct scrub *s = (struct scrub *)((char *)timer - offsetof(struct scrub, timer));
+    struct scrub *s = CONTAINER_OF(timer, struct scrub, timer);
     const struct conf *conf = s->c->conf;
 
     loop_timer_set(s->c->loop, timer, TICK_MS);

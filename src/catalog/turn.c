@@ -7,6 +7,7 @@
  */
 #include "catalog/turn.h"
 
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -242,7 +243,7 @@ static void turn_answer(struct turn *turn, int err)
 
 static void turn_work(struct pool_job *job)
 {
-    struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
+    struct turn *turn = CONTAINER_OF(job, struct turn, job);
     int failed = FAIL_POINT(catalog_turn_write);
 
     turn->write_err = failed != 0 ? err_from_errno(failed) : 0;
@@ -273,7 +274,7 @@ void turn_close_database(struct turn *turn)
 
 static void turn_written(struct pool_job *job)
 {
-    struct turn *turn = (struct turn *)((char *)job - offsetof(struct turn, job));
+    struct turn *turn = CONTAINER_OF(job, struct turn, job);
     struct catalog *c = turn->catalog;
     int err = turn->write_err;
 
