@@ -25,6 +25,7 @@
 #include "catalog/orphans.h"
 #include "catalog/readers.h"
 #include "catalog/scrub.h"
+#include "catalog/trash.h"
 #include "catalog/turn.h"
 #include "catalog/whereabouts.h"
 
@@ -243,6 +244,7 @@ static void catalog_close(struct catalog *c)
     gc_free(&c->gc);
     orphans_free(&c->orphans);
     evict_free(&c->evict);
+    trash_free(&c->trash);
     journals_free(&c->journals);
     drop_free(&c->drop);
     held_free(&c->held);
@@ -290,6 +292,7 @@ int catalog_main(const struct role_start *start)
     c->gc = gc_new(c);
     c->orphans = orphans_new(c);
     c->evict = evict_new(c);
+    c->trash = trash_new(c);
     c->held = held_new(c);
     c->drop = drop_new(c);
     c->journals = journals_new(c);

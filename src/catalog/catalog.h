@@ -28,6 +28,7 @@ struct held;
 struct journals;
 struct readers;
 struct scrub;
+struct trash;
 struct turn;
 struct whereabouts;
 
@@ -78,6 +79,7 @@ struct catalog {
     struct gc *gc;
     struct orphans *orphans;
     struct evict *evict;
+    struct trash *trash;
     struct held *held;
     struct drop *drop;
     struct journals *journals;

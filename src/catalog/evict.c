@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "catalog/gc.h"
 #include "catalog/ops.h"
+#include "catalog/trash.h"
 #include "catalog/turn.h"
 #include "meta/records.h"
 #include "oci/name.h"
@@ -27,8 +28,6 @@
 #define LOOK_MS        5000
 /* What was asked for this lately is being pulled. */
 #define RECENT_S 60
-/* Longer than any worker's question may be under way (gc.c). */
-#define TRASH_MS 60000
 
 struct candidate {
     size_t repo;
@@ -54,10 +53,9 @@ struct taken {
 
 struct evict {
     struct catalog *c;
-    struct loop_timer timer, trash_timer;
+    struct loop_timer timer;
     struct turn_task task;
-    struct pool_job trash_job;
-    bool running, scanned, trash_busy, dirty;
+    bool running, scanned, dirty;
     struct meta_place cursor;
     struct digest last; /* of the scan: the digest whose holders come now */
     uint8_t *counted;   /* by repository: `last` was added to it */
@@ -300,7 +298,7 @@ static void pass_end(struct evict *e)
     e->only_repo = SIZE_MAX;
     e->running = false;
     if (e->was.evicted > 0)
-        loop_timer_set(e->c->loop, &e->trash_timer, TRASH_MS + 1000);
+        trash_empty_later(e->c->trash);
 }
 
 static void slice_done(struct evict *e)
@@ -374,32 +372,6 @@ static void look(struct loop_timer *timer)
         pass_begin(e);
 }
 
-static void trash_work(struct pool_job *job)
-{
-    struct evict *e = CONTAINER_OF(job, struct evict, trash_job);
-
-    for (size_t i = 0; i < e->c->conf->store_count; i++)
-        if (store_trash_empty(e->c->stores[i], TRASH_MS) != 0)
-            log_warn("cannot look through the trash", NULL);
-}
-
-static void trash_done(struct pool_job *job)
-{
-    struct evict *e = CONTAINER_OF(job, struct evict, trash_job);
-
-    e->trash_busy = false;
-}
-
-static void trash_due(struct loop_timer *timer)
-{
-    struct evict *e = CONTAINER_OF(timer, struct evict, trash_timer);
-
-    if (e->trash_busy)
-        return;
-    e->trash_busy = true;
-    pool_submit_slow(e->c->pool, &e->trash_job);
-}
-
 struct evict *evict_new(struct catalog *c)
 {
     struct evict *e = mem_alloc(sizeof(*e));
@@ -407,9 +379,7 @@ struct evict *evict_new(struct catalog *c)
     e->c = c;
     e->only_repo = SIZE_MAX;
     e->timer.fire = look;
-    e->trash_timer.fire = trash_due;
     e->task = (struct turn_task){.run = pass_run, .done = pass_done, .still = pass_still};
-    e->trash_job = (struct pool_job){.work = trash_work, .done = trash_done};
     e->counted = mem_alloc_array(c->conf->repo_count + 1, 1);
     e->bytes = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->bytes));
     e->was.excess = mem_alloc_array(c->conf->repo_count + 1, sizeof(*e->was.excess));
@@ -423,7 +393,6 @@ void evict_free(struct evict **evict_p)
 
     *evict_p = NULL;
     loop_timer_cancel(e->c->loop, &e->timer);
-    loop_timer_cancel(e->c->loop, &e->trash_timer);
     candidates_free(e);
     free(e->only_image);
     free(e->counted);

@@ -10,19 +10,16 @@
 
 #include "base/clock.h"
 #include "base/container.h"
-#include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "catalog/ops.h"
 #include "catalog/orphans.h"
+#include "catalog/trash.h"
 #include "catalog/turn.h"
 #include "ipc/msg_stats.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/* Longer than any worker's question may be under way. */
-#define TRASH_MS 60000
 
 struct gc {
     struct catalog *c;
@@ -30,27 +27,8 @@ struct gc {
     struct turn_task slice_task;
     struct sweep sweep;
     struct stats_gc stats;
-    struct pool_job trash_job;
-    bool trash_busy;
     bool again; /* a sweep was asked for while one ran */
 };
-
-static void trash_work(struct pool_job *job)
-{
-    struct gc *gc = CONTAINER_OF(job, struct gc, trash_job);
-
-    for (size_t i = 0; i < gc->c->conf->store_count; i++)
-        if (store_is_open(gc->c->stores[i]) && store_trash_empty(gc->c->stores[i], TRASH_MS) != 0)
-            log_warn("cannot look through the trash", NULL);
-    FAIL_POINT(catalog_gc_emptied);
-}
-
-static void trash_done(struct pool_job *job)
-{
-    struct gc *gc = CONTAINER_OF(job, struct gc, trash_job);
-
-    gc->trash_busy = false;
-}
 
 static void sweep_begin(struct gc *gc)
 {
@@ -78,10 +56,7 @@ static void sweep_end(struct gc *gc, bool good)
     if (gc->stats.looked_at_now > 0)
         log_info("garbage collected", "looked_at=%llu",
                  (unsigned long long)gc->stats.looked_at_now);
-    if (!gc->trash_busy) {
-        gc->trash_busy = true;
-        pool_submit(gc->c->pool, &gc->trash_job);
-    }
+    trash_empty(gc->c->trash);
     if (gc->again)
         sweep_begin(gc);
     else
@@ -135,7 +110,6 @@ struct gc *gc_new(struct catalog *c)
     gc->c = c;
     gc->timer.fire = sweep_due;
     gc->slice_task = (struct turn_task){.run = slice_run, .done = slice_done, .still = slice_still};
-    gc->trash_job = (struct pool_job){.work = trash_work, .done = trash_done};
     return gc;
 }
 
