@@ -6,6 +6,7 @@ import pytest
 
 from harness.daemon import wait_for
 from harness.registry import DOCKER_IMAGE, OCI_IMAGE, OCI_INDEX, Registry, digest, error
+from test_ctl_logs import kept
 from test_turns import OneTurn
 
 
@@ -177,6 +178,37 @@ def test_another_type_of_the_same_bytes(made):
     daemon.start()  # what was written counts now
     for ref in ("x", digest(body)):
         assert registry.get(f"manifests/{ref}").headers["Content-Type"] == DOCKER_IMAGE
+
+
+def test_counts_follow_what_changes(made):
+    """What is added up turn by turn is what a new catalog counts: pushes, the same again, moves, deletes, a sweep."""
+    daemon, registry = made(top='gc_grace = "0s"\ngc_interval = "1d"\n')
+
+    def steps():
+        first, second = (registry.image_manifest(layers=[layer]) for layer in (b"one", b"two and more"))
+        typed = json.dumps({"schemaVersion": 2, "config": registry.descriptor(b"{}", "application/json"), "layers": []}).encode()
+        for body in (first, first, second):
+            assert registry.put_manifest(body, "moves").status_code == 201
+            assert registry.put_manifest(body, "stays" if body is first else "new").status_code == 201
+            yield
+        for kind in (OCI_IMAGE, DOCKER_IMAGE):
+            assert registry.put_manifest(typed, "typed", kind).status_code == 201
+            yield
+        assert registry.delete("manifests/stays").status_code == 202
+        yield
+        assert registry.delete(f"manifests/{digest(second)}").status_code == 202
+        yield
+        assert registry.delete(f"blobs/{digest(b'two and more')}").status_code == 202
+        yield
+        before = json.loads(daemon.ctl("--json", "gc", "--status").stdout)["sweeps"]
+        daemon.ctl("gc")
+        wait_for(lambda: json.loads(daemon.ctl("--json", "gc", "--status").stdout)["sweeps"] > before, "a sweep")
+        yield
+
+    for _ in steps():
+        added = kept(daemon)
+        daemon.respawned("catalog", daemon.kill_role("catalog"))
+        assert kept(daemon) == added
 
 
 def test_a_push_in_the_turn_of_its_sweep(fail, made):

@@ -292,7 +292,7 @@ def test_marks_are_looked_at_before_all_others(scrubbed):
     registry = Registry(daemon.url, "scrub/marks")
     small = next(data for n in itertools.count() if (data := b"%d" % n) and digest(data).startswith("sha256:ff"))
     d = registry.push_blob(small)
-    path = path_of(daemon, d)
+    path = daemon.blob_path(d)
     path.write_bytes(b"?" * len(small))
     scrub(daemon)
     assert damaged_count(daemon) == 1
