@@ -41,13 +41,15 @@ static bool role_ready_in_generation(const struct master *m, enum master_role ro
     return ready >= count;
 }
 
+/* One whose old process still ends has its successor in its own place. */
 static size_t role_started_in_generation(const struct master *m, enum master_role role)
 {
     size_t count = 0;
 
     for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
         count += m->slots[i].role == role && m->slots[i].state != SLOT_EMPTY &&
-                 m->slots[i].state != SLOT_DRAINING && m->slots[i].generation == m->generation;
+                 m->slots[i].state != SLOT_DRAINING &&
+                 (m->slots[i].generation == m->generation || m->slots[i].replace);
     return count;
 }
 

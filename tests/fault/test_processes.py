@@ -222,6 +222,21 @@ def test_download_outlives_a_reload(start):
     wait_for(lambda: not any(r["state"] == "draining" for r in daemon.roles("worker")), "the old worker leaves")
 
 
+PROXY = 'proxy hub {{ remotes = {{"http://127.0.0.1:9"}} }}\n'
+
+
+def test_a_reload_waits_for_no_old_role_and_doubles_none(start):
+    """Who is slow to end has its successor when it has ended, and that alone."""
+    daemon = start(text=BODY + PROXY)
+    old = {role: daemon.kill_role(role, signal.SIGSTOP) for role in ("auth", "fetcher")}
+    daemon.reload()
+    assert {role: daemon.pids(role) for role in old} == old
+    for role, pids in old.items():
+        os.kill(pids[0], signal.SIGCONT)
+        daemon.respawned(role, pids)
+    assert [len(daemon.pids(role)) for role in ("catalog", "auth", "fetcher")] == [1, 1, 1]
+
+
 def test_quit_finishes_what_runs(start):
     daemon = start()
     registry = Registry(daemon.url)
