@@ -211,7 +211,7 @@ static int tags_follow(struct apply *a, const struct meta_key *manifest, bool da
         err = damaged ? hide(a, INDEX_TAG, &key, key.tag)
                       : show_again(a, meta_tag(key.repo, key.image, key.tag));
     walk_err = meta_walk_end(&walk);
-    return err != 0 || walk_err == ERR_DAMAGED ? err : walk_err;
+    return err != 0 ? err : walk_err;
 }
 
 static int holder_follows(struct apply *a, const struct meta_key *holder, bool damaged)
@@ -240,7 +240,7 @@ static int damage_told(struct apply *a, const struct meta_key *key, bool damaged
     while (err == 0 && meta_walk_next(walk, &holder))
         err = holder_follows(a, &holder, damaged);
     walk_err = meta_walk_end(&walk);
-    return err != 0 || walk_err == ERR_DAMAGED ? err : walk_err;
+    return err != 0 ? err : walk_err;
 }
 
 static int of_store(struct apply *a, const struct meta_key *key, const struct told *was,

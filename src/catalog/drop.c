@@ -80,7 +80,6 @@ static bool drop_kind(struct drop *d, enum meta_kind kind, const char *image)
     struct meta_walk *walk = meta_walk_new(d->c->db, meta_of_image(kind, d->repo, image), NULL);
     struct meta_key key;
     bool more;
-    int err;
 
     while ((more = meta_walk_step(walk, &key)) && d->left > 0 &&
            d->sweep.file_count < SWEEP_SLICE) {
@@ -91,8 +90,7 @@ static bool drop_kind(struct drop *d, enum meta_kind kind, const char *image)
         drop_one(d, &key, value, len);
         meta_walk_delete(walk);
     }
-    err = meta_walk_end(&walk);
-    return (err == 0 || err == ERR_DAMAGED) && !more;
+    return meta_walk_end(&walk) == 0 && !more;
 }
 
 /* The first image that is left, or NULL. */
@@ -101,12 +99,10 @@ static const char *next_image(struct drop *d)
     struct meta_walk *walk = meta_walk_new(d->c->db, meta_image(d->repo, NULL), NULL);
     const char *image = NULL;
     struct meta_key key;
-    int err;
 
     if (meta_walk_next(walk, &key))
         image = mem_arena_strdup(turn_arena(d->c->turn), key.image);
-    err = meta_walk_end(&walk);
-    d->finished = !image && (err == 0 || err == ERR_DAMAGED); /* else the turn fails */
+    d->finished = meta_walk_end(&walk) == 0 && !image; /* else the turn fails */
     return image;
 }
 

@@ -163,15 +163,13 @@ static int scan_slice(struct evict *e)
         meta_walk_new(db_committed(e->c->db), (struct meta_key){.kind = META_HOLDER}, &e->cursor);
     struct meta_key holder;
     size_t count = 0;
-    int err;
 
     for (; count < SCAN_SLICE && meta_walk_next(walk, &holder); count++) {
         scan_one(e, &holder);
         meta_walk_place(walk, &e->cursor);
     }
     e->scanned = count < SCAN_SLICE;
-    err = meta_walk_end(&walk);
-    return err == ERR_DAMAGED ? 0 : err;
+    return meta_walk_end(&walk);
 }
 
 /* Bytes that must go from a blob store. Disk: when less than keep_free and 5 % of it is free, as

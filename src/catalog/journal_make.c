@@ -91,8 +91,6 @@ void journal_make(struct journal *j)
         j->walk = meta_walk_new(j->from, (struct meta_key){.kind = j->kind}, NULL);
     if (!make_some(j)) {
         err = meta_walk_end(&j->walk);
-        if (err == ERR_DAMAGED)
-            err = 0; /* the journal tells what is */
         if (err == 0 && j->kind == META_TAG) {
             make_end(j);
             return;

@@ -175,7 +175,7 @@ static int mount_source_anywhere(struct catalog *c, const struct conf_store *sto
         if (catalog_repo(c, key.repo, &place) == 0 && c->conf->repos[place].online)
             found = 0;
     err = meta_walk_end(&walk);
-    return err != 0 && err != ERR_DAMAGED ? err : found;
+    return err != 0 ? err : found;
 }
 
 static int mount_source(struct catalog *c, const struct push_mount *m, size_t to_place)

@@ -78,14 +78,6 @@ static bool names_next(struct meta_walk *walk, struct list *list, struct meta_ke
     return true;
 }
 
-/* What is no name is left out. */
-static int names_end(struct meta_walk **walk)
-{
-    int err = meta_walk_end(walk);
-
-    return err == ERR_DAMAGED ? 0 : err;
-}
-
 void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct list_names l;
@@ -114,7 +106,7 @@ void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writ
         list_name_put(&list.names, key.tag);
         list.count++;
     }
-    list_finish(&list, names_end(&walk), answer);
+    list_finish(&list, meta_walk_end(&walk), answer);
 }
 
 /* The images of one repository, from one behind `last` on. list->place becomes an image. */
@@ -136,7 +128,7 @@ static int images_of(struct catalog *c, const struct images *wanted, struct list
         list->count++;
     }
     str_free(&name);
-    return names_end(&walk);
+    return meta_walk_end(&walk);
 }
 
 static int compare_shown(const void *a, const void *b)

@@ -221,7 +221,7 @@ static int tags_remove(struct catalog *c, const struct push_target *t, size_t mo
 
     for (; (*more_r = meta_walk_next(walk, &key)) && most > 0; most--)
         meta_tag_delete(c->db, meta_tag(t->repo, t->image, key.tag), &t->digest);
-    return meta_walk_end(&walk);
+    return meta_walk_end_whole(&walk);
 }
 
 /* *more_r: it stays, with tags that are left; so many of them have gone. */

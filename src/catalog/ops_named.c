@@ -70,7 +70,7 @@ int op_named(struct catalog *c, size_t repo_place, const struct push_target *t, 
         else if (err == 0 && parent_needs(repo, index, manifest, other_stays))
             err = ERR_CONFLICT;
     }
-    walk_err = meta_walk_end(&walk);
+    walk_err = meta_walk_end_whole(&walk);
     str_free(&value);
     return err != 0 ? err : walk_err;
 }

@@ -98,7 +98,7 @@ static int referrers_walk(struct catalog *c, struct referrers *list)
         list->place = key.by;
         err = referrer_add(c, note, note_len, list);
     }
-    walk_err = meta_walk_end(&walk);
+    walk_err = meta_walk_end_whole(&walk);
     return err != 0 ? err : walk_err;
 }
 

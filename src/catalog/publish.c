@@ -47,20 +47,6 @@ static uint64_t index_entries_hint(const struct catalog *c)
     return live + 2 * ENTRIES_MIN;
 }
 
-/* A walk over all of a kind that is committed. */
-static struct meta_walk *walk_begin(const struct catalog *c, enum meta_kind kind)
-{
-    return meta_walk_new(db_committed(c->db), (struct meta_key){.kind = kind}, NULL);
-}
-
-/* What is no key is left out; so is what could not be read of a damaged database. */
-static int walk_end(const struct catalog *c, struct meta_walk **walk)
-{
-    int err = meta_walk_end(walk);
-
-    return c->witnessed || err == ERR_DAMAGED ? 0 : err;
-}
-
 /* Into the map that is made. */
 struct filling {
     struct apply apply;
@@ -94,7 +80,7 @@ static bool outdated(const struct catalog *c, const struct meta_key *key, const 
 static int publish_kind(struct filling *f, enum meta_kind kind)
 {
     struct catalog *c = f->apply.c;
-    struct meta_walk *walk = walk_begin(c, kind);
+    struct meta_walk *walk = meta_walk_new(f->apply.db, (struct meta_key){.kind = kind}, NULL);
     struct meta_key key;
     int err = 0, walk_err;
     uint64_t damaged = 0;
@@ -115,8 +101,9 @@ static int publish_kind(struct filling *f, enum meta_kind kind)
     if (damaged > 0)
         log_error("damaged records in the database were left out", "kind=%c count=%llu", kind,
                   (unsigned long long)damaged);
-    walk_err = walk_end(c, &walk);
-    return err != 0 ? err : walk_err;
+    walk_err = meta_walk_end(&walk);
+    /* What could not be read of a damaged database is left out. */
+    return err != 0 || c->witnessed ? err : walk_err;
 }
 
 static int publish_fill(struct catalog *c, struct index_writer *writer)

@@ -29,7 +29,6 @@ static bool next_of(struct catalog *c, enum meta_kind kind, struct meta_place *c
     struct record_blob record = {0};
     struct meta_key key;
     bool found = false;
-    int err;
 
     while (!found && meta_walk_next(walk, &key)) {
         meta_walk_place(walk, cursor);
@@ -38,8 +37,7 @@ static bool next_of(struct catalog *c, enum meta_kind kind, struct meta_place *c
         t_r->digest = key.digest;
         t_r->size = record.size;
     }
-    err = meta_walk_end(&walk);
-    return found && (err == 0 || err == ERR_DAMAGED);
+    return meta_walk_end(&walk) == 0 && found;
 }
 
 bool scrub_next(struct catalog *c, struct meta_place *cursor, struct scrub_target *t_r)

@@ -180,7 +180,7 @@ static size_t suspects_take(struct sweep *s, struct suspect *suspects)
         suspects[count++] = suspect_of(turn_arena(c->turn), &key);
         meta_walk_place(walk, &s->next);
     }
-    err = meta_walk_end(&walk);
+    err = meta_walk_end_whole(&walk);
     if (err == ERR_DAMAGED)
         log_error("damaged entries in the queue of garbage are left out", NULL);
     else if (err != 0)
@@ -197,7 +197,6 @@ static void ahead_again(struct sweep *s)
     struct meta_place place;
     struct meta_walk *walk;
     struct meta_key key;
-    int err;
 
     if (s->deadline_s == 0)
         return;
@@ -209,8 +208,7 @@ static void ahead_again(struct sweep *s)
         if (clock_ahead((int64_t)key.time, grace_ms))
             queue_again(s, &x, now);
     }
-    err = meta_walk_end(&walk);
-    if (err != 0 && err != ERR_DAMAGED)
+    if (meta_walk_end(&walk) != 0)
         log_warn("cannot read the end of the queue of garbage", NULL); /* the turn fails */
 }
 

@@ -96,7 +96,7 @@ static int stores_get(struct db *db, struct identity_stores *stores_r)
         memcpy(stores_r->at[at].id, key.store, IDENTITY_ID_LEN + 1);
         stores_r->count++;
     }
-    walk_err = meta_walk_end(&walk);
+    walk_err = meta_walk_end_whole(&walk);
     return err != 0 ? err : walk_err;
 }
 

@@ -70,8 +70,10 @@ const char *meta_walk_value(const struct meta_walk *walk, size_t *len_r);
 size_t meta_walk_size(const struct meta_walk *walk); /* bytes of key and value */
 void meta_walk_place(const struct meta_walk *walk, struct meta_place *place_r);
 void meta_walk_delete(struct meta_walk *walk);
-/* Frees. IO; else DAMAGED, when something was passed by. */
+/* Frees. IO when not all could be read; what was passed by is no error. */
 must_check int meta_walk_end(struct meta_walk **walk);
+/* The same for who must have seen all: else DAMAGED, when something was passed by. */
+must_check int meta_walk_end_whole(struct meta_walk **walk);
 
 /* Each change of a kind as they came, but for the first `from`, with what was there before it.
  * Returns how many there are. */

@@ -107,11 +107,17 @@ int meta_walk_end(struct meta_walk **walk_p)
     struct meta_walk *walk = *walk_p;
     int err = db_walk_free(&walk->walk);
 
-    if (err == 0 && walk->damaged > 0)
-        err = ERR_DAMAGED;
     *walk_p = NULL;
     free(walk);
     return err;
+}
+
+int meta_walk_end_whole(struct meta_walk **walk)
+{
+    bool whole = (*walk)->damaged == 0;
+    int err = meta_walk_end(walk);
+
+    return err == 0 && !whole ? ERR_DAMAGED : err;
 }
 
 struct each {

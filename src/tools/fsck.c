@@ -59,7 +59,6 @@ int fsck_each(struct fsck *f, enum meta_kind kind,
 {
     struct meta_walk *walk = meta_walk_new(f->db, (struct meta_key){.kind = kind}, NULL);
     struct meta_key key;
-    int err;
 
     while (meta_walk_step(walk, &key)) {
         size_t len;
@@ -70,8 +69,7 @@ int fsck_each(struct fsck *f, enum meta_kind kind,
             fsck_tell(f, "record", false, "a record of kind %c is damaged", kind);
         mem_arena_reset(f->arena);
     }
-    err = meta_walk_end(&walk);
-    return err == ERR_DAMAGED ? 0 : err;
+    return meta_walk_end(&walk);
 }
 
 int fsck_store_place(const struct fsck *f, const char *name)

@@ -55,13 +55,6 @@ static bool named(const struct queue *q, const char *repo, const char *image,
 }
 
 /* What is no key is told by fsck_records.c. */
-static int walk_end(struct meta_walk **walk)
-{
-    int err = meta_walk_end(walk);
-
-    return err == ERR_DAMAGED ? 0 : err;
-}
-
 static int queue_read(struct fsck *f, struct queue *q)
 {
     struct meta_walk *walk = meta_walk_new(f->db, (struct meta_key){.kind = META_SUSPECT}, NULL);
@@ -77,7 +70,7 @@ static int queue_read(struct fsck *f, struct queue *q)
     }
     if (q->count > 0)
         qsort(q->list, q->count, sizeof(*q->list), compare);
-    return walk_end(&walk);
+    return meta_walk_end(&walk);
 }
 
 /* Links of blobs that no manifest of the image names. A collection decides. */
@@ -98,7 +91,7 @@ static int links_check(struct fsck *f, const struct queue *q)
             meta_put_key(f->db,
                          meta_suspect((uint64_t)time(NULL), key.repo, key.image, &key.digest));
     }
-    return walk_end(&walk);
+    return meta_walk_end(&walk);
 }
 
 /* Bytes that no image holds. Without its record a file is an orphan. */

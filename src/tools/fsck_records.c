@@ -61,7 +61,6 @@ static int check_queue(struct fsck *f)
 {
     struct meta_walk *walk = meta_walk_new(f->db, (struct meta_key){.kind = META_SUSPECT}, NULL);
     struct meta_key key;
-    int err;
 
     while (meta_walk_step(walk, &key)) {
         f->records++;
@@ -71,8 +70,7 @@ static int check_queue(struct fsck *f)
         if (f->repair)
             meta_walk_delete(walk);
     }
-    err = meta_walk_end(&walk);
-    return err == ERR_DAMAGED ? 0 : err;
+    return meta_walk_end(&walk);
 }
 
 int fsck_records(struct fsck *f)

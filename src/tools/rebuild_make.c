@@ -187,7 +187,7 @@ static int make_manifests(struct rebuild *r, bool *more_r)
         if (err == 0)
             err = rebuild_write(r, r->wanted, false);
     }
-    walk_err = meta_walk_end(&walk);
+    walk_err = meta_walk_end_whole(&walk);
     return err != 0 ? err : walk_err;
 }
 
@@ -253,7 +253,7 @@ static int make_tags(struct rebuild *r)
         if (err == 0)
             err = make_tag(r, &p, key.tag, &w);
     }
-    walk_err = meta_walk_end(&walk);
+    walk_err = meta_walk_end_whole(&walk);
     return err != 0 ? err : walk_err;
 }
 

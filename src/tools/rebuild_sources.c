@@ -275,7 +275,7 @@ static int ask_remains(struct rebuild *r, enum meta_kind kind)
     struct meta_walk *walk = meta_walk_new(r->remains, (struct meta_key){.kind = kind}, NULL);
     struct journal_line l;
     struct meta_key key;
-    int err = 0, walk_err;
+    int err = 0;
 
     while (err == 0 && meta_walk_next(walk, &key)) {
         size_t len;
@@ -287,8 +287,7 @@ static int ask_remains(struct rebuild *r, enum meta_kind kind)
             if (is_in(r, i, &l))
                 err = remains_say(r, i, &l);
     }
-    walk_err = meta_walk_end(&walk);
-    if (walk_err != 0 && walk_err != ERR_DAMAGED)
+    if (meta_walk_end(&walk) != 0)
         fputs("entrepotctl: some of what is left of the database cannot be read\n", stderr);
     return err;
 }
@@ -332,7 +331,7 @@ static int ask_elsewhere(const struct rebuild *r)
                 store, key.repo, store);
         err = ERR_CONFLICT;
     }
-    walk_err = meta_walk_end(&walk);
+    walk_err = meta_walk_end_whole(&walk);
     return err != 0 ? err : walk_err;
 }
 

@@ -101,7 +101,7 @@ static int put_kind(struct writing *w, enum meta_kind kind)
         w->lines++;
     }
     walk_err = meta_walk_end(&walk);
-    return err != 0 || walk_err == ERR_DAMAGED ? err : walk_err;
+    return err != 0 ? err : walk_err;
 }
 
 static int put_all(struct writing *w, const struct identity *store)

@@ -98,7 +98,7 @@ static int each_of(struct move *m, enum meta_kind kind,
             err = act(m, &h);
         mem_arena_reset(m->f.arena);
     }
-    walk_err = meta_walk_end(&walk);
+    walk_err = meta_walk_end_whole(&walk);
     if (err == 0)
         err = walk_err;
     return err != 0 ? err : batch_write(m);
