@@ -19,20 +19,20 @@ struct told {
     const char *media_type;
 };
 
-static int told_get(const struct meta_key *key, struct apply_value value, struct told *t_r)
+static int told_get(const struct meta_key *key, const char *value, size_t len, struct told *t_r)
 {
     struct record_blob blob = {0};
     int err = 0;
 
     *t_r = (struct told){0};
-    if (!value.data)
+    if (!value)
         return 0;
     if (key->kind == META_MANIFEST) {
-        err = record_manifest_peek(value.data, value.len, &t_r->size, &t_r->media_type);
+        err = record_manifest_peek(value, len, &t_r->size, &t_r->media_type);
     } else if (key->kind == META_TAG) {
-        err = record_tag_decode(value.data, value.len, &t_r->tag);
+        err = record_tag_decode(value, len, &t_r->tag);
     } else if (key->kind == META_LINK || key->kind == META_BLOB) {
-        err = record_blob_decode(value.data, value.len, &blob);
+        err = record_blob_decode(value, len, &blob);
         t_r->size = blob.size;
     }
     t_r->there = err == 0;
@@ -91,12 +91,12 @@ static int link_told(struct apply *a, size_t place, const struct meta_key *key,
 }
 
 /* What a manifest of a proxy names, so that a cold blob is asked for where it is. */
-static int named_told(struct apply *a, const struct meta_key *key, struct apply_value value)
+static int named_told(struct apply *a, const struct meta_key *key, const char *value, size_t len)
 {
     struct mem_arena *arena = mem_arena_new();
     struct record_manifest record;
     char text[DIGEST_TEXT_MAX];
-    int err = record_manifest_decode(value.data, value.len, arena, &record);
+    int err = record_manifest_decode(value, len, arena, &record);
 
     for (size_t i = 0; err == 0 && i < record.contents.ref_count; i++) {
         const struct manifest_ref *ref = &record.contents.refs[i];
@@ -113,7 +113,7 @@ static int named_told(struct apply *a, const struct meta_key *key, struct apply_
 }
 
 static int manifest_told(struct apply *a, size_t place, const struct meta_key *key,
-                         const struct told *now, struct apply_value value)
+                         const struct told *now, const char *value, size_t len)
 {
     char text[DIGEST_TEXT_MAX];
     const struct apply_entry entry = {.kind = INDEX_MANIFEST,
@@ -130,7 +130,7 @@ static int manifest_told(struct apply *a, size_t place, const struct meta_key *k
     if (hidden(a, place, &key->digest))
         return 0;
     err = a->show(a, &entry);
-    return err == 0 && a->c->conf->repos[place].kind == CONF_PROXY ? named_told(a, key, value)
+    return err == 0 && a->c->conf->repos[place].kind == CONF_PROXY ? named_told(a, key, value, len)
                                                                    : err;
 }
 
@@ -161,20 +161,31 @@ static int tag_told(struct apply *a, size_t place, const struct meta_key *key,
     return a->show(a, &entry);
 }
 
+/* To the index. */
+static int entry_told(struct apply *a, size_t place, const struct meta_key *key,
+                      const struct told *now, const char *value, size_t len)
+{
+    switch (key->kind) {
+    case META_TAG:
+        return tag_told(a, place, key, now);
+    case META_LINK:
+        return link_told(a, place, key, now);
+    case META_MANIFEST:
+        return manifest_told(a, place, key, now, value, len);
+    default: /* counted alone */
+        return 0;
+    }
+}
+
 /* Of an image: a repository that is not configured now keeps its records and is not served. */
 static int of_image(struct apply *a, const struct meta_key *key, const struct told *was,
-                    const struct told *now, struct apply_value value)
+                    const struct told *now, const struct db_change *change)
 {
     size_t place = 0;
     bool owned = catalog_repo(a->c, key->repo, &place) == 0;
 
     count(a, key, place, owned, was, now);
-    if (!owned || key->kind == META_IMAGE)
-        return 0;
-    if (key->kind == META_TAG)
-        return tag_told(a, place, key, now);
-    return key->kind == META_LINK ? link_told(a, place, key, now)
-                                  : manifest_told(a, place, key, now, value);
+    return owned ? entry_told(a, place, key, now, change->now, change->now_len) : 0;
 }
 
 /* What was hidden, and is right again: as it is now. */
@@ -188,13 +199,9 @@ static int show_again(struct apply *a, struct meta_key key)
     if (err == 0)
         err = meta_get(a->db, key, &value);
     if (err == 0)
-        err = told_get(&key, (struct apply_value){value.data, value.len}, &now);
-    if (err == 0 && key.kind == META_TAG)
-        err = tag_told(a, place, &key, &now);
-    else if (err == 0 && key.kind == META_LINK)
-        err = link_told(a, place, &key, &now);
-    else if (err == 0)
-        err = manifest_told(a, place, &key, &now, (struct apply_value){value.data, value.len});
+        err = told_get(&key, value.data, value.len, &now);
+    if (err == 0)
+        err = entry_told(a, place, &key, &now, value.data, value.len);
     str_free(&value);
     return err == ERR_NOT_FOUND || err == ERR_DAMAGED ? 0 : err;
 }
@@ -262,18 +269,17 @@ static int of_store(struct apply *a, const struct meta_key *key, const struct to
     return 0; /* not configured now */
 }
 
-int apply_record(struct apply *a, const struct meta_key *key, struct apply_value was_value,
-                 struct apply_value now_value)
+int apply_record(struct apply *a, const struct meta_key *key, const struct db_change *change)
 {
     struct told was, now;
     int err;
 
-    if (told_get(key, was_value, &was) != 0)
+    if (told_get(key, change->was, change->was_len, &was) != 0)
         was = (struct told){0};
-    err = told_get(key, now_value, &now);
+    err = told_get(key, change->now, change->now_len, &now);
     if (err != 0)
         return err;
     if (key->kind == META_DAMAGE || key->kind == META_BLOB)
         return of_store(a, key, &was, &now);
-    return of_image(a, key, &was, &now, now_value);
+    return of_image(a, key, &was, &now, change);
 }

@@ -12,12 +12,6 @@
 #include "catalog/catalog.h"
 #include "meta/records.h"
 
-/* A value as it lies in the database. data NULL: there is no such record. */
-struct apply_value {
-    const char *data;
-    size_t len;
-};
-
 /* An entry of the index (shm/index_write.h). Strings live as long as the call. */
 struct apply_entry {
     enum index_kind kind;
@@ -46,10 +40,10 @@ struct apply {
  * behind it. META_NONE ends them. */
 extern const enum meta_kind apply_kinds[];
 
-/* The record of that key has become `now` from `was`. DAMAGED: `now` says nothing, and nothing was
- * told of it; a `was` that says nothing was never told. Otherwise what show and hide return, or IO.
- */
-must_check int apply_record(struct apply *apply, const struct meta_key *key, struct apply_value was,
-                            struct apply_value now);
+/* What the record of that key held and holds; a rebuild's held nothing. DAMAGED: what it holds says
+ * nothing, and nothing was told of it; what said nothing before was never told. Otherwise what show
+ * and hide return, or IO. */
+must_check int apply_record(struct apply *apply, const struct meta_key *key,
+                            const struct db_change *change);
 
 #endif

@@ -17,8 +17,6 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define KINDS_MAX 8
-
 /* Of the index. Strings are in the arena. */
 struct change {
     bool put;      /* else it goes */
@@ -45,7 +43,7 @@ struct healed {
 struct effects {
     struct apply apply;
     struct mem_arena *arena;
-    size_t seen[KINDS_MAX]; /* changes of the batch, as in apply_kinds */
+    size_t seen[META_KINDS]; /* by kind: changes of the batch that were told */
     STAILQ_HEAD(, change) changes;
     STAILQ_HEAD(, unowned) unowned;
     STAILQ_HEAD(, healed) healed;
@@ -141,8 +139,7 @@ static void heal_note(struct effects *e, const struct meta_key *mark)
 static void each_change(void *ctx, const struct meta_key *key, const struct db_change *change)
 {
     struct effects *e = ctx;
-    int err = apply_record(&e->apply, key, (struct apply_value){change->was, change->was_len},
-                           (struct apply_value){change->now, change->now_len});
+    int err = apply_record(&e->apply, key, change);
 
     if (err == ERR_DAMAGED)
         log_error("a record that was made says nothing", "kind=%c", key->kind);
@@ -150,24 +147,21 @@ static void each_change(void *ctx, const struct meta_key *key, const struct db_c
         heal_note(e, key);
 }
 
-static void collect_kind(struct effects *e, size_t place)
+static void collect_kind(struct effects *e, enum meta_kind kind)
 {
     e->apply.db = e->apply.c->db;
-    e->seen[place] =
-        meta_batch_since(e->apply.db, apply_kinds[place], e->seen[place], each_change, e);
+    e->seen[kind] = meta_batch_since(e->apply.db, kind, e->seen[kind], each_change, e);
 }
 
 void effects_collect(struct effects *e)
 {
-    for (size_t i = 0; apply_kinds[i] != META_NONE; i++)
-        collect_kind(e, i);
+    for (const enum meta_kind *kind = apply_kinds; *kind != META_NONE; kind++)
+        collect_kind(e, *kind);
 }
 
 int64_t effects_store_bytes(struct effects *e, size_t store_place)
 {
-    for (size_t i = 0; apply_kinds[i] != META_NONE; i++)
-        if (apply_kinds[i] == META_BLOB)
-            collect_kind(e, i);
+    collect_kind(e, META_BLOB);
     return e->apply.store_bytes[store_place];
 }
 

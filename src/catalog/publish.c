@@ -86,13 +86,13 @@ static int publish_kind(struct filling *f, enum meta_kind kind)
     uint64_t damaged = 0;
 
     while (err == 0 && meta_walk_step(walk, &key)) {
-        struct apply_value none = {0}, value;
+        struct db_change record = {0};
 
-        value.data = meta_walk_value(walk, &value.len);
+        record.now = meta_walk_value(walk, &record.now_len);
         if (key.kind == META_NONE)
             err = ERR_DAMAGED;
-        else if (!outdated(c, &key, value.data, value.len))
-            err = apply_record(&f->apply, &key, none, value);
+        else if (!outdated(c, &key, record.now, record.now_len))
+            err = apply_record(&f->apply, &key, &record);
         if (err == ERR_DAMAGED) {
             damaged++;
             err = 0;

@@ -16,7 +16,7 @@ enum field { FIELD_END, STORE, REPO, IMAGE, TAG, DIGEST, BY, HOLDS, TIME };
 
 #define FIELDS_MAX 6
 
-static const uint8_t layouts[128][FIELDS_MAX] = {
+static const uint8_t layouts[META_KINDS][FIELDS_MAX] = {
     [META_BLOB] = {STORE, DIGEST},
     [META_DAMAGE] = {STORE, DIGEST},
     [META_TAG_ON] = {REPO, IMAGE, DIGEST, TAG},
@@ -39,7 +39,7 @@ static const uint8_t layouts[128][FIELDS_MAX] = {
 
 static bool kind_known(uint8_t letter)
 {
-    return letter < sizeof(layouts) / sizeof(layouts[0]) &&
+    return letter < META_KINDS &&
            (layouts[letter][0] != FIELD_END || letter == META_SCRUB || letter == META_VERSION);
 }
 

@@ -62,6 +62,9 @@ enum meta_kind {
     META_WANTED_TAG = 't',
 };
 
+/* All are below: room of a table by kind. */
+#define META_KINDS 128
+
 /* Of the fields that its kind has, those from the first on that is not set may be missing: then it
  * is what all keys begin with that have the others. Not set: NULL, algorithm 0, META_NONE; time 0
  * where nothing comes behind it. Strings are not owned. */
