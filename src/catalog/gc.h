@@ -46,8 +46,7 @@ struct sweep {
     size_t file_count;
     /* Links that went, and the last time of asking that lets them. */
     struct sweep_taken {
-        const char *repo, *image; /* until the turn's end */
-        struct digest digest;
+        struct meta_key link; /* until the turn's end */
         uint64_t deadline_s;
     } taken[SWEEP_SLICE];
     size_t taken_count;

@@ -20,12 +20,16 @@
 
 #include <string.h>
 
+/* What may be garbage, by repository, image and digest. */
 struct suspect {
     struct meta_key key; /* of the queue; kind META_NONE: it comes from no queue (sweep_evict) */
-    const char *repo, *image;
-    struct digest digest;
     size_t repo_place;
 };
+
+static struct meta_key link_of(const struct suspect *x)
+{
+    return meta_at(META_LINK, x->key.repo, x->key.image, &x->key.digest);
+}
 
 static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
 {
@@ -33,14 +37,14 @@ static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
         time = s->deadline_s + 1; /* not in this sweep */
     if (x->key.kind != META_NONE)
         meta_delete(s->c->db, x->key);
-    meta_put_key(s->c->db, meta_suspect(time, x->repo, x->image, &x->digest));
+    meta_put_key(s->c->db, meta_suspect(time, x->key.repo, x->key.image, &x->key.digest));
     s->kept++;
 }
 
-static bool asked_for(const struct sweep *s, const char *repo, const char *image,
-                      const struct digest *digest, uint64_t deadline_s, uint64_t *time_r)
+static bool asked_for(const struct sweep *s, const struct meta_key *key, uint64_t deadline_s,
+                      uint64_t *time_r)
 {
-    *time_r = recent_at(s->c->start->recent, repo, image, digest);
+    *time_r = recent_at(s->c->start->recent, key->repo, key->image, &key->digest);
     if (clock_ahead((int64_t)*time_r, 0))
         *time_r = op_now(); /* asked for while the clock was wrong: then, for all we know, now */
     return *time_r > deadline_s;
@@ -50,15 +54,15 @@ static bool asked_for(const struct sweep *s, const char *repo, const char *image
 static void unlink_blob(struct sweep *s, const struct suspect *x)
 {
     struct catalog *c = s->c;
+    const struct meta_key link = link_of(x);
 
     FAIL_POINT(catalog_gc_judged);
-    meta_delete(c->db, meta_at(META_LINK, x->repo, x->image, &x->digest));
-    meta_delete(c->db, meta_holder(c->conf->repos[x->repo_place].store->key, &x->digest, META_LINK,
-                                   x->repo, x->image));
-    if (op_image_leave(c, x->repo, x->image) != 0)
+    meta_delete(c->db, link);
+    meta_delete(c->db, meta_holder(c->conf->repos[x->repo_place].store->key, &link.digest,
+                                   META_LINK, link.repo, link.image));
+    if (op_image_leave(c, link.repo, link.image) != 0)
         return; /* the turn fails as a whole */
-    s->taken[s->taken_count++] = (struct sweep_taken){
-        .repo = x->repo, .image = x->image, .digest = x->digest, .deadline_s = s->deadline_s};
+    s->taken[s->taken_count++] = (struct sweep_taken){.link = link, .deadline_s = s->deadline_s};
     s->links++;
 }
 
@@ -71,7 +75,7 @@ bool sweep_still(const struct sweep *s)
     for (size_t i = 0; i < s->taken_count; i++) {
         const struct sweep_taken *t = &s->taken[i];
 
-        if (asked_for(s, t->repo, t->image, &t->digest, t->deadline_s, &time))
+        if (asked_for(s, &t->link, t->deadline_s, &time))
             return false;
     }
     return true;
@@ -82,11 +86,11 @@ static bool sweep_link(struct sweep *s, const struct suspect *x)
 {
     struct db *db = s->c->db;
     struct record_blob record;
-    int err = meta_blob_get(db, meta_at(META_LINK, x->repo, x->image, &x->digest), &record);
+    int err = meta_blob_get(db, link_of(x), &record);
 
     if (err != 0)
         return err == ERR_NOT_FOUND; /* unreadable: fsck's business */
-    if (meta_any(db, meta_at(META_PARENT, x->repo, x->image, &x->digest)))
+    if (meta_any(db, meta_at(META_PARENT, x->key.repo, x->key.image, &x->key.digest)))
         return false;
     unlink_blob(s, x);
     return true;
@@ -112,19 +116,19 @@ static void sweep_one(struct sweep *s, struct suspect *x)
     uint64_t kept = s->kept, time;
 
     s->looked_at++;
-    if (catalog_repo(c, x->repo, &x->repo_place) != 0) {
-        if (meta_find(c->db, meta_image(x->repo, x->image)) != ERR_NOT_FOUND)
+    if (catalog_repo(c, x->key.repo, &x->repo_place) != 0) {
+        if (meta_find(c->db, meta_image(x->key.repo, x->key.image)) != ERR_NOT_FOUND)
             queue_again(s, x, op_now()); /* not configured now: it keeps what it has */
         else
             meta_delete(c->db, x->key);
         return;
     }
-    if (asked_for(s, x->repo, x->image, &x->digest, s->deadline_s, &time)) {
+    if (asked_for(s, &x->key, s->deadline_s, &time)) {
         queue_again(s, x, time);
         return;
     }
     if (sweep_link(s, x))
-        sweep_bytes(s, catalog_store_of(c, x->repo_place), &x->digest);
+        sweep_bytes(s, catalog_store_of(c, x->repo_place), &x->key.digest);
     if (s->kept == kept)
         meta_delete(c->db, x->key);
 }
@@ -132,17 +136,16 @@ static void sweep_one(struct sweep *s, struct suspect *x)
 bool sweep_evict(struct sweep *s, size_t repo_place, const char *image, const struct digest *digest)
 {
     struct catalog *c = s->c;
-    struct suspect x = {.repo = c->conf->repos[repo_place].name,
-                        .image = image,
-                        .digest = *digest,
-                        .repo_place = repo_place};
+    const struct suspect x = {
+        .key = {.repo = c->conf->repos[repo_place].name, .image = image, .digest = *digest},
+        .repo_place = repo_place};
     struct record_blob record;
     uint64_t time;
 
     if (s->file_count >= SWEEP_SLICE || s->taken_count == SWEEP_SLICE ||
-        meta_blob_get(c->db, meta_at(META_LINK, x.repo, x.image, digest), &record) != 0)
+        meta_blob_get(c->db, link_of(&x), &record) != 0)
         return false;
-    if (asked_for(s, x.repo, x.image, digest, s->deadline_s, &time)) {
+    if (asked_for(s, &x.key, s->deadline_s, &time)) {
         queue_again(s, &x, time);
         return false;
     }
@@ -154,10 +157,10 @@ bool sweep_evict(struct sweep *s, size_t repo_place, const char *image, const st
 /* Of an entry that a walk yields; its strings go with the walk. */
 static struct suspect suspect_of(struct mem_arena *arena, const struct meta_key *key)
 {
-    struct suspect x = {.key = *key, .digest = key->digest};
+    struct suspect x = {.key = *key};
 
-    x.key.repo = x.repo = mem_arena_strdup(arena, key->repo);
-    x.key.image = x.image = mem_arena_strdup(arena, key->image);
+    x.key.repo = mem_arena_strdup(arena, key->repo);
+    x.key.image = mem_arena_strdup(arena, key->image);
     return x;
 }
 
