@@ -55,20 +55,24 @@ static void release(struct drop *d, const struct meta_key *key)
     }
 }
 
-/* A damaged record goes all the same. */
-static void drop_one(struct drop *d, const struct meta_key *key, const char *value, size_t len)
+/* The record on which the walk stands, and what follows from it; a damaged one goes all the same.
+ */
+static void drop_one(struct drop *d, struct meta_walk *walk, const struct meta_key *key)
 {
+    size_t len, names;
+    const char *value = meta_walk_value(walk, &len);
     struct record_manifest manifest;
     struct record_tag tag;
 
-    if (key->kind == META_TAG && record_tag_decode(value, len, &tag) == 0)
+    if (key->kind == META_TAG && record_tag_decode(value, len, &tag) == 0) {
         meta_tag_delete(d->c->db, *key, &tag.digest);
-    if (key->kind == META_MANIFEST &&
-        record_manifest_decode(value, len, turn_arena(d->c->turn), &manifest) == 0) {
-        size_t names = manifest.contents.ref_count;
-
+    } else if (key->kind == META_MANIFEST &&
+               record_manifest_decode(value, len, turn_arena(d->c->turn), &manifest) == 0) {
+        names = manifest.contents.ref_count;
         meta_manifest_delete(d->c->db, *key, &manifest);
         d->left -= d->left < names ? d->left : names;
+    } else {
+        meta_walk_delete(walk);
     }
     if (key->kind == META_MANIFEST || key->kind == META_LINK)
         release(d, key);
@@ -83,12 +87,8 @@ static bool drop_kind(struct drop *d, enum meta_kind kind, const char *image)
 
     while ((more = meta_walk_step(walk, &key)) && d->left > 0 &&
            d->sweep.file_count < SWEEP_SLICE) {
-        size_t len;
-        const char *value = meta_walk_value(walk, &len);
-
         d->left--;
-        drop_one(d, &key, value, len);
-        meta_walk_delete(walk);
+        drop_one(d, walk, &key);
     }
     return meta_walk_end(&walk) == 0 && !more;
 }

@@ -14,8 +14,6 @@
 
 #include <string.h>
 
-/* Digests an answer names at most; a client fixes them one push at a time anyway. */
-
 static bool question_ok(const struct push_manifest *p)
 {
     if (!op_target_ok(&p->target) || p->target.digest.alg == 0 || !p->manifest.media_type ||

@@ -224,8 +224,6 @@ static void turn_answer(struct turn *turn, int err)
             continue;
         }
         if (err == 0 && item->again) {
-            item->again = false;
-            msg_writer_free(&item->answer);
             wait_for_turn(turn, item);
             continue;
         }
@@ -310,7 +308,6 @@ static void item_run(struct turn *turn, struct turn_item *item)
         return;
     }
     MUST(msg_reader_init(&question, item->question.data, item->question.len) == 0);
-    msg_writer_free(&item->answer);
     serve_reply_begin(&item->answer, item->to);
     item->again = false;
     turn->present = item;

@@ -11,7 +11,8 @@
 
 /* Tags one manifest PUT may carry (doc/protocol.md, "Pushing manifests"). */
 #define PUSH_TAGS_MAX 32
-/* Digests that an answer names of those that are missing. */
+/* Digests that an answer names of those that are missing; a client fixes them one push at a time
+ * anyway. */
 #define PUSH_MISSING_MAX 100
 
 /* BLOB_COMMIT, BLOB_DELETE, MANIFEST_DELETE, BLOB_DAMAGED: which thing of which image. Reply to a
