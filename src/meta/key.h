@@ -4,30 +4,32 @@
  * How they are spelled is the business of key.c alone: outside of meta/ a record is named by the
  * kind of what it is and its fields. tests/unit/test_records.c holds the bytes.
  *
- * META_            letter  fields, in the order of the database
- *   BLOB             B     store digest             bytes that lie in a store: size, time
- *   LINK             L     repo image digest        an image has that blob: size, time
- *   MANIFEST         M     repo image digest        size, time, contents
- *   TAG              T     repo image tag           digest, size, media type, time
- *   TAG_ON           G     repo image digest tag    back-reference: a tag on a manifest
- *   PARENT           K     repo image digest by     back-reference: manifest `by` names this
- * digest: is it an index REFERRER         R     repo image digest by     back-reference: manifest
- * `by` has this subject: what lists show of it HOLDER           U     store digest holds repo image
- *                                                   back-reference: who keeps these bytes, as LINK
- *                                                   or as MANIFEST
- *   IMAGE            I     repo image               time of its first content
- *   SUSPECT          Q     time repo image digest   may be garbage since then: nobody referred to
- * it DAMAGE           D     store digest             its bytes had changed; held all the same SCRUB
- * S                              the scrub: since when, up to which blob JOURNAL          J store
- * number of the last line of its journal (witness.h) STORE            N     store a blob store of
- * ours, by its identity: its names here and in the configuration VERSION          V of all this,
- * and whose it is (identity.h)
+ * META_         letter, fields in the order of the database
+ *   BLOB        B store digest            bytes that lie in a store: size, time
+ *   LINK        L repo image digest       an image has that blob: size, time
+ *   MANIFEST    M repo image digest       size, time, contents
+ *   TAG         T repo image tag          digest, size, media type, time
+ *   TAG_ON      G repo image digest tag   back-reference: a tag on a manifest
+ *   PARENT      K repo image digest by    back-reference: manifest `by` names it: is it an index
+ *   REFERRER    R repo image digest by    back-reference: manifest `by` has this subject: what
+ *                                         lists show of it
+ *   HOLDER      U store digest holds repo image
+ *                                         back-reference: who keeps these bytes, as LINK or as
+ *                                         MANIFEST
+ *   IMAGE       I repo image              time of its first content
+ *   SUSPECT     Q time repo image digest  may be garbage since then: nobody referred to it
+ *   DAMAGE      D store digest            its bytes had changed; held all the same
+ *   SCRUB       S                         the scrub: since when, up to which blob
+ *   JOURNAL     J store                   number of the last line of its journal (witness.h)
+ *   STORE       N store                   a blob store of ours, by its identity: its names here
+ *                                         and in the configuration
+ *   VERSION     V                         of all this, and whose it is (identity.h)
  *
  * Of the database that entrepotctl rebuild makes of what should be there (tools/rebuild.h):
- *   WANTED_MANIFEST  m     store repo image digest
- *   WANTED_TAG       t     store repo image tag
- *   ELSEWHERE        e     store repo image digest  a journal names it, and the configuration has
- * the repository in another store
+ *   WANTED_MANIFEST  m store repo image digest
+ *   WANTED_TAG       t store repo image tag
+ *   ELSEWHERE        e store repo image digest  a journal names it, and the configuration has the
+ *                                               repository in another store
  *
  * `store` is a name that never changes (conf.h: conf_store.key). What the values hold: values.h.
  */
