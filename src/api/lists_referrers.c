@@ -124,24 +124,45 @@ static void referrers_done(struct ask *ask, int err, struct msg_reader *reply, i
     api_answer_json(call, MANIFEST_TYPE_OCI_INDEX);
 }
 
+/* One type of a filter, in the arena; NULL: it cannot be in a header either. What is no media type
+ * is only one that nothing here has. No type or subtype holds a space, so one there is a '+' that
+ * the client did not encode: application/spdx+json. */
+static const char *type_wanted(struct api_call *call, const char *type)
+{
+    char *text = mem_arena_strdup(call->r->arena, type);
+
+    if (strlen(text) > NAME_MEDIA_TYPE_MAX)
+        return NULL;
+    for (char *p = text; *p; p++)
+        if (*p < ' ' || *p > '~')
+            return NULL;
+    for (char *p = text; *p && *p != ';'; p++)
+        if (*p == ' ')
+            *p = '+';
+    return text;
+}
+
 /* Repeated artifactType parameters mean any of them. */
 static bool take_types(struct api_call *call, struct list_referrers *q)
 {
     const char *type;
 
     for (size_t nth = 0;; nth++) {
-        if (http_query_get(call->r, "artifactType", nth, &type) != 0 ||
-            (type && *type && !name_media_type_ok(type, strlen(type))) ||
-            (type && q->type_count == LIST_TYPES_MAX)) {
-            problem_answer(call->r, PROBLEM_PARAMETER,
-                           "artifactType takes a media type, at most %d times", LIST_TYPES_MAX);
-            return false;
-        }
+        if (http_query_get(call->r, "artifactType", nth, &type) != 0)
+            break;
         if (!type)
             return true;
-        if (*type)
-            q->types[q->type_count++] = type;
+        if (!*type)
+            continue;
+        type = type_wanted(call, type);
+        if (!type || q->type_count == LIST_TYPES_MAX)
+            break;
+        q->types[q->type_count++] = type;
     }
+    problem_answer(call->r, PROBLEM_PARAMETER,
+                   "artifactType takes a media type of at most %d bytes, at most %d times",
+                   NAME_MEDIA_TYPE_MAX, LIST_TYPES_MAX);
+    return false;
 }
 
 void api_referrers(struct api_call *call)

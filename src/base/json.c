@@ -222,6 +222,7 @@ int json_parse(struct mem_arena *arena, const char *data, size_t len, struct jso
 int json_member(const struct json_value *object, const char *key,
                 const struct json_value **member_r)
 {
+    const struct json_value *found = NULL;
     size_t len = strlen(key);
 
     *member_r = NULL;
@@ -230,10 +231,12 @@ int json_member(const struct json_value *object, const char *key,
     for (const struct json_value *m = object->first; m; m = m->next) {
         if (m->key_len != len || memcmp(m->key, key, len) != 0)
             continue;
-        if (*member_r)
+        if (found)
             return ERR_INVALID;
-        *member_r = m;
+        found = m;
     }
+    if (found && found->type != JSON_NULL)
+        *member_r = found;
     return 0;
 }
 

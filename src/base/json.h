@@ -37,8 +37,9 @@ struct json_value {
 must_check int json_parse(struct mem_arena *arena, const char *data, size_t len,
                           struct json_value **value_r, const char **reason_r);
 
-/* The member `key` of an object in *member_r, NULL when absent (then 0).
- * INVALID when it stands there twice. */
+/* The member `key` of an object in *member_r, NULL when absent (then 0). null counts as absent:
+ * encoders of Go write it for lists and maps that were never made. INVALID when the key stands
+ * there twice, whatever its values. */
 must_check int json_member(const struct json_value *object, const char *key,
                            const struct json_value **member_r);
 /* A non-negative integer without fraction or exponent that fits int64. */

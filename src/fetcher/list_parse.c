@@ -20,7 +20,7 @@ static const char *text_of(const struct json_value *object, const char *key)
     return json_member(object, key, &v) == 0 && v && v->type == JSON_STRING ? v->text : "";
 }
 
-/* The array `key` of the document, NULL when it is null or absent. */
+/* The array `key` of the document, NULL when it is absent. */
 static int array_of(struct mem_arena *arena, const struct str *body, const char *key,
                     const struct json_value **array_r)
 {
@@ -30,8 +30,6 @@ static int array_of(struct mem_arena *arena, const struct str *body, const char 
     if (body->len == 0 || json_parse(arena, body->data, body->len, &top, &reason) != 0 ||
         top->type != JSON_OBJECT || json_member(top, key, array_r) != 0)
         return ERR_PROTOCOL;
-    if (*array_r && (*array_r)->type == JSON_NULL)
-        *array_r = NULL;
     return *array_r && (*array_r)->type != JSON_ARRAY ? ERR_PROTOCOL : 0;
 }
 
@@ -82,10 +80,10 @@ static void referrer(struct list_out *out, struct mem_arena *arena, const struct
     int64_t size = 0;
 
     if (v->type != JSON_OBJECT || digest_parse(text_of(v, "digest"), &entry.digest) != 0 ||
-        !name_media_type_ok(m->media_type, strlen(m->media_type)) ||
+        !name_media_type_with_parameters_ok(m->media_type, strlen(m->media_type)) ||
         json_member(v, "size", &size_value) != 0 || json_integer(size_value, &size) != 0)
         return;
-    if (!name_media_type_ok(m->artifact_type, strlen(m->artifact_type)))
+    if (!name_media_type_with_parameters_ok(m->artifact_type, strlen(m->artifact_type)))
         m->artifact_type = NULL;
     annotations(arena, v, m);
     entry.size = (uint64_t)size;

@@ -38,7 +38,7 @@ bool manifest_type_is_index(const char *type)
            strcmp(type, MANIFEST_TYPE_DOCKER_LIST) == 0;
 }
 
-/* A member that may be absent (NULL) but not doubled. */
+/* A member that may be absent, or null (NULL), but not doubled. */
 static int member(struct parse *p, const struct json_value *object, const char *key,
                   const struct json_value **member_r)
 {
@@ -61,7 +61,7 @@ static int media_type_member(struct parse *p, const struct json_value *object, c
         return refuse(p, mem_arena_printf(p->arena, "%s must be a string", key));
     if (value->len == 0)
         return 0;
-    if (!name_media_type_ok(value->text, value->len))
+    if (!name_media_type_with_parameters_ok(value->text, value->len))
         return refuse(p, mem_arena_printf(p->arena, "%s is not a media type", key));
     *type_r = value->text;
     return 0;
@@ -75,14 +75,15 @@ static int has_urls(struct parse *p, const struct json_value *object, bool *has_
     *has_r = false;
     if (err != 0 || !urls)
         return err;
-    if (urls->type == JSON_NULL)
-        return 0;
     if (urls->type != JSON_ARRAY)
         return refuse(p, "urls of a descriptor must be an array");
-    for (const struct json_value *url = urls->first; url; url = url->next)
+    for (const struct json_value *url = urls->first; url; url = url->next) {
+        if (url->type == JSON_NULL)
+            continue;
         if (url->type != JSON_STRING)
             return refuse(p, "urls of a descriptor must be strings");
-    *has_r = urls->count > 0;
+        *has_r = true;
+    }
     return 0;
 }
 
@@ -116,11 +117,15 @@ static int descriptor(struct parse *p, const struct json_value *object, struct m
     return 0;
 }
 
-static int descriptors(struct parse *p, const struct json_value *array, uint8_t kind)
+/* Of an array of that name, behind those that are kept already; an absent one is empty. */
+static int descriptors(struct parse *p, const struct json_value *array, const char *key,
+                       uint8_t kind)
 {
     const char *ignored;
 
-    for (const struct json_value *item = array->first; item; item = item->next) {
+    if (array && array->type != JSON_ARRAY)
+        return refuse(p, mem_arena_printf(p->arena, "%s must be an array", key));
+    for (const struct json_value *item = array ? array->first : NULL; item; item = item->next) {
         struct manifest_ref *ref = &p->m->refs[p->m->ref_count];
         int err = descriptor(p, item, ref, &ignored);
 
@@ -143,9 +148,8 @@ static int parse_image(struct parse *p, const struct json_value *config,
 
     if (!config || config->type != JSON_OBJECT)
         return refuse(p, "an image manifest needs a config descriptor");
-    if (!layers || layers->type != JSON_ARRAY)
-        return refuse(p, "an image manifest needs a layers array");
-    p->m->refs = mem_arena_alloc(p->arena, (layers->count + 1) * sizeof(*p->m->refs));
+    p->m->refs =
+        mem_arena_alloc(p->arena, ((layers ? layers->count : 0) + 1) * sizeof(*p->m->refs));
     ref = &p->m->refs[p->m->ref_count];
     err = descriptor(p, config, ref, &config_type);
     if (err != 0)
@@ -155,15 +159,14 @@ static int parse_image(struct parse *p, const struct json_value *config,
     p->m->ref_count++;
     if (!p->m->artifact_type)
         p->m->artifact_type = config_type;
-    return descriptors(p, layers, MANIFEST_REF_LAYER);
+    return descriptors(p, layers, "layers", MANIFEST_REF_LAYER);
 }
 
 static int parse_index(struct parse *p, const struct json_value *manifests)
 {
-    if (!manifests || manifests->type != JSON_ARRAY)
-        return refuse(p, "an index needs a manifests array");
-    p->m->refs = mem_arena_alloc(p->arena, (manifests->count + 1) * sizeof(*p->m->refs));
-    return descriptors(p, manifests, MANIFEST_REF_CHILD);
+    p->m->refs =
+        mem_arena_alloc(p->arena, ((manifests ? manifests->count : 0) + 1) * sizeof(*p->m->refs));
+    return descriptors(p, manifests, "manifests", MANIFEST_REF_CHILD);
 }
 
 static int parse_subject(struct parse *p, const struct json_value *root)
@@ -173,7 +176,7 @@ static int parse_subject(struct parse *p, const struct json_value *root)
     const char *ignored;
     int err = member(p, root, "subject", &subject);
 
-    if (err != 0 || !subject || subject->type == JSON_NULL)
+    if (err != 0 || !subject)
         return err;
     err = descriptor(p, subject, &ref, &ignored);
     p->m->subject = ref.digest;
@@ -213,7 +216,7 @@ static int parse_annotations(struct parse *p, const struct json_value *root)
     const struct json_value *annotations;
     int err = member(p, root, "annotations", &annotations);
 
-    if (err != 0 || !annotations || annotations->type == JSON_NULL)
+    if (err != 0 || !annotations)
         return err;
     if (annotations->type != JSON_OBJECT)
         return refuse(p, "annotations must be an object");
@@ -222,6 +225,8 @@ static int parse_annotations(struct parse *p, const struct json_value *root)
             p, mem_arena_printf(p->arena, "more than %d annotations", MANIFEST_ANNOTATIONS_MAX));
     p->m->annotations = mem_arena_alloc(p->arena, annotations->count * sizeof(*p->m->annotations));
     for (const struct json_value *a = annotations->first; a; a = a->next) {
+        if (a->type == JSON_NULL)
+            continue;
         if (a->type != JSON_STRING)
             return refuse(p, "annotations must be strings");
         p->m->annotations[p->m->annotation_count++] =
@@ -278,7 +283,7 @@ static int parse_root(struct parse *p, const struct json_value *root, const char
         (err = member(p, root, "fsLayers", &unused)) != 0 ||
         (err = media_type_member(p, root, "artifactType", &p->m->artifact_type)) != 0)
         return err;
-    if (manifests && (config || layers || unused))
+    if ((manifests || p->m->is_index) && (config || layers || unused))
         return refuse(p, "a manifest is an image or an index, not both");
     if (unused)
         return refuse(p, "schema 1 manifests are not supported; push with a newer client");

@@ -75,7 +75,8 @@ const struct manifest_annotation *manifest_shown_next(const struct manifest *m,
  * type and body disagree, both config/layers and manifests, duplicated
  * mediaType/config/layers/manifests/subject/schemaVersion, bad descriptors
  * (digest, negative size, mediaType), unknown manifest type. Unknown fields
- * and inline `data` are legal. `layers` may be empty. */
+ * and inline `data` are legal; null counts as absent. `layers` and `manifests` may be empty or
+ * absent. Media types of descriptors and artifactType may have parameters. */
 must_check int manifest_parse(struct mem_arena *arena, const char *content_type, const char *data,
                               size_t len, struct manifest *manifest_r, const char **reason_r);
 

@@ -73,6 +73,75 @@ static bool restricted_name(const char *p, size_t len)
     return true;
 }
 
+/* RFC 9110 section 5.6.2. */
+static bool token_char(char c)
+{
+    return c && (alnum(c) || strchr("!#$%&'*+-.^_`|~", c));
+}
+
+static const char *skip_token(const char *p, const char *end)
+{
+    while (p < end && token_char(*p))
+        p++;
+    return p;
+}
+
+static const char *skip_spaces(const char *p, const char *end)
+{
+    while (p < end && *p == ' ')
+        p++;
+    return p;
+}
+
+/* Past a quoted-string (RFC 9110 section 5.6.4) of ASCII; NULL: it is none. */
+static const char *skip_quoted(const char *p, const char *end)
+{
+    for (p++; p < end && *p != '"'; p++) {
+        if (*p == '\\')
+            p++;
+        if (p == end || *p < ' ' || *p > '~')
+            return NULL;
+    }
+    return p < end ? p + 1 : NULL;
+}
+
+/* *( OWS ";" OWS [ token "=" ( token / quoted-string ) ] ), OWS without tabs */
+static bool parameters_ok(const char *p, const char *end)
+{
+    while (p < end) {
+        const char *name, *value;
+
+        p = skip_spaces(p, end);
+        if (p == end || *p++ != ';')
+            return false;
+        name = skip_spaces(p, end);
+        p = skip_token(name, end);
+        if (p == name)
+            continue; /* an empty one */
+        if (p == end || *p++ != '=')
+            return false;
+        value = p;
+        if (p < end && *p == '"')
+            p = skip_quoted(p, end);
+        else
+            p = skip_token(p, end);
+        if (!p || p == value)
+            return false;
+    }
+    return true;
+}
+
+bool name_media_type_with_parameters_ok(const char *type, size_t len)
+{
+    size_t bare = 0;
+
+    if (len > NAME_MEDIA_TYPE_MAX)
+        return false;
+    while (bare < len && !strchr("; ", type[bare]))
+        bare++;
+    return name_media_type_ok(type, bare) && parameters_ok(type + bare, type + len);
+}
+
 bool name_media_type_ok(const char *type, size_t len)
 {
     const char *slash = memchr(type, '/', len);

@@ -20,5 +20,8 @@ bool name_image_ok(const char *name, size_t len);
 bool name_tag_ok(const char *tag, size_t len);
 /* type/subtype of RFC 6838 section 4.2, at most NAME_MEDIA_TYPE_MAX. */
 bool name_media_type_ok(const char *type, size_t len);
+/* The same, and behind it may be parameters (RFC 9110 section 8.3.1), as podman writes them for
+ * text: "text/plain; charset=utf-8". */
+bool name_media_type_with_parameters_ok(const char *type, size_t len);
 
 #endif

@@ -33,7 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (name_tag_ok((const char *)data, size))
         MUST(harmless(text, size, IN_PATHS) && !strchr(text, '/') && *text != '.');
     if (name_media_type_ok((const char *)data, size))
-        MUST(harmless(text, size, "\"\\%?<>")); /* RFC 6838 allows # */
+        MUST(harmless(text, size, "\"\\%?<>") && /* RFC 6838 allows # */
+             name_media_type_with_parameters_ok((const char *)data, size));
+    if (name_media_type_with_parameters_ok((const char *)data, size))
+        MUST(size <= NAME_MEDIA_TYPE_MAX && !memchr(data, '\t', size) &&
+             !memchr(data, '\n', size) && !memchr(data, '\r', size) && !memchr(data, 0, size));
     if (digest_parse(text, &d) == 0)
         MUST(strcmp(digest_text(&d, out), text) == 0);
     free(text);

@@ -151,7 +151,22 @@ def test_referrers(registry):
     assert filtered("application/vnd.example.sbom") == {sbom, index}
     assert filtered("application/vnd.example.sbom", "application/vnd.example.sig") == {sbom, index, sig}
     assert filtered("application/vnd.example.none") == set()
-    assert registry.get(f"referrers/{subject}?artifactType=no%20type").status_code == 400
+    assert filtered("nope") == filtered("no%20type") == filtered("%22%3C%3E") == set()
+
+
+def test_referrers_by_types_as_clients_write_them(registry):
+    subject = digest(b"any")
+    types = ["application/spdx+json", "text/plain; charset=utf-8", "application/vnd.a+b;version=1.5"]
+    made = [attach(registry, subject, kind) for kind in types]
+    entries = {m["digest"]: m["artifactType"] for m in registry.get("referrers/" + subject).json()["manifests"]}
+    assert entries == dict(zip(made, types))
+    for written, expected in [("application/spdx+json", made[0]), ("application/spdx%2Bjson", made[0]),
+                              ("application/spdx%20json", made[0]), ("text/plain;%20charset=utf-8", made[1]),
+                              ("text/plain;+charset=utf-8", made[1]), ("application/vnd.a+b;version=1.5", made[2])]:
+        r = registry.get(f"referrers/{subject}?artifactType={written}")
+        assert [m["digest"] for m in r.json()["manifests"]] == [expected], written
+    r = registry.get(f"referrers/{subject}?artifactType=" + "a" * 256)
+    assert r.status_code == 400 and "255 bytes" in r.text
 
 
 def test_referrers_come_and_go(registry):

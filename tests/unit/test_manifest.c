@@ -122,8 +122,13 @@ static void test_refused(void **state)
         "{\"schemaVersion\":2}",
         "{\"schemaVersion\":1,\"config\":" DA ",\"layers\":[]}",
         "{\"schemaVersion\":2,\"layers\":[]}",
-        "{\"schemaVersion\":2,\"config\":" DA "}",
+        "{\"schemaVersion\":2,\"config\":null,\"layers\":[]}",
+        "{\"schemaVersion\":null,\"config\":" DA ",\"layers\":[]}",
         "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":{}}",
+        "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[null]}",
+        "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[{\"digest\":null,\"size\":1}]}",
+        "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[{\"digest\":\"" A "\",\"size\":null}]}",
+        "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":null,\"layers\":[]}",
         "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[{}]}",
         "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[{\"digest\":\"" A "\"}]}",
         "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[{\"digest\":\"" A "\",\"size\":-1}]}",
@@ -141,6 +146,7 @@ static void test_refused(void **state)
         IMG ",\"annotations\":[]}",
         IMG ",\"annotations\":{\"a\":1}}",
         IMG ",\"artifactType\":\"noslash\"}",
+        IMG ",\"artifactType\":\"text/plain; charset\"}",
         IMG ",\"fsLayers\":[]}",
     };
 
@@ -150,14 +156,52 @@ static void test_refused(void **state)
             fail_msg("accepted: %s", bad[i]);
 }
 
+/* As encoders of Go write what is not there. */
+static void test_null_is_absent(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        parse(MANIFEST_TYPE_OCI_IMAGE,
+              IMG ",\"mediaType\":null,\"x\":[{\"y\":null}],\"subject\":null,\"manifests\":null,"
+                  "\"artifactType\":null,\"fsLayers\":null,\"annotations\":null}"),
+        0);
+    assert_int_equal(m.subject.alg, 0);
+    assert_null(m.artifact_type);
+    assert_int_equal(m.ref_count, 2);
+    for (int absent = 0; absent <= 1; absent++) {
+        assert_int_equal(parse(MANIFEST_TYPE_OCI_IMAGE,
+                               absent ? "{\"schemaVersion\":2,\"config\":" DA "}"
+                                      : "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":null}"),
+                         0);
+        assert_int_equal(m.ref_count, 1);
+        assert_int_equal(parse(MANIFEST_TYPE_OCI_INDEX,
+                               absent ? "{\"schemaVersion\":2}"
+                                      : "{\"schemaVersion\":2,\"config\":null,\"layers\":null,"
+                                        "\"manifests\":null}"),
+                         0);
+        assert_int_equal(m.ref_count, 0);
+    }
+    assert_int_equal(
+        parse(MANIFEST_TYPE_OCI_IMAGE,
+              "{\"schemaVersion\":2,\"config\":{\"mediaType\":null,\"digest\":\"" A
+              "\",\"size\":1,\"urls\":null},\"layers\":[{\"digest\":\"" B
+              "\",\"size\":1,\"urls\":[null]}],\"annotations\":{\"a\":null,\"b\":\"\"}}"),
+        0);
+    assert_false(m.refs[1].exempt);
+    assert_int_equal(m.annotation_count, 1);
+    assert_string_equal(m.annotations[0].key, "b");
+}
+
 static void test_legal_oddities(void **state)
 {
     (void)state;
-    assert_int_equal(parse(MANIFEST_TYPE_OCI_IMAGE,
-                           IMG ",\"mediaType\":\"\",\"x\":[{\"y\":null}],\"subject\":null,"
-                               "\"annotations\":null}"),
+    assert_int_equal(parse(MANIFEST_TYPE_OCI_IMAGE, IMG ",\"mediaType\":\"\"}"), 0);
+    assert_int_equal(parse(MANIFEST_TYPE_OCI_IMAGE, IMG
+                           ",\"artifactType\":\"application/vnd.x+json;version=1.5\",\"subject\":"
+                           "{\"mediaType\":\"text/plain; charset=utf-8\",\"digest\":\"" A
+                           "\",\"size\":1}}"),
                      0);
-    assert_int_equal(m.subject.alg, 0);
+    assert_string_equal(m.artifact_type, "application/vnd.x+json;version=1.5");
     assert_int_equal(
         parse(MANIFEST_TYPE_OCI_IMAGE, "{\"schemaVersion\":2,\"config\":" DA ",\"layers\":[]}"), 0);
 }
@@ -225,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_exempt_layers),
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_null_is_absent),
         cmocka_unit_test(test_legal_oddities),
         cmocka_unit_test(test_annotations_are_bounded),
         cmocka_unit_test(test_annotations_that_lists_show),

@@ -62,6 +62,54 @@ static void test_media_types(void **state)
     assert_false(name_media_type_ok("a/\r\n", 4));
 }
 
+static void test_media_types_with_parameters(void **state)
+{
+    static const char *const good[] = {
+        "a/b",
+        "text/plain; charset=utf-8",
+        "application/vnd.x+json;version=1.5",
+        "a/b;c=\"d; e\\\"\"",
+        "a/b ; c=d ; e=f",
+        "a/b;",
+        "a/b;;c=d",
+    };
+    static const char *const bad[] = {
+        "",
+        "a",
+        "a;b=c",
+        "/b;c=d",
+        "a/;c=d",
+        "a/b c",
+        "a/b c=d",
+        "a/b;c",
+        "a/b;c=",
+        "a/b;=d",
+        "a/b;c=d e",
+        "a/b;c=\"d",
+        "a/b;c=\"\n\"",
+        "a/b;c=\"\\",
+        "a/b;c=\"\\\"",
+        "a/b;c=\r\nX",
+        "a/b;c=\"\x80\"",
+        "a/b;c d=e",
+        "a/b;c=d ",
+        "a/b;\tc=d",
+    };
+    char longest[NAME_MEDIA_TYPE_MAX + 2] = "a/b;c=";
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        if (!name_media_type_with_parameters_ok(good[i], strlen(good[i])))
+            fail_msg("refused: %s", good[i]);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (name_media_type_with_parameters_ok(bad[i], strlen(bad[i])))
+            fail_msg("accepted: %s", bad[i]);
+    memset(longest + 6, 'd', sizeof(longest) - 6);
+    assert_true(name_media_type_with_parameters_ok(longest, NAME_MEDIA_TYPE_MAX));
+    assert_false(name_media_type_with_parameters_ok(longest, NAME_MEDIA_TYPE_MAX + 1));
+    assert_false(name_media_type_with_parameters_ok("a/b;c=\0", 7));
+}
+
 static void check_range(const char *header, uint64_t size, enum range_result result, uint64_t first,
                         uint64_t last)
 {
@@ -141,8 +189,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_image_names), cmocka_unit_test(test_tags),
-        cmocka_unit_test(test_media_types), cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_many_ranges), cmocka_unit_test(test_entity_tags),
+        cmocka_unit_test(test_media_types), cmocka_unit_test(test_media_types_with_parameters),
+        cmocka_unit_test(test_ranges),      cmocka_unit_test(test_many_ranges),
+        cmocka_unit_test(test_entity_tags),
     };
 
     return cmocka_run_group_tests_name("names_ranges", tests, NULL, NULL);
