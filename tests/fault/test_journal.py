@@ -76,7 +76,7 @@ def filled(daemon, tags=6):
     registry = Registry(daemon.url)
     for n in range(tags):
         registry.push_image(f"t{n}", layers=(os.urandom(100),))
-    wait_for(lambda: len(state(daemon)[0]) == tags and daemon.journals_kept(), "the journal has them")
+    wait_for(lambda: daemon.journals_kept() and len(state(daemon)[0]) == tags, "the journal has them")
     return registry, state(daemon)
 
 
