@@ -9,6 +9,7 @@
 #include "api/adopt.h"
 
 #include "api/burden.h"
+#include "api/quota.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,6 +21,7 @@ struct manifest_put {
     struct push_manifest push;
     bool by_digest;
     uint8_t alg;
+    bool over_quota; /* new bytes would not be let in */
     int job_err;
 };
 
@@ -132,19 +134,10 @@ static void answer_redeploy_denied(struct api_call *call, const char *tag)
                    call->route.repo->name);
 }
 
-static void answer_quota(struct api_call *call)
-{
-    problem_answer(call->r, PROBLEM_DENIED,
-                   "the blob store's quota is used up; delete images or raise the quota");
-}
-
 /* What the catalog would refuse anyway is not written first: a refused manifest
  * must leave no file behind. The catalog judges again, in its own order. */
 static bool acceptable(struct api_call *call, const struct manifest_put *p)
 {
-    const struct index_header *index = call->api->index.header;
-    uint64_t quota = call->route.repo->store->quota;
-
     for (uint32_t i = 0; i < p->push.tag_count; i++) {
         struct index_entry entry;
 
@@ -155,11 +148,6 @@ static bool acceptable(struct api_call *call, const struct manifest_put *p)
             answer_redeploy_denied(call, p->push.tags[i]);
             return false;
         }
-    }
-    if (quota > 0 &&
-        atomic_load(&index->store_bytes[api_store_place(call)]) + call->body.len > quota) {
-        answer_quota(call);
-        return false;
     }
     return true;
 }
@@ -232,7 +220,7 @@ static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
         problem_answer(call->r, PROBLEM_PRECONDITION, NULL);
         break;
     case ERR_QUOTA:
-        answer_quota(call);
+        quota_answer(call);
         break;
     default:
         problem_answer(call->r, problem_from_err(err), NULL);
@@ -244,8 +232,14 @@ static void write_work(struct pool_job *job)
     struct api_call *call = api_call_of_job(job);
     struct manifest_put *p = call->op;
 
-    p->job_err =
-        store_blob_write(api_store(call), &p->push.target.digest, call->body.data, call->body.len);
+    uint64_t size;
+
+    if (p->over_quota &&
+        store_blob_size(api_store(call), &p->push.target.digest, &size) == ERR_NOT_FOUND)
+        p->job_err = ERR_QUOTA;
+    else
+        p->job_err = store_blob_write(api_store(call), &p->push.target.digest, call->body.data,
+                                      call->body.len);
 }
 
 static void write_done(struct pool_job *job)
@@ -253,6 +247,10 @@ static void write_done(struct pool_job *job)
     struct api_call *call = api_call_of_job(job);
     struct manifest_put *p = call->op;
 
+    if (p->job_err == ERR_QUOTA) {
+        quota_answer(call);
+        return;
+    }
     if (p->job_err != 0) {
         log_error("cannot write a manifest", "store=%s err=%s req=%s",
                   call->route.repo->store->name, log_quote(err_text(p->job_err)), call->r->id);
@@ -287,6 +285,7 @@ static void references_check(struct api_call *call)
         problem_missing(call->r, missing->digests, missing->count);
         return;
     }
+    p->over_quota = !quota_fits(call, call->body.len);
     call->job.work = write_work;
     call->job.done = write_done;
     pool_submit(call->api->pool, &call->job);

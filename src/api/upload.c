@@ -135,13 +135,16 @@ static bool session_count(struct api_call *call, uint32_t *tag_r)
     return err == 0;
 }
 
-/* Makes the session's file; answers when it cannot. */
-static bool session_create(struct api_call *call)
+/* Makes the session's file; answers when it cannot. `wanted`: the digest of what comes; NULL: not
+ * known yet. */
+static bool session_create(struct api_call *call, const struct digest *wanted)
 {
     struct upload *u = upload_new(call);
     uint32_t tag;
     int err;
 
+    if (wanted)
+        u->wanted = *wanted;
     if (!upload_admit(call, call->r->has_length ? call->r->length : 0) ||
         !session_count(call, &tag))
         return false;
@@ -159,7 +162,7 @@ static bool session_create(struct api_call *call)
 
 static void session_begin(struct api_call *call)
 {
-    if (session_create(call))
+    if (session_create(call, NULL))
         upload_answer_accepted(call, 202);
 }
 
@@ -178,10 +181,9 @@ static void post_whole(struct api_call *call, const char *digest)
         session_begin(call);
         return;
     }
-    if (!session_create(call))
+    if (!session_create(call, &wanted))
         return;
     u = call->op;
-    u->wanted = wanted;
     u->part = UPLOAD_WHOLE;
     u->hash = digest_ctx_new(DIGEST_SHA256);
     upload_receive(call);

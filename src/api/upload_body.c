@@ -11,6 +11,7 @@
 
 #include "api/hashes.h"
 #include "api/pipe.h"
+#include "api/quota.h"
 #include "base/fail.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -33,9 +34,8 @@ bool upload_room(struct api_call *call, uint64_t size, uint64_t more, enum probl
 {
     const struct conf_repo *repo = call->route.repo;
     const struct conf_store *store = repo->store;
-    size_t place = api_store_place(call);
-    const struct index_header *index = call->api->index.header;
-    uint64_t used, free_bytes;
+    const struct upload *u = call->op;
+    uint64_t free_bytes;
 
     *text_r = NULL;
     if (repo->max_blob > 0 && size > repo->max_blob) {
@@ -43,10 +43,9 @@ bool upload_room(struct api_call *call, uint64_t size, uint64_t more, enum probl
         *text_r = "the blob is larger than this repository allows";
         return false;
     }
-    used = atomic_load(&index->store_bytes[place]);
-    if (store->quota > 0 && (size > store->quota || used > store->quota - size)) {
+    if (quota_refuses(call, size, &u->wanted)) {
         *problem_r = PROBLEM_DENIED;
-        *text_r = "the blob store's quota is used up; delete images or raise the quota";
+        *text_r = quota_text(call);
         return false;
     }
     if (store_free_bytes(api_store(call), &free_bytes) == 0 && store->keep_free > 0 &&
@@ -216,8 +215,7 @@ void upload_answer_committed(struct api_call *call, int err)
     if (err == 0)
         upload_answer_created(call, &u->wanted);
     else if (err == ERR_QUOTA)
-        problem_answer(call->r, PROBLEM_DENIED,
-                       "the blob store's quota is used up; delete images or raise the quota");
+        quota_answer(call);
     else
         problem_answer(call->r, problem_from_err(err), NULL);
 }

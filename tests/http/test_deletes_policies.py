@@ -131,15 +131,49 @@ def test_quota(start):
     daemon = start(top='blobstore main {{ path = "{dir}/store"\n quota = 1M }}\n')
     registry = Registry(daemon.url)
     first = registry.push_blob(os.urandom(700_000))
-    for attempt in ("announced", "chunked"):
+    for attempt in ("announced", "chunked", "as chunk", "as post"):
         data = os.urandom(400_000)
-        r = registry.finish(registry.begin(), digest(data), data if attempt == "announced" else iter([data]))
-        assert r.status_code == 403 and error(r) == "DENIED" and "quota" in r.json()["errors"][0]["message"]
+        if attempt == "as post":
+            r = registry.post(f"blobs/uploads/?digest={digest(data)}", data=data)
+        elif attempt == "as chunk":
+            r = registry.request("PATCH", registry.begin(), data=data)
+            r = registry.finish(registry.absolute(r), digest(data))
+        else:
+            r = registry.finish(registry.begin(), digest(data), data if attempt == "announced" else iter([data]))
+        assert r.status_code == 403 and error(r) == "DENIED" and "quota" in r.json()["errors"][0]["message"], attempt
         assert registry.get("blobs/" + digest(data)).status_code == 404
+    r = registry.request("PATCH", registry.begin(), data=os.urandom(1_100_000))
+    assert r.status_code == 403, "more than the whole quota fits whatever its digest is"
     assert registry.get(f"blobs/{first}").status_code == 200
     registry.push_image("small")
     mounted = registry.at("other/image").post(f"blobs/uploads/?mount={first}&from={registry.image}")
     assert mounted.status_code == 201, "shared bytes are counted once"
+
+
+def test_at_full_quota_what_adds_no_byte_is_taken(start):
+    """A roll-back must work on a full store, and so must a push of what is there already."""
+    daemon = start(top='blobstore main {{ path = "{dir}/store"\n quota = 1M }}\n')
+    registry = Registry(daemon.url)
+    layer = os.urandom(1_000_000)
+    old = registry.push_image("v", layers=(layer,))
+    new = registry.push_image("v", layers=(layer,), annotations={"new": "x" * 40_000})
+    daemon.conf.write_text(daemon.conf.read_text().replace("quota = 1M", "quota = 1000K"))
+    daemon.reload()
+    for data in (old, new):
+        assert registry.put_manifest(data, "v").status_code == 201, "the tag moves"
+        assert registry.get("manifests/v").content == data
+    r = registry.put_manifest(registry.image_manifest(layers=(layer,), annotations={"n": "1"}), "v")
+    assert r.status_code == 403 and error(r) == "DENIED" and "gc" in r.json()["errors"][0]["message"]
+    other = registry.at("other/image")
+    for way in ("put", "stream", "post"):
+        if way == "post":
+            r = other.post(f"blobs/uploads/?digest={digest(layer)}", data=layer)
+        elif way == "stream":
+            r = other.request("PATCH", other.begin(), data=iter([layer]))
+            r = other.finish(other.absolute(r), digest(layer))
+        else:
+            r = other.finish(other.begin(), digest(layer), layer)
+        assert r.status_code == 201, (way, r.text)
 
 
 def test_floor_of_free_disk(start):
