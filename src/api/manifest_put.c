@@ -101,30 +101,76 @@ static bool take_condition(struct api_call *call, struct manifest_put *p)
     return true;
 }
 
+/* What a manifest names and the image has not, or has with another size: the first of each. */
+struct references {
+    struct push_missing missing;
+    struct push_size sizes[PUSH_MISSING_MAX];
+    size_t size_count;
+};
+
+/* NOT_FOUND, or what the image has of that digest. */
+static int reference_find(const struct api_call *call, const struct manifest_ref *ref,
+                          struct index_entry *entry_r)
+{
+    const struct index_map *index = &call->api->index;
+    const char *repo = call->route.repo->name, *image = call->route.image;
+    char text[DIGEST_TEXT_MAX];
+    int err = index_find(index, INDEX_BLOB, repo, image, digest_text(&ref->digest, text), entry_r);
+
+    if (err == ERR_NOT_FOUND && ref->kind == MANIFEST_REF_CHILD)
+        err = index_find(index, INDEX_MANIFEST, repo, image, text, entry_r);
+    return err;
+}
+
 /* What is missing here needs no writing and no question; the catalog looks again. */
-static void references_missing(struct api_call *call, const struct manifest_put *p,
-                               struct push_missing *missing_r)
+static void references_find(const struct api_call *call, const struct manifest_put *p,
+                            struct references *found_r)
 {
     const struct manifest *m = &p->push.manifest;
+    bool strict = call->route.repo->index_children_strict;
 
-    missing_r->count = 0;
-    for (size_t i = 0; i < m->ref_count && missing_r->count < PUSH_MISSING_MAX; i++) {
+    found_r->missing.count = found_r->size_count = 0;
+    for (size_t i = 0; i < m->ref_count && found_r->missing.count < PUSH_MISSING_MAX; i++) {
         const struct manifest_ref *ref = &m->refs[i];
-        bool child = ref->kind == MANIFEST_REF_CHILD;
         struct index_entry entry;
-        char text[DIGEST_TEXT_MAX];
+        int err = reference_find(call, ref, &entry);
 
-        if (ref->exempt || (child && !call->route.repo->index_children_strict))
-            continue;
-        digest_text(&ref->digest, text);
-        if (index_find(&call->api->index, INDEX_BLOB, call->route.repo->name, call->route.image,
-                       text, &entry) != ERR_NOT_FOUND)
-            continue;
-        if (child && index_find(&call->api->index, INDEX_MANIFEST, call->route.repo->name,
-                                call->route.image, text, &entry) != ERR_NOT_FOUND)
-            continue;
-        missing_r->digests[missing_r->count++] = ref->digest;
+        if (err == 0 && entry.size != ref->size && found_r->size_count < PUSH_MISSING_MAX)
+            found_r->sizes[found_r->size_count++] =
+                (struct push_size){ref->digest, ref->size, entry.size};
+        else if (err == ERR_NOT_FOUND && !ref->exempt &&
+                 (ref->kind != MANIFEST_REF_CHILD || strict))
+            found_r->missing.digests[found_r->missing.count++] = ref->digest;
     }
+}
+
+/* Clients believe a descriptor's size: a pull of one that lies fails. No client means that, so it
+ * is told at the push. */
+static void answer_sizes(struct api_call *call, const struct push_size *sizes, size_t count)
+{
+    struct problem_about *about = mem_arena_alloc(call->r->arena, count * sizeof(*about));
+
+    for (size_t i = 0; i < count; i++)
+        about[i] = (struct problem_about){
+            sizes[i].digest,
+            mem_arena_printf(call->r->arena, "the manifest says it has %llu bytes, it has %llu",
+                             (unsigned long long)sizes[i].said, (unsigned long long)sizes[i].size)};
+    problem_answer_each(call->r, PROBLEM_SIZE_INVALID, about, count);
+}
+
+static void answer_missing(struct api_call *call, const struct push_missing *missing)
+{
+    const struct manifest_put *p = call->op;
+    struct problem_about *about = mem_arena_alloc(call->r->arena, missing->count * sizeof(*about));
+
+    for (uint32_t i = 0; i < missing->count; i++)
+        about[i] = (struct problem_about){
+            missing->digests[i],
+            p->push.manifest.is_index
+                ? "the index names what this image does not have: push it first, or have the "
+                  "repository take such an index (index_children = lax)"
+                : NULL};
+    problem_answer_each(call->r, PROBLEM_MANIFEST_BLOB_UNKNOWN, about, missing->count);
 }
 
 static void answer_redeploy_denied(struct api_call *call, const char *tag)
@@ -168,15 +214,34 @@ static void answer_created(struct api_call *call)
     http_answer_empty(call->r, 201);
 }
 
-static void answer_missing(struct api_call *call, struct msg_reader *reply)
+/* With what the catalog's answer tells of it. */
+static void answer_refused(struct api_call *call, int err, struct msg_reader *reply)
 {
-    struct push_missing missing;
+    struct push_missing missing = {0};
+    struct push_size wrong = {0};
+    const char *text = "";
 
-    push_missing_get(reply, &missing);
+    if (err == ERR_NOT_FOUND)
+        push_missing_get(reply, &missing);
+    else if (err == ERR_MISMATCH)
+        push_size_get(reply, &wrong);
+    else if (err == ERR_INVALID)
+        text = push_held_type_get(reply);
+    else
+        text = push_redeployed_get(reply);
     if (msg_end(reply) != 0)
         problem_answer(call->r, PROBLEM_INTERNAL, NULL);
+    else if (err == ERR_NOT_FOUND)
+        answer_missing(call, &missing);
+    else if (err == ERR_MISMATCH)
+        answer_sizes(call, &wrong, 1);
+    else if (err == ERR_INVALID)
+        problem_answer(call->r, PROBLEM_MANIFEST_INVALID,
+                       "this image holds the same bytes as %s, and the media type of what is held "
+                       "does not change: push it as that, or delete it first",
+                       text);
     else
-        problem_missing(call->r, missing.digests, missing.count);
+        answer_redeploy_denied(call, text);
 }
 
 /* Is all there that the push would make? */
@@ -211,10 +276,10 @@ static void put_done(struct ask *ask, int err, struct msg_reader *reply, int fd)
         answer_created(call);
         break;
     case ERR_NOT_FOUND:
-        answer_missing(call, reply);
-        break;
     case ERR_EXISTS:
-        answer_redeploy_denied(call, push_redeployed_get(reply));
+    case ERR_MISMATCH:
+    case ERR_INVALID:
+        answer_refused(call, err, reply);
         break;
     case ERR_CONFLICT:
         problem_answer(call->r, PROBLEM_PRECONDITION, NULL);
@@ -274,15 +339,20 @@ static const char *content_type(struct api_call *call)
 static void references_check(struct api_call *call)
 {
     struct manifest_put *p = call->op;
-    struct push_missing *missing = mem_arena_alloc(call->r->arena, sizeof(*missing));
+    struct references *found = mem_arena_alloc(call->r->arena, sizeof(*found));
+    const struct push_missing *missing = &found->missing;
 
-    references_missing(call, p, missing);
+    references_find(call, p, found);
     if (missing->count > 0 && call->group && !call->adopt) {
         adopt_blobs(call, missing->digests, missing->count, references_check);
         return;
     }
     if (missing->count > 0) {
-        problem_missing(call->r, missing->digests, missing->count);
+        answer_missing(call, missing);
+        return;
+    }
+    if (found->size_count > 0) {
+        answer_sizes(call, found->sizes, found->size_count);
         return;
     }
     p->over_quota = !quota_fits(call, call->body.len);

@@ -99,9 +99,10 @@ void problem_method(struct http_request *r, const char *allow)
     problem_answer(r, PROBLEM_UNSUPPORTED, "method not allowed here; allowed: %s", allow);
 }
 
-void problem_missing(struct http_request *r, const struct digest *digests, size_t count)
+void problem_answer_each(struct http_request *r, enum problem problem,
+                         const struct problem_about *about, size_t count)
 {
-    const struct problem_entry *entry = &table[PROBLEM_MANIFEST_BLOB_UNKNOWN];
+    const struct problem_entry *entry = &table[problem];
     struct str body = {0};
     char text[DIGEST_TEXT_MAX];
 
@@ -109,7 +110,8 @@ void problem_missing(struct http_request *r, const struct digest *digests, size_
     for (size_t i = 0; i < count; i++) {
         if (i > 0)
             str_puts(&body, ",");
-        append_error(&body, entry->code, entry->text, digest_text(&digests[i], text));
+        append_error(&body, entry->code, about[i].text ? about[i].text : entry->text,
+                     digest_text(&about[i].digest, text));
     }
     str_puts(&body, "]}");
     send_body(r, entry->status, &body, 0);

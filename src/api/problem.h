@@ -67,8 +67,15 @@ void problem_answer_retry(struct http_request *r, enum problem problem, unsigned
 void problem_answer_status(struct http_request *r, int status, const char *message);
 /* 405 with Allow. */
 void problem_method(struct http_request *r, const char *allow);
-/* MANIFEST_BLOB_UNKNOWN, one error a digest. */
-void problem_missing(struct http_request *r, const struct digest *digests, size_t count);
+/* What is wrong with one of several things that a request names. */
+struct problem_about {
+    struct digest digest; /* the error's detail */
+    const char *text;     /* NULL: the table's */
+};
+
+/* One error each, of the same kind. */
+void problem_answer_each(struct http_request *r, enum problem problem,
+                         const struct problem_about *about, size_t count);
 /* What an error of the disk or of another role means for a client, when nothing
  * more specific is known. */
 enum problem problem_from_err(int err);

@@ -66,41 +66,75 @@ static int condition_check(struct catalog *c, const struct push_manifest *p)
     return matches ? 0 : ERR_CONFLICT;
 }
 
-static bool image_has(struct catalog *c, enum meta_kind kind, const struct push_target *t,
-                      const struct digest *digest, int *err)
+/* The size of what the image has of that digest. */
+static int held_size(struct catalog *c, const struct push_target *t, const struct manifest_ref *ref,
+                     uint64_t *size_r)
 {
-    int found = meta_find(c->db, meta_at(kind, t->repo, t->image, digest));
+    struct record_blob link;
+    const char *media_type;
+    struct str value = {0};
+    int err = meta_blob_get(c->db, meta_at(META_LINK, t->repo, t->image, &ref->digest), &link);
 
-    if (found != 0 && found != ERR_NOT_FOUND)
-        *err = found;
-    return found == 0;
+    *size_r = link.size;
+    if (err == ERR_NOT_FOUND && ref->kind == MANIFEST_REF_CHILD) {
+        err = meta_manifest_peek(c->db, meta_at(META_MANIFEST, t->repo, t->image, &ref->digest),
+                                 &value, size_r, &media_type);
+        str_free(&value);
+    }
+    return err;
 }
 
-/* Collects the digests that are named but not here. */
+/* Collects the digests that are named but not here: NOT_FOUND. MISMATCH: one is here with another
+ * size than named. */
 static int references_check(struct catalog *c, const struct conf_repo *repo,
-                            const struct push_manifest *p, struct push_missing *missing)
+                            const struct push_manifest *p, struct push_missing *missing,
+                            struct push_size *wrong_r)
 {
-    int err = 0;
-
     missing->count = 0;
     if (repo->kind == CONF_PROXY)
         return 0; /* fetched when somebody asks for it */
-    for (size_t i = 0; i < p->manifest.ref_count && missing->count < PUSH_MISSING_MAX && err == 0;
-         i++) {
+    for (size_t i = 0; i < p->manifest.ref_count && missing->count < PUSH_MISSING_MAX; i++) {
         const struct manifest_ref *ref = &p->manifest.refs[i];
-        bool child = ref->kind == MANIFEST_REF_CHILD;
+        bool needed =
+            !ref->exempt && (ref->kind != MANIFEST_REF_CHILD || repo->index_children_strict);
+        uint64_t size;
+        int err = held_size(c, &p->target, ref, &size);
 
-        if (ref->exempt || (child && !repo->index_children_strict))
-            continue;
-        if (image_has(c, META_LINK, &p->target, &ref->digest, &err))
-            continue;
-        if (child && image_has(c, META_MANIFEST, &p->target, &ref->digest, &err))
-            continue;
-        missing->digests[missing->count++] = ref->digest;
+        if (err == 0 && size != ref->size) {
+            *wrong_r = (struct push_size){ref->digest, ref->size, size};
+            return ERR_MISMATCH;
+        }
+        if (err != 0 && err != ERR_NOT_FOUND)
+            return err;
+        if (err != 0 && needed)
+            missing->digests[missing->count++] = ref->digest;
     }
-    if (err != 0)
-        return err;
     return missing->count > 0 ? ERR_NOT_FOUND : 0;
+}
+
+/* The media type of a digest does not change while the image holds it: what was pulled as one type
+ * a minute ago would not be known by it any more, also under a tag that must not move. Bytes that
+ * name their type are always pushed as it, so this is about those that do not. INVALID: it is held
+ * as *held_r. What a proxy keeps stays as it was, whatever its remote calls it now. */
+static int type_check(struct catalog *c, const struct conf_repo *repo, struct push_manifest *p,
+                      const char **held_r)
+{
+    const struct push_target *t = &p->target;
+    struct str value = {0};
+    const char *held;
+    uint64_t size;
+    int err = meta_manifest_peek(c->db, meta_at(META_MANIFEST, t->repo, t->image, &t->digest),
+                                 &value, &size, &held);
+
+    if (err == 0 && strcmp(held, p->manifest.media_type) != 0) {
+        *held_r = mem_arena_strdup(turn_arena(c->turn), held);
+        if (repo->kind == CONF_PROXY)
+            p->manifest.media_type = *held_r;
+        else
+            err = ERR_INVALID;
+    }
+    str_free(&value);
+    return err == ERR_NOT_FOUND || err == ERR_DAMAGED ? 0 : err;
 }
 
 static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p)
@@ -117,15 +151,11 @@ static int manifest_store(struct catalog *c, size_t place, const struct push_man
     if (err != 0)
         return err;
     err = meta_manifest_peek(c->db, key, &value, &old_size, &old_type);
-    if (err == 0 && strcmp(old_type, p->manifest.media_type) == 0)
-        goto out; /* the same again */
-    if (err == ERR_NOT_FOUND || err == ERR_DAMAGED)
-        err = 0;
-    if (err == 0)
-        meta_manifest_put(c->db, key, &record);
-out:
     str_free(&value);
-    return err;
+    if (err != ERR_NOT_FOUND && err != ERR_DAMAGED)
+        return err; /* the same again (type_check()) */
+    meta_manifest_put(c->db, key, &record);
+    return 0;
 }
 
 static int tag_move(struct catalog *c, size_t place, const struct push_manifest *p, const char *tag)
@@ -168,7 +198,8 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     struct push_manifest p;
     const struct conf_repo *repo = NULL;
     struct push_missing missing = {0};
-    const char *refused = "";
+    struct push_size wrong = {0};
+    const char *refused = "", *held = "";
     uint64_t size = 0;
     size_t place = 0;
     int err;
@@ -192,7 +223,9 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     if (err == 0)
         err = condition_check(c, &p);
     if (err == 0)
-        err = references_check(c, repo, &p, &missing);
+        err = type_check(c, repo, &p, &held);
+    if (err == 0)
+        err = references_check(c, repo, &p, &missing, &wrong);
     if (err == 0) {
         err = op_blob_file(c, place, &p.target.digest, &size);
         if (err != 0 || size != p.target.size)
@@ -208,6 +241,10 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
         push_redeployed_put(answer, refused);
     if (err == ERR_NOT_FOUND)
         push_missing_put(answer, &missing);
+    if (err == ERR_MISMATCH)
+        push_size_put(answer, &wrong);
+    if (err == ERR_INVALID)
+        push_held_type_put(answer, held);
 }
 
 /* Removes tags that point to the manifest, so many at most. *more_r: not all. */

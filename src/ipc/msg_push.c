@@ -162,6 +162,30 @@ const char *push_redeployed_get(struct msg_reader *r)
     return msg_get_str(r, NAME_TAG_MAX);
 }
 
+void push_size_put(struct msg_writer *w, const struct push_size *s)
+{
+    msg_put_digest(w, &s->digest);
+    msg_put_u64(w, s->said);
+    msg_put_u64(w, s->size);
+}
+
+void push_size_get(struct msg_reader *r, struct push_size *s_r)
+{
+    msg_get_digest(r, false, &s_r->digest);
+    s_r->said = msg_get_u64(r);
+    s_r->size = msg_get_u64(r);
+}
+
+void push_held_type_put(struct msg_writer *w, const char *media_type)
+{
+    msg_put_str(w, media_type);
+}
+
+const char *push_held_type_get(struct msg_reader *r)
+{
+    return msg_get_str(r, NAME_MEDIA_TYPE_MAX);
+}
+
 void push_missing_put(struct msg_writer *w, const struct push_missing *m)
 {
     msg_put_u32(w, m->count);

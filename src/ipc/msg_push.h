@@ -55,7 +55,8 @@ enum push_condition {
 };
 
 /* MANIFEST_PUT. Reply: CONFLICT: the condition failed; EXISTS: the redeploy policy forbids it, and
- * the tag that stays; NOT_FOUND: struct push_missing. */
+ * the tag that stays; NOT_FOUND: struct push_missing; MISMATCH: struct push_size; INVALID: the
+ * image has the same bytes as another media type, which follows (push_held_type_put). */
 struct push_manifest {
     struct push_target target; /* size: the manifest's bytes */
     const char *tags[PUSH_TAGS_MAX];
@@ -77,6 +78,18 @@ struct push_missing {
     uint32_t count;
     struct digest digests[PUSH_MISSING_MAX];
 };
+
+/* What a manifest names with another size than it has. */
+struct push_size {
+    struct digest digest;
+    uint64_t said, size;
+};
+
+void push_size_put(struct msg_writer *w, const struct push_size *s);
+void push_size_get(struct msg_reader *r, struct push_size *s_r);
+
+void push_held_type_put(struct msg_writer *w, const char *media_type);
+const char *push_held_type_get(struct msg_reader *r);
 
 void push_missing_put(struct msg_writer *w, const struct push_missing *m);
 void push_missing_get(struct msg_reader *r, struct push_missing *m_r);

@@ -24,6 +24,7 @@
     X(push_tag)                                                                                    \
     X(push_mount)                                                                                  \
     X(push_missing)                                                                                \
+    X(push_size)                                                                                   \
     X(list_names)                                                                                  \
     X(list_page)                                                                                   \
     X(list_search)                                                                                 \
@@ -65,6 +66,7 @@
     X(list_referrer, list_referrer)
 #define VALUES(X)                                                                                  \
     X(push_redeployed, const char *)                                                               \
+    X(push_held_type, const char *)                                                                \
     X(list_name, const char *)                                                                     \
     X(fetch_client, const char *)                                                                  \
     X(fetch_size, uint64_t)                                                                        \

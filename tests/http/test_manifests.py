@@ -73,7 +73,7 @@ def test_types_from_request_and_body(registry):
 
 @pytest.mark.parametrize("change", [
     {"schemaVersion": 1}, {"schemaVersion": "2"}, {"schemaVersion": 2.5}, {"schemaVersion": None}, {"config": None},
-    {"config": []}, {"layers": None}, {"layers": {}}, {"layers": [1]}, {"layers": [{"digest": "x", "size": 1}]},
+    {"config": []}, {"layers": {}}, {"layers": [None]}, {"layers": [1]}, {"layers": [{"digest": "x", "size": 1}]},
     {"layers": [{"digest": digest(b""), "size": -1}]}, {"layers": [{"digest": digest(b"")}]},
     {"layers": [{"digest": digest(b""), "size": "1"}]}, {"layers": [{"digest": digest(b""), "size": 1e30}]},
     {"manifests": []}, {"mediaType": 5}, {"mediaType": "nonsense"}, {"annotations": []}, {"annotations": {"a": 1}},
@@ -100,6 +100,85 @@ def test_doubled_keys(registry, key):
     text = json.dumps(body)
     twice = text[:-1] + f', "{key}": {json.dumps(body.get(key, []))}, "{key}": {json.dumps(body.get(key, []))}}}'
     invalid(registry.put_manifest(twice.encode(), "x"))
+
+
+@pytest.mark.parametrize("absent", ["null", "left out"])
+def test_null_is_absent(registry, absent):
+    """As encoders of Go write lists and maps that were never made."""
+    nothing = dict.fromkeys(("subject", "annotations", "artifactType", "manifests"))
+    for body, kind in ((json.loads(registry.image_manifest(layers=(), layer=absent)) | nothing | {"layers": None}, OCI_IMAGE),
+                       ({"schemaVersion": 2, "manifests": None, "config": None, "layers": None, "n": absent}, OCI_INDEX)):
+        if absent != "null":
+            body = {k: v for k, v in body.items() if v is not None}
+        data = json.dumps(body).encode()
+        r = registry.put_manifest(data, "v", media_type=kind)
+        assert r.status_code == 201, r.text
+        got = registry.get("manifests/v")
+        assert got.content == data and got.headers["Content-Type"] == kind
+
+
+def test_sizes_must_be_true(registry):
+    body = json.loads(registry.image_manifest(layers=(b"layer", b"other layer")))
+    for path, there in (("config", 2), ("layers", 5)):
+        bad = json.loads(json.dumps(body))
+        said = bad[path][0] if path == "layers" else bad[path]
+        said["size"] += 50_000
+        r = registry.put_manifest(json.dumps(bad).encode(), "v")
+        assert r.status_code == 400 and error(r) == "SIZE_INVALID", r.text
+        (told,) = r.json()["errors"]
+        assert told["detail"] == said["digest"]
+        assert str(said["size"]) in told["message"] and str(there) in told["message"].split(",")[1]
+    image = json.dumps(body).encode()
+    assert registry.put_manifest(image, "v").status_code == 201
+    for child, size, status in ((image, len(image), 201), (image, len(image) + 1, 400), (b"layer", 5, 201), (b"layer", 4, 400)):
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
+            {"mediaType": OCI_IMAGE, "digest": digest(child), "size": size}]}
+        r = registry.put_manifest(json.dumps(index).encode(), "index", media_type=OCI_INDEX)
+        assert r.status_code == status, r.text
+    # What lies elsewhere need not be here, but what is here must be what it says.
+    elsewhere = {**body["layers"][0], "mediaType": NONDIST, "size": 7}
+    for layer, status in ((elsewhere, 400), ({**elsewhere, "size": 5}, 201), ({**elsewhere, "digest": digest(b"?")}, 201)):
+        r = registry.put_manifest(json.dumps({**body, "layers": [layer]}).encode(), "e")
+        assert r.status_code == status, r.text
+
+
+def test_what_is_not_there_names_the_key_that_allows_it(registry):
+    index = {"schemaVersion": 2, "manifests": [{"mediaType": OCI_IMAGE, "digest": digest(b"absent"), "size": 6}]}
+    r = registry.put_manifest(json.dumps(index).encode(), "index", media_type=OCI_INDEX)
+    assert r.status_code == 400 and error(r) == "MANIFEST_BLOB_UNKNOWN"
+    assert r.json()["errors"][0]["detail"] == digest(b"absent")
+    assert "index_children = lax" in r.json()["errors"][0]["message"]
+    image = registry.image_manifest(config=b"not pushed", push=False)
+    assert "index_children" not in registry.put_manifest(image, "v").text
+
+
+def test_what_is_held_keeps_its_type(registry):
+    """Also under a tag that may move: whoever pulls the digest relies on it."""
+    data = registry.image_manifest(mediaType="")
+    assert registry.put_manifest(data, "oci").status_code == 201
+    for ref in ("oci", "other", digest(data)):
+        r = registry.put_manifest(data, ref, media_type=DOCKER_IMAGE)
+        assert r.status_code == 400 and error(r) == "MANIFEST_INVALID" and OCI_IMAGE in r.text
+    assert registry.put_manifest(data, "again").status_code == 201
+    for ref in ("oci", "again", digest(data)):
+        assert registry.get(f"manifests/{ref}").headers["Content-Type"] == OCI_IMAGE
+    assert registry.head("manifests/other").status_code == 404
+    other = registry.at(registry.image + "/elsewhere")
+    other.image_manifest()
+    assert other.put_manifest(data, "docker", media_type=DOCKER_IMAGE).status_code == 201
+    assert other.get("manifests/docker").headers["Content-Type"] == DOCKER_IMAGE
+    assert registry.delete("manifests/" + digest(data)).status_code == 202
+    assert registry.put_manifest(data, "docker", media_type=DOCKER_IMAGE).status_code == 201
+    assert registry.get("manifests/docker").headers["Content-Type"] == DOCKER_IMAGE
+
+
+@pytest.mark.parametrize("media_type", ["text/plain; charset=utf-8", "application/vnd.x+json;version=1.5"])
+def test_descriptors_may_have_parameters(registry, media_type):
+    body = json.loads(registry.image_manifest())
+    body["config"]["mediaType"] = body["layers"][0]["mediaType"] = body["artifactType"] = media_type
+    data = json.dumps(body).encode()
+    assert registry.put_manifest(data, "v").status_code == 201
+    assert registry.get("manifests/v").json() == body
 
 
 def test_an_image_is_not_an_index(registry):
@@ -148,20 +227,20 @@ def test_layers_kept_elsewhere_need_not_be_here(registry, layer):
     assert registry.put_manifest(json.dumps(body).encode(), "x").status_code == 201
 
 
-def index_of(d, size=2):
+def index_of(d, size):
     return json.dumps({"schemaVersion": 2, "manifests": [{"mediaType": OCI_IMAGE, "digest": d, "size": size}]}).encode()
 
 
 def test_index_children_strict(registry):
-    r = registry.put_manifest(index_of(digest(b"nowhere")), "x", media_type=OCI_INDEX)
+    r = registry.put_manifest(index_of(digest(b"nowhere"), 7), "x", media_type=OCI_INDEX)
     assert r.status_code == 400 and error(r) == "MANIFEST_BLOB_UNKNOWN"
-    blob = registry.push_blob(b"a layer as child, as build caches have it")
-    assert registry.put_manifest(index_of(blob), "x", media_type=OCI_INDEX).status_code == 201
+    layer = b"a layer as child, as build caches have it"
+    assert registry.put_manifest(index_of(registry.push_blob(layer), len(layer)), "x", media_type=OCI_INDEX).status_code == 201
 
 
 def test_index_children_lax(start):
     registry = Registry(start(hosted='index_children = "lax"').url)
-    assert registry.put_manifest(index_of(digest(b"nowhere")), "x", media_type=OCI_INDEX).status_code == 201
+    assert registry.put_manifest(index_of(digest(b"nowhere"), 7), "x", media_type=OCI_INDEX).status_code == 201
 
 
 def test_digest_in_the_path(registry):
