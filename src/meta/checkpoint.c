@@ -365,6 +365,26 @@ static int remains_space(int from_dir, int to_dir)
                : 0;
 }
 
+/* What changed in a log is not to be repaired into records (db_log.h). */
+static int blank_log(int dir, const char *name)
+{
+    int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    char *data = NULL;
+    int err = fd < 0 || fstat(fd, &st) != 0 ? err_from_errno(errno) : 0;
+
+    if (err == 0 && st.st_size > 0) {
+        data = mem_alloc((size_t)st.st_size);
+        err = file_pread_full(fd, data, (size_t)st.st_size, 0);
+        if (err == 0 && db_log_blank(data, (size_t)st.st_size) > 0)
+            err = file_write_full(fd, data, (size_t)st.st_size);
+        free(data);
+    }
+    if (fd >= 0)
+        close(fd);
+    return err;
+}
+
 static int copy_remains(int from_dir, int to_dir, unsigned *skipped)
 {
     struct dirent *entry;
@@ -377,6 +397,8 @@ static int copy_remains(int from_dir, int to_dir, unsigned *skipped)
         if (!is_leveldb(entry->d_name))
             continue;
         err = copy(from_dir, to_dir, entry->d_name);
+        if (err == 0 && db_log_is(entry->d_name))
+            err = blank_log(to_dir, entry->d_name);
         if (err == ERR_NO_SPACE || err == 0)
             continue;
         err = 0; /* a damaged disk: the others may be good */

@@ -29,7 +29,7 @@
 #define LOGS_MAX   64
 #define NAME_BYTES 32
 
-enum fragment_type { FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4 };
+enum fragment_type { FULL = 1, FIRST = 2, MIDDLE = 3, LAST = 4, NO_TYPE = 255 };
 
 struct fragment {
     uint8_t type;
@@ -137,6 +137,45 @@ enum db_log_state db_log_judge(const void *bytes, size_t len, size_t *at_r)
     if (begins_behind(data, len, at + 1))
         return DB_LOG_DAMAGED;
     return ends_short(data, len, at) ? DB_LOG_WHOLE : DB_LOG_TORN;
+}
+
+static bool whole_at(const uint8_t *data, size_t len, size_t at, struct fragment *f_r)
+{
+    return fragment_at(data, len, at, f_r) && fragment_whole(data, at, f_r);
+}
+
+/* LevelDB leaves a fragment of no known type out, and the rest of a block behind one that is
+ * nothing but zeroes. A length is believed where the next fragment begins behind it. */
+static size_t blank_one(uint8_t *data, size_t len, size_t at)
+{
+    size_t room = BLOCK - at % BLOCK;
+    struct fragment f, next;
+
+    if (fragment_at(data, len, at, &f) && whole_at(data, len, at + HEADER + f.len, &next)) {
+        data[at + 6] = NO_TYPE;
+        return at + HEADER + f.len;
+    }
+    memset(data + at, 0, len - at < HEADER ? len - at : HEADER);
+    return at + room;
+}
+
+size_t db_log_blank(void *bytes, size_t len)
+{
+    uint8_t *data = bytes;
+    size_t at = 0, count = 0;
+    struct fragment f;
+
+    while (at < len) {
+        if (BLOCK - at % BLOCK < HEADER) {
+            at += BLOCK - at % BLOCK;
+        } else if (whole_at(data, len, at, &f)) {
+            at += HEADER + f.len;
+        } else {
+            at = blank_one(data, len, at);
+            count++;
+        }
+    }
+    return count;
 }
 
 /* The numbers that LevelDB gives to changes, which go on from one log to the next. */

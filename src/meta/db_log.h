@@ -27,6 +27,11 @@ enum db_log_state {
  * at a time and wait for it: behind an unfinished one no other begins. */
 enum db_log_state db_log_judge(const void *data, size_t len, size_t *at_r);
 
+/* For the copy of a log that is repaired: LevelDB's repair looks at no CRC, and takes changed bytes
+ * for what was written. Makes what is not whole something that it leaves out, alone where that can
+ * be told, else with the rest of its block. The number of such places. */
+size_t db_log_blank(void *data, size_t len);
+
 /* Looks at all logs of the database in `path` and cuts off what is torn at the end of the last one,
  * durably; one before it is whole, and the next goes on where it ends. DAMAGED or IO with a logged
  * reason. 0 when there is no such directory. */

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness.daemon import ENTREPOTCTL, HEAD, Daemon, free_port
+from harness.daemon import ENTREPOTCTL, HEAD, Daemon, free_port, wait_for
 from harness.registry import Registry
 
 NO = 32
@@ -162,6 +162,23 @@ def flipped_log(catalog):
     flip(max(catalog.glob("*.log"), key=lambda p: p.stat().st_size))
 
 
+def changed_identity(catalog):
+    """A repair that looks at no sum reads another identity, and takes what is left for another database's; no journal
+    could tell the same."""
+    (catalog.parent.parent / "main" / "journal").unlink()
+    written = (catalog / "IDENTITY").read_text()
+    for path in catalog.glob("*.log"):
+        data = bytearray(path.read_bytes())
+        for name in re.findall("[0-9a-f]{32}", written):
+            at = data.find(name.encode())
+            if at >= 0:
+                at += next(i for i, c in enumerate(name) if c in "0123456789")
+                data[at] ^= 1
+                path.write_bytes(data)
+                return
+    raise AssertionError("the log has no identity")
+
+
 def flipped_table(catalog):
     flip(next(catalog.glob("*.ldb")))
 
@@ -176,12 +193,13 @@ def flip(path):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("damage", [no_manifest, flipped_log, flipped_table, not_ours])
+@pytest.mark.parametrize("damage", [no_manifest, flipped_log, changed_identity, flipped_table, not_ours])
 def test_what_is_wrong_is_told_plainly(start, damage):
     """What, where, and what to do; a log's time stamps and levels are no use at a terminal."""
     d = start(run=False, text="")
     configured(d).start()
     Registry(d.url, "moved/app").push_image("1")
+    wait_for(d.journals_kept, "the journals have it")
     d.stop()
     if damage is flipped_table:  # a start writes what the log has into a table
         d.start()
@@ -196,7 +214,9 @@ def test_what_is_wrong_is_told_plainly(start, damage):
         assert not any(told.count(row) > 1 for row in told), told
     if damage is not not_ours:
         done = ctl(d, "rebuild --yes", "--json")
-        assert done.returncode == 0 and json.loads(done.stdout)["tags"] == 1 and "level=" not in done.stderr, done
+        told = json.loads(done.stdout)
+        assert told["complete"] and told["tags"] == 1 and told["lost"] == 0 and "level=" not in done.stderr, done
+        assert done.returncode == (1 if damage is changed_identity else 0), "what only the remains know is guessed"
 
 
 def test_what_is_wrong_beside_a_daemon_is_told_plainly(start):
