@@ -40,10 +40,11 @@ def test_repos(filled):
 
 
 def kept(daemon):
-    """What repositories and blob stores hold; open uploads are looked through now and then."""
+    """What repositories and blob stores hold. Open uploads are looked through now and then, and a thread keeps the
+    journals."""
     listed = json.loads(daemon.ctl("--json", "repos").stdout)
     for store in listed["blobstores"]:
-        del store["uploads"], store["upload_bytes"]
+        del store["uploads"], store["upload_bytes"], store["journal"]
     return listed
 
 

@@ -225,6 +225,8 @@ class Daemon:
         return pids
 
     def kill_role(self, role, sig=signal.SIGKILL):
+        if role == "worker":  # one that dies before it is ready is told as an error, and waited for
+            wait_for(lambda: [r["state"] in UP for r in self.roles(role)] == [True] * self.workers, "workers are ready")
         pids = self.pids(role)
         for pid in pids:
             kill(pid, sig)
