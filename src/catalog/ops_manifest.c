@@ -114,8 +114,9 @@ static int references_check(struct catalog *c, const struct conf_repo *repo,
 
 /* The media type of a digest does not change while the image holds it: what was pulled as one type
  * a minute ago would not be known by it any more, also under a tag that must not move. Bytes that
- * name their type are always pushed as it, so this is about those that do not. INVALID: it is held
- * as *held_r. What a proxy keeps stays as it was, whatever its remote calls it now. */
+ * name their type are always pushed as it, so this is about those that do not. *held_r: as what it
+ * is held, NULL: not yet, or its record is damaged. INVALID: as another type. What a proxy keeps
+ * stays as it was, whatever its remote calls it now. */
 static int type_check(struct catalog *c, const struct conf_repo *repo, struct push_manifest *p,
                       const char **held_r)
 {
@@ -126,8 +127,8 @@ static int type_check(struct catalog *c, const struct conf_repo *repo, struct pu
     int err = meta_manifest_peek(c->db, meta_at(META_MANIFEST, t->repo, t->image, &t->digest),
                                  &value, &size, &held);
 
+    *held_r = err == 0 ? mem_arena_strdup(turn_arena(c->turn), held) : NULL;
     if (err == 0 && strcmp(held, p->manifest.media_type) != 0) {
-        *held_r = mem_arena_strdup(turn_arena(c->turn), held);
         if (repo->kind == CONF_PROXY)
             p->manifest.media_type = *held_r;
         else
@@ -137,25 +138,17 @@ static int type_check(struct catalog *c, const struct conf_repo *repo, struct pu
     return err == ERR_NOT_FOUND || err == ERR_DAMAGED ? 0 : err;
 }
 
-static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p)
+/* `held`: it is here already, and stays as it is. */
+static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p, bool held)
 {
     const struct push_target *t = &p->target;
     const struct record_manifest record = {
         .size = t->size, .time = op_now(), .contents = p->manifest};
-    const struct meta_key key = meta_at(META_MANIFEST, t->repo, t->image, &t->digest);
-    struct str value = {0};
-    const char *old_type;
-    uint64_t old_size;
     int err = op_blob_hold(c, place, t->repo, t->image, &t->digest, t->size, META_MANIFEST);
 
-    if (err != 0)
-        return err;
-    err = meta_manifest_peek(c->db, key, &value, &old_size, &old_type);
-    str_free(&value);
-    if (err != ERR_NOT_FOUND && err != ERR_DAMAGED)
-        return err; /* the same again (type_check()) */
-    meta_manifest_put(c->db, key, &record);
-    return 0;
+    if (err == 0 && !held)
+        meta_manifest_put(c->db, meta_at(META_MANIFEST, t->repo, t->image, &t->digest), &record);
+    return err;
 }
 
 static int tag_move(struct catalog *c, size_t place, const struct push_manifest *p, const char *tag)
@@ -184,9 +177,9 @@ static int tag_move(struct catalog *c, size_t place, const struct push_manifest 
     return is_new ? 0 : err;
 }
 
-static int manifest_apply(struct catalog *c, size_t place, const struct push_manifest *p)
+static int manifest_apply(struct catalog *c, size_t place, const struct push_manifest *p, bool held)
 {
-    int err = manifest_store(c, place, p);
+    int err = manifest_store(c, place, p, held);
 
     for (uint32_t i = 0; err == 0 && i < p->tag_count; i++)
         err = tag_move(c, place, p, p->tags[i]);
@@ -199,7 +192,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     const struct conf_repo *repo = NULL;
     struct push_missing missing = {0};
     struct push_size wrong = {0};
-    const char *refused = "", *held = "";
+    const char *refused = "", *held = NULL;
     uint64_t size = 0;
     size_t place = 0;
     int err;
@@ -234,7 +227,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     if (err == 0)
         damage_heal(c, catalog_store_of(c, place), &p.target.digest);
     if (err == 0)
-        err = manifest_apply(c, place, &p);
+        err = manifest_apply(c, place, &p, held != NULL);
 
     reply_err_put(answer, err);
     if (err == ERR_EXISTS)
