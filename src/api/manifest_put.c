@@ -296,7 +296,6 @@ static void write_work(struct pool_job *job)
 {
     struct api_call *call = api_call_of_job(job);
     struct manifest_put *p = call->op;
-
     uint64_t size;
 
     if (p->over_quota &&

@@ -83,6 +83,11 @@ static bool fragment_whole(const uint8_t *data, size_t at, const struct fragment
     return get_le(data + at, 4) == stored_crc(data + at + 6, f->len + 1);
 }
 
+static bool whole_at(const uint8_t *data, size_t len, size_t at, struct fragment *f_r)
+{
+    return fragment_at(data, len, at, f_r) && fragment_whole(data, at, f_r);
+}
+
 /* Does a record of ours begin anywhere from `at` on? The length of one that changed does not tell
  * where the next begins, so each place is tried; the batch's header spares most of the sums. */
 static bool begins_behind(const uint8_t *data, size_t len, size_t at)
@@ -125,8 +130,7 @@ enum db_log_state db_log_judge(const void *bytes, size_t len, size_t *at_r)
         }
         if (!inside)
             record = at;
-        if (!fragment_at(data, len, at, &f) || !fragment_whole(data, at, &f) ||
-            inside == (f.type <= FIRST))
+        if (!whole_at(data, len, at, &f) || inside == (f.type <= FIRST))
             break;
         inside = f.type == FIRST || f.type == MIDDLE;
         at += HEADER + f.len;
@@ -137,11 +141,6 @@ enum db_log_state db_log_judge(const void *bytes, size_t len, size_t *at_r)
     if (begins_behind(data, len, at + 1))
         return DB_LOG_DAMAGED;
     return ends_short(data, len, at) ? DB_LOG_WHOLE : DB_LOG_TORN;
-}
-
-static bool whole_at(const uint8_t *data, size_t len, size_t at, struct fragment *f_r)
-{
-    return fragment_at(data, len, at, f_r) && fragment_whole(data, at, f_r);
 }
 
 /* LevelDB leaves a fragment of no known type out, and the rest of a block behind one that is
