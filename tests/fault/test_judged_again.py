@@ -205,8 +205,8 @@ def test_counts_follow_what_changes(made):
             assert registry.put_manifest(body, "moves").status_code == 201
             assert registry.put_manifest(body, "stays" if body is first else "new").status_code == 201
             yield
-        for kind in (OCI_IMAGE, OCI_IMAGE):
-            assert registry.put_manifest(typed, "typed", kind).status_code == 201
+        for _ in range(2):
+            assert registry.put_manifest(typed, "typed").status_code == 201
             yield
         assert registry.delete("manifests/stays").status_code == 202
         yield

@@ -127,20 +127,29 @@ def test_max_blob(start):
     assert registry.finish(registry.absolute(r), digest(fits + b"x"), b"x").status_code == 413
 
 
+UPLOADS = ["put", "put streamed", "patch", "patch streamed", "post"]
+
+
+def upload(registry, data, way):
+    """The last answer of an upload whose bytes come so."""
+    method, *streamed = way.split()
+    body = iter([data]) if streamed else data
+    if method == "post":
+        return registry.post(f"blobs/uploads/?digest={digest(data)}", data=body)
+    if method == "put":
+        return registry.finish(registry.begin(), digest(data), body)
+    r = registry.request("PATCH", registry.begin(), data=body)
+    return registry.finish(registry.absolute(r), digest(data))
+
+
 def test_quota(start):
     daemon = start(top='blobstore main {{ path = "{dir}/store"\n quota = 1M }}\n')
     registry = Registry(daemon.url)
     first = registry.push_blob(os.urandom(700_000))
-    for attempt in ("announced", "chunked", "as chunk", "as post"):
+    for way in UPLOADS:
         data = os.urandom(400_000)
-        if attempt == "as post":
-            r = registry.post(f"blobs/uploads/?digest={digest(data)}", data=data)
-        elif attempt == "as chunk":
-            r = registry.request("PATCH", registry.begin(), data=data)
-            r = registry.finish(registry.absolute(r), digest(data))
-        else:
-            r = registry.finish(registry.begin(), digest(data), data if attempt == "announced" else iter([data]))
-        assert r.status_code == 403 and error(r) == "DENIED" and "quota" in r.json()["errors"][0]["message"], attempt
+        r = upload(registry, data, way)
+        assert r.status_code == 403 and error(r) == "DENIED" and "quota" in r.json()["errors"][0]["message"], way
         assert registry.get("blobs/" + digest(data)).status_code == 404
     r = registry.request("PATCH", registry.begin(), data=os.urandom(1_100_000))
     assert r.status_code == 403, "more than the whole quota fits whatever its digest is"
@@ -165,14 +174,8 @@ def test_at_full_quota_what_adds_no_byte_is_taken(start):
     r = registry.put_manifest(registry.image_manifest(layers=(layer,), annotations={"n": "1"}), "v")
     assert r.status_code == 403 and error(r) == "DENIED" and "gc" in r.json()["errors"][0]["message"]
     other = registry.at("other/image")
-    for way in ("put", "stream", "post"):
-        if way == "post":
-            r = other.post(f"blobs/uploads/?digest={digest(layer)}", data=layer)
-        elif way == "stream":
-            r = other.request("PATCH", other.begin(), data=iter([layer]))
-            r = other.finish(other.absolute(r), digest(layer))
-        else:
-            r = other.finish(other.begin(), digest(layer), layer)
+    for way in UPLOADS:
+        r = upload(other, layer, way)
         assert r.status_code == 201, (way, r.text)
 
 
