@@ -114,11 +114,11 @@ static int references_check(struct catalog *c, const struct conf_repo *repo,
 
 /* The media type of a digest does not change while the image holds it: what was pulled as one type
  * a minute ago would not be known by it any more, also under a tag that must not move. Bytes that
- * name their type are always pushed as it, so this is about those that do not. *held_r: as what it
- * is held, NULL: not yet, or its record is damaged. INVALID: as another type. What a proxy keeps
- * stays as it was, whatever its remote calls it now. */
+ * name their type are always pushed as it, so this is about those that do not. *here_r: it is held,
+ * and its record is good. INVALID: as *held_r. What a proxy keeps stays as it was, whatever its
+ * remote calls it now. */
 static int type_check(struct catalog *c, const struct conf_repo *repo, struct push_manifest *p,
-                      const char **held_r)
+                      bool *here_r, const char **held_r)
 {
     const struct push_target *t = &p->target;
     struct str value = {0};
@@ -127,8 +127,9 @@ static int type_check(struct catalog *c, const struct conf_repo *repo, struct pu
     int err = meta_manifest_peek(c->db, meta_at(META_MANIFEST, t->repo, t->image, &t->digest),
                                  &value, &size, &held);
 
-    *held_r = err == 0 ? mem_arena_strdup(turn_arena(c->turn), held) : NULL;
+    *here_r = err == 0;
     if (err == 0 && strcmp(held, p->manifest.media_type) != 0) {
+        *held_r = mem_arena_strdup(turn_arena(c->turn), held);
         if (repo->kind == CONF_PROXY)
             p->manifest.media_type = *held_r;
         else
@@ -138,15 +139,15 @@ static int type_check(struct catalog *c, const struct conf_repo *repo, struct pu
     return err == ERR_NOT_FOUND || err == ERR_DAMAGED ? 0 : err;
 }
 
-/* `held`: it is here already, and stays as it is. */
-static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p, bool held)
+/* `here`: its record stays as it is. */
+static int manifest_store(struct catalog *c, size_t place, const struct push_manifest *p, bool here)
 {
     const struct push_target *t = &p->target;
     const struct record_manifest record = {
         .size = t->size, .time = op_now(), .contents = p->manifest};
     int err = op_blob_hold(c, place, t->repo, t->image, &t->digest, t->size, META_MANIFEST);
 
-    if (err == 0 && !held)
+    if (err == 0 && !here)
         meta_manifest_put(c->db, meta_at(META_MANIFEST, t->repo, t->image, &t->digest), &record);
     return err;
 }
@@ -177,9 +178,9 @@ static int tag_move(struct catalog *c, size_t place, const struct push_manifest 
     return is_new ? 0 : err;
 }
 
-static int manifest_apply(struct catalog *c, size_t place, const struct push_manifest *p, bool held)
+static int manifest_apply(struct catalog *c, size_t place, const struct push_manifest *p, bool here)
 {
-    int err = manifest_store(c, place, p, held);
+    int err = manifest_store(c, place, p, here);
 
     for (uint32_t i = 0; err == 0 && i < p->tag_count; i++)
         err = tag_move(c, place, p, p->tags[i]);
@@ -192,7 +193,8 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     const struct conf_repo *repo = NULL;
     struct push_missing missing = {0};
     struct push_size wrong = {0};
-    const char *refused = "", *held = NULL;
+    const char *refused = "", *held = "";
+    bool here = false;
     uint64_t size = 0;
     size_t place = 0;
     int err;
@@ -216,7 +218,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     if (err == 0)
         err = condition_check(c, &p);
     if (err == 0)
-        err = type_check(c, repo, &p, &held);
+        err = type_check(c, repo, &p, &here, &held);
     if (err == 0)
         err = references_check(c, repo, &p, &missing, &wrong);
     if (err == 0) {
@@ -227,7 +229,7 @@ void op_manifest_put(struct catalog *c, struct msg_reader *question, struct msg_
     if (err == 0)
         damage_heal(c, catalog_store_of(c, place), &p.target.digest);
     if (err == 0)
-        err = manifest_apply(c, place, &p, held != NULL);
+        err = manifest_apply(c, place, &p, here);
 
     reply_err_put(answer, err);
     if (err == ERR_EXISTS)

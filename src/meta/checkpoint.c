@@ -369,7 +369,7 @@ static int remains_space(int from_dir, int to_dir)
 static int blank_log(int dir, const char *name)
 {
     int fd = openat(dir, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-    struct stat st;
+    struct stat st = {0};
     char *data = NULL;
     int err = fd < 0 || fstat(fd, &st) != 0 ? err_from_errno(errno) : 0;
 
