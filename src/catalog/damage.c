@@ -1,17 +1,13 @@
 /*
- * damage.c - blobs whose bytes have changed: hidden while they are, shown again
- * when somebody pushed them anew.
+ * damage.c - marks on blobs whose bytes have changed.
  *
  * Runs in the catalog inside a turn (turn.h). The mark is a record of its own,
  * so that back-references stay true and healing needs no search. A crash leaves the mark and the
  * file in its place, which the next read finds, or neither.
  */
-#include "base/log.h"
-#include "catalog/scrub.h"
-#include "catalog/turn.h"
-#include "meta/records.h"
+#include "catalog/damage.h"
 
-#include <string.h>
+#include "meta/records.h"
 
 bool damage_known(struct catalog *c, const char *store, const struct digest *digest)
 {

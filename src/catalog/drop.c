@@ -12,9 +12,9 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "catalog/gc.h"
 #include "catalog/held.h"
 #include "catalog/ops.h"
+#include "catalog/sweep.h"
 #include "catalog/turn.h"
 
 #include <stdlib.h>

@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "catalog/ops.h"
 #include "catalog/orphans.h"
+#include "catalog/sweep.h"
 #include "catalog/trash.h"
 #include "catalog/turn.h"
 #include "ipc/msg_stats.h"

@@ -8,7 +8,7 @@
 #include "catalog/ops.h"
 
 #include "base/log.h"
-#include "catalog/scrub.h"
+#include "catalog/damage.h"
 #include "meta/records.h"
 #include "oci/name.h"
 

@@ -7,7 +7,7 @@
  */
 #include "catalog/ops.h"
 
-#include "catalog/scrub.h"
+#include "catalog/damage.h"
 #include "ipc/msg_fetch.h"
 #include "meta/records.h"
 #include "oci/name.h"

@@ -16,8 +16,9 @@
 #include "base/mem.h"
 #include "base/must.h"
 #include "catalog/bind.h"
-#include "catalog/gc.h"
+#include "catalog/damage.h"
 #include "catalog/ops.h"
+#include "catalog/sweep.h"
 #include "catalog/turn.h"
 #include "meta/records.h"
 

@@ -48,12 +48,4 @@ struct scrub_note {
 void scrub_note_put(struct db *db, const struct scrub_note *note);
 must_check int scrub_note_get(struct db *db, struct scrub_note *note_r);
 
-/* damage.c; within a turn. */
-/* Is it known to be damaged? */
-bool damage_known(struct catalog *c, const char *store, const struct digest *digest);
-/* Notes it: nobody sees it any more. */
-void damage_note(struct catalog *c, size_t store, const struct digest *digest);
-/* Good content lies in its place again: all who hold it see it. */
-void damage_heal(struct catalog *c, size_t store, const struct digest *digest);
-
 #endif

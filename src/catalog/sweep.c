@@ -9,12 +9,13 @@
  * modelled in tests/fault/test_gc_model.py. A crash leaves files without a record, in their places
  * or in the trash.
  */
+#include "catalog/sweep.h"
+
 #include "base/clock.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/must.h"
-#include "catalog/gc.h"
 #include "catalog/ops.h"
 #include "catalog/turn.h"
 

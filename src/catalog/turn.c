@@ -163,11 +163,6 @@ void turn_again(struct turn *turn)
     turn->present->again = true;
 }
 
-bool turn_idle(const struct turn *turn)
-{
-    return !turn->busy && TAILQ_EMPTY(&turn->waiting);
-}
-
 struct mem_arena *turn_arena(struct turn *turn)
 {
     return turn->arena;

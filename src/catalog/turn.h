@@ -48,8 +48,6 @@ void turn_add_task(struct turn *turn, struct turn_task *task);
 /* The database turned out to be one that nothing is to be added to: closes it, after the running
  * turn. Until it is opened again changes are INCOMPLETE. */
 void turn_close_database(struct turn *turn);
-/* Nothing waits and nothing runs. */
-bool turn_idle(const struct turn *turn);
 
 /* For operations: memory until the turn's end. */
 struct mem_arena *turn_arena(struct turn *turn);
