@@ -247,7 +247,7 @@ void link_free(struct link **link_p)
 
 struct msg_writer *link_ask_begin(struct link *link, struct ask *ask, enum msg_type type)
 {
-    MUST(msg_role(type) == link->setup.role);
+    MUST(msg_role(type) == link->setup.role && msg_deadline_ms(type) > 0);
     ask->id = ++link->last_id;
     ask->sent = false;
     ask->repeated = false;

@@ -31,8 +31,9 @@ enum msg_role {
     MSG_ROLE_MASTER
 };
 
-/* X(NAME, who answers, who may ask, deadline of the asking side in milliseconds). Told and not
- * asked, NOBODY answers it. ALL: roles, entrepotctl; OPERATOR: entrepotctl alone, by its account.
+/* X(NAME, who answers, who may ask, for how long a role that asks waits, in milliseconds). Told and
+ * not asked, NOBODY answers it. ALL: roles, entrepotctl; OPERATOR: entrepotctl alone, by its
+ * account. entrepotctl waits for whatever it asks as long as tools/ctl_ask.c says; 0: no role asks.
  */
 #define MSG_TABLE(X)                                                                               \
     /* workers, fetcher, entrepotctl -> catalog */                                                 \
@@ -48,10 +49,10 @@ enum msg_role {
     X(IMAGE_SEARCH, CATALOG, ALL, 20000)                                                           \
     X(REFERRER_LIST, CATALOG, ALL, 20000)                                                          \
     X(REPO_STATS, CATALOG, ALL, 20000)                                                             \
-    X(GC_ORPHANS, CATALOG, OPERATOR, 20000) /* look for files without a record now */              \
-    X(GC_RUN, CATALOG, OPERATOR, 20000)     /* sweep now */                                        \
-    X(GC_STATUS, CATALOG, ALL, 20000)       /* what sweeps have done and do */                     \
-    X(SCRUB_RUN, CATALOG, OPERATOR, 20000)  /* read every blob now */                              \
+    X(GC_ORPHANS, CATALOG, OPERATOR, 0) /* look for files without a record now */                  \
+    X(GC_RUN, CATALOG, OPERATOR, 0)     /* sweep now */                                            \
+    X(GC_STATUS, CATALOG, ALL, 20000)   /* what sweeps have done and do */                         \
+    X(SCRUB_RUN, CATALOG, OPERATOR, 0)  /* read every blob now */                                  \
     X(SCRUB_STATUS, CATALOG, ALL, 20000)                                                           \
     X(BLOB_DAMAGED, CATALOG, ALL, 20000) /* a worker could not serve this one: look at it */       \
     X(CATALOG_STATS, CATALOG, ALL, 2000) /* for metrics */                                         \
@@ -65,24 +66,24 @@ enum msg_role {
     X(FETCH_SEARCH, FETCHER, ALL, 60000)                                                           \
     X(FETCH_STATUS, FETCHER, ALL, 5000) /* running jobs */                                         \
     X(PROXY_STATUS, FETCHER, ALL, 5000) /* budgets, tokens, health of the proxies */               \
-    X(WARM, FETCHER, OPERATOR, 5000)    /* fetch an image ahead of need */                         \
+    X(WARM, FETCHER, OPERATOR, 0)       /* fetch an image ahead of need */                         \
     X(WARM_STATUS, FETCHER, ALL, 5000)                                                             \
     /* fetcher -> catalog */                                                                       \
     X(PROXY_LINK, CATALOG, ALL, 20000)                                                             \
     X(TAG_TOUCH, CATALOG, ALL, 20000)                                                              \
     X(TAG_GONE, CATALOG, ALL, 20000)                                                               \
     /* entrepotctl -> catalog */                                                                   \
-    X(EVICT, CATALOG, OPERATOR, 20000)     /* what a proxy cached of an image goes */              \
-    X(REPO_DROP, CATALOG, OPERATOR, 20000) /* all that a repository holds goes */                  \
+    X(EVICT, CATALOG, OPERATOR, 0)     /* what a proxy cached of an image goes */                  \
+    X(REPO_DROP, CATALOG, OPERATOR, 0) /* all that a repository holds goes */                      \
     /* workers -> auth */                                                                          \
     X(AUTH_HELLO, AUTH, ALL, 5000) /* -> struct auth_state */                                      \
     X(AUTH_LOGIN, AUTH, ALL, 10000)                                                                \
     X(AUTH_TOKEN, AUTH, ALL, 10000)                                                                \
     X(AUTH_CHECK, AUTH, ALL, 5000) /* does this user's token still count? */                       \
     /* entrepotctl -> auth */                                                                      \
-    X(ROBOT_CREATE, AUTH, OPERATOR, 10000)                                                         \
-    X(ROBOT_REVOKE, AUTH, OPERATOR, 10000)                                                         \
-    X(ROBOT_LIST, AUTH, OPERATOR, 10000)                                                           \
+    X(ROBOT_CREATE, AUTH, OPERATOR, 0)                                                             \
+    X(ROBOT_REVOKE, AUTH, OPERATOR, 0)                                                             \
+    X(ROBOT_LIST, AUTH, OPERATOR, 0)                                                               \
     /* auth -> worker, unasked */                                                                  \
     X(AUTH_STATE, NOBODY, ALL, 0)                                                                  \
     /* catalog -> worker, unasked */                                                               \
@@ -92,7 +93,7 @@ enum msg_role {
     X(INDEX_KEEP, NOBODY, ALL, 0) /* catalog: descriptors of the index, for those born later */    \
     X(TROUBLE, NOBODY, ALL, 0)    /* what it cannot do at present */                               \
     /* entrepotctl -> master, on the control socket */                                             \
-    X(CTL_STATUS, MASTER, ALL, 5000)                                                               \
+    X(CTL_STATUS, MASTER, ALL, 0)                                                                  \
     /* the answer to any question */                                                               \
     X(REPLY, NOBODY, ALL, 0)
 
@@ -105,6 +106,7 @@ enum msg_type {
 };
 
 const char *msg_name(unsigned type);
+/* 0: no role asks this. */
 unsigned msg_deadline_ms(unsigned type);
 /* Who answers it; NOBODY for what is no question. */
 enum msg_role msg_role(unsigned type);

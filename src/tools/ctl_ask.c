@@ -17,6 +17,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* Whatever is asked: longer than roles wait for most (MSG_TABLE), a person can break it off. */
 #define WAIT_MS  30000
 #define STAT_MAX 4096
 /* Then we look whether somebody has stopped who should answer. */
