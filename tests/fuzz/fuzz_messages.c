@@ -12,6 +12,7 @@
 #include "meta/key.h"
 #include "meta/values.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -80,6 +81,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* Were the last contents read without a complaint? replay.c asks that of the corpus. */
+extern bool fuzz_accepted;
+bool fuzz_accepted;
+
 /* Reads the contents out of `r`; when that went well, writes them to `w`. */
 typedef void (*again_fn)(struct msg_reader *r, struct mem_arena *arena, struct msg_writer *w);
 
@@ -138,6 +143,7 @@ static void told_to_the_master(struct msg_reader *r, struct mem_arena *arena, st
     (void)w;
     (void)role_trouble_get(r);
     (void)role_index_fd_get(&same);
+    fuzz_accepted = msg_end(r) == 0 || msg_end(&same) == 0;
     r->bad = true; /* written by struct role alone */
 }
 
@@ -174,6 +180,7 @@ static void message(again_fn again, const char *data, size_t size)
         again(&r, arena, &first);
         /* Else it is malformed, or a head whose entries follow. */
         if (msg_end(&r) == 0) {
+            fuzz_accepted = true;
             MUST(msg_reader_init(&r, first.buf.data, first.buf.len) == 0);
             msg_begin(&second, MSG_REPLY, 1);
             again(&r, arena, &second);
@@ -240,6 +247,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *name = (const char *)data, *end = size > 0 ? memchr(name, '\n', size) : NULL;
     size_t len = end ? (size_t)(end - name) : 0, skip = end ? len + 1 : 0;
 
+    fuzz_accepted = false;
     message(again_of(name, len), name + skip, size - skip);
     stored_value(name + skip, size - skip);
     stored_key(name + skip, size - skip);

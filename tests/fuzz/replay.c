@@ -5,9 +5,11 @@
  * that what fuzzing once found stays found under any compiler. Without an
  * argument (`make check`) the directory is the target's own: fuzz_NAME replays
  * tests/fuzz/corpus/NAME. Fails when a directory holds nothing: a corpus that
- * is not there would pass for ever.
+ * is not there would pass for ever. A target that has `fuzz_accepted` must accept each file
+ * without a '-' in its name: a format that changes would leave it an input like any noise.
  */
 #include <dirent.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +17,9 @@
 #include <sys/stat.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+extern bool fuzz_accepted __attribute__((weak));
 
-/* 1 when the file was an input, 0 when it is no regular file, -1 on failure. */
+/* 1 when the file was an input, 0 when it is no regular file, else what was told is wrong. */
 static int replay_file(const char *path)
 {
     FILE *file = NULL;
@@ -37,8 +40,12 @@ static int replay_file(const char *path)
         goto out;
     LLVMFuzzerTestOneInput(data, size);
     result = 1;
+    if (&fuzz_accepted && !fuzz_accepted && !strchr(strrchr(path, '/'), '-')) {
+        fprintf(stderr, "%s: is malformed now: write it anew\n", path);
+        result = -2;
+    }
 out:
-    if (result < 0)
+    if (result == -1)
         perror(path);
     if (file)
         fclose(file);
