@@ -320,6 +320,9 @@ static int send_file(struct http_conn *c, size_t *done_r)
     uint64_t offset = segment->offset + c->segment_at;
     size_t len = left > FILE_PIECE ? FILE_PIECE : (size_t)left;
 
+    /* A deadline moves the connection on, too: the thread is not overtaken. */
+    if (c->reading_ahead)
+        return ERR_BUSY;
     if (offset >= c->r.file_end) {
         c->starved = true;
         return ERR_BUSY;

@@ -1,5 +1,8 @@
 """A disk that does not answer: whoever needs it waits, and nobody else. One worker serves all."""
 import concurrent.futures
+import contextlib
+import ctypes
+import mmap
 import os
 import pathlib
 import subprocess
@@ -8,6 +11,7 @@ import tempfile
 import pytest
 import requests
 
+from harness import raw
 from harness.daemon import wait_for
 from harness.registry import Registry, digest
 from harness.tools import need
@@ -67,8 +71,24 @@ def evict(daemon, d):
         os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+@contextlib.contextmanager
+def in_memory(daemon, digests):
+    """The kernel keeps these blobs' files in its page cache, whatever others do to it meanwhile."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    with contextlib.ExitStack() as stack:
+        for d in digests:
+            with open(daemon.blob_path(d), "rb") as f:
+                size = os.fstat(f.fileno()).st_size
+                at = ctypes.c_void_p(libc.mmap(None, ctypes.c_size_t(size), mmap.PROT_READ, mmap.MAP_SHARED, f.fileno(),
+                                               ctypes.c_long(0)))
+            stack.callback(libc.munmap, at, ctypes.c_size_t(size))
+            assert libc.mlock(at, ctypes.c_size_t(size)) == 0, os.strerror(ctypes.get_errno())
+        yield
+
+
 def serves(registry, others):
-    """Everything else goes on: what is in memory, what is not, lists and pushes."""
+    """Everything else goes on: what the worker holds, what it reads from the page cache, lists."""
     assert registry.get("manifests/kept").status_code == 200
     for d, data in others.items():
         assert registry.get(f"blobs/{d}").content == data
@@ -91,7 +111,7 @@ def test_cold_layers_delay_nobody(slow, gate, ranged):
         evict(daemon, d)
     headers = {"Range": "bytes=1000-2999999"} if ranged else {}
     gate.shut()
-    with concurrent.futures.ThreadPoolExecutor(len(layers)) as pool:
+    with in_memory(daemon, others), concurrent.futures.ThreadPoolExecutor(len(layers)) as pool:
         # more of them than the pool has threads
         pulls = [pool.submit(Registry(daemon.url, "cold/layers").get, f"blobs/{d}", headers=headers) for d in names]
         gate.wait()
@@ -117,6 +137,34 @@ def test_a_client_may_leave_a_cold_layer(slow, gate):
     serves(registry, {})
     gate.open()
     assert registry.get(f"blobs/{digest(data)}").content == data
+
+
+def test_what_a_thread_reads_is_not_sent_past_it(slow, gate):
+    """A rate window that ends meanwhile is no reason for the loop to go to the disk itself; and the connection hears its
+    next request."""
+    data = os.urandom(3 << 20)
+    daemon = slow(digest(data)[7:], top='rate_window = "1s"\nhead_timeout = "2s"\n')
+    registry = Registry(daemon.url, "cold/window")
+    registry.push_blob(data)
+    evict(daemon, digest(data))
+    gate.shut()
+    with raw.connect(daemon) as s, raw.connect(daemon) as later:
+        s.sendall(f"GET /v2/cold/window/blobs/{digest(data)} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        gate.wait()
+        later.sendall(b"GET")
+        assert raw.read_response(later)[0] == 408  # longer than the window that began before it
+        status, headers, body = raw.read_response(s, head_only=True)
+        s.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            body += s.recv(1)
+        assert status == 200 and body == b""
+        s.settimeout(20)
+        gate.open()
+        while len(body) < len(data):
+            body += s.recv(1 << 20)
+        assert body == data
+        s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.read_response(s)[0] == 200
 
 
 def test_slow_syncs_delay_nobody(slow, gate):
