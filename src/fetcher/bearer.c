@@ -188,7 +188,7 @@ static int bearer_parse(struct bearer *b)
 static void bearer_done(void *ctx, int err, const struct upstream_head *head, const char *why)
 {
     struct bearer *b = ctx;
-    uint64_t retry_after = 0;
+    uint32_t retry_after = 0;
     char text[256];
 
     b->request = NULL;
@@ -204,11 +204,11 @@ static void bearer_done(void *ctx, int err, const struct upstream_head *head, co
               : head->status >= 500                        ? ERR_UNAVAILABLE
               : head->status == 401 || head->status == 403 ? ERR_DENIED
                                                            : ERR_PROTOCOL;
-        if (head->retry_after &&
-            str_parse_u64(head->retry_after, strlen(head->retry_after), &retry_after) != 0)
-            retry_after = 0;
+        retry_after = limit_retry_after(head->retry_after, time(NULL));
     }
-    bearer_tell(b, err, retry_after > 86400 ? 86400 : (uint32_t)retry_after, text);
+    if (err != ERR_BUSY && retry_after == UINT32_MAX)
+        retry_after = 0;
+    bearer_tell(b, err, retry_after, text);
 }
 
 static void scope_append(struct str *url, const char *scope)

@@ -9,7 +9,8 @@
 
 /* Somebody who waits for a token; embedded in its owner. */
 struct bearer_wait {
-    /* Once, never from inside bearer_get. err 0: a token; else why there is none. */
+    /* Once, never from inside bearer_get. err 0: a token; else why there is none. Of BUSY,
+     * retry_after_s is limit_retry_after()'s. */
     void (*done)(struct bearer_wait *wait, int err, const char *token, uint32_t retry_after_s,
                  const char *why);
     struct bearer *bearer; /* bearer.c's own */

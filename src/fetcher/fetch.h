@@ -6,6 +6,7 @@
 #define ENTREPOT_FETCHER_FETCH_H
 
 #include "base/pool.h"
+#include "fetcher/limit.h"
 #include "fetcher/upstream.h"
 #include "ipc/link.h"
 #include "ipc/msg_fetch.h"
@@ -30,9 +31,11 @@ struct peer;
 
 /* Health of one remote. */
 struct remote_health {
-    unsigned failures;      /* connects in a row that failed */
-    uint64_t down_until_ms; /* 0: up */
-    bool basic;             /* it asked for Basic: sent unasked from now on */
+    unsigned failures;                      /* connects in a row that failed */
+    uint64_t down_until_ms;                 /* 0: up */
+    bool basic;                             /* it asked for Basic: sent unasked from now on */
+    struct limit limits[FETCH_LIMIT_COUNT]; /* 429, by kind of request */
+    struct limit_rate rate;                 /* of pulls */
 };
 
 struct proxy {
@@ -48,8 +51,6 @@ struct proxy {
     struct share_client *clients;              /* who hold some */
     struct bearer *tokens;                     /* cached, by realm, service, scope, credential */
     struct hint *hints;                        /* what the remotes asked for last, by image */
-    uint64_t busy_until_ms;                    /* 429: no request before */
-    uint64_t rate_limit, rate_left;            /* pulls; UINT64_MAX: not metered */
     uint64_t requests, errors, bytes, resumes; /* since the start */
     char *password;                            /* as last read */
     int64_t password_mtime_ns;

@@ -379,7 +379,9 @@ static struct proxy *proxy_new(struct fetch *f, const struct conf_repo *repo)
     p->health = mem_alloc_array(p->conf->remote_count + 1, sizeof(*p->health));
     p->upstream = upstream_new(f->loop);
     p->misses = misses_new(f->loop);
-    p->rate_limit = p->rate_left = UINT64_MAX;
+    for (size_t i = 0; i < p->conf->remote_count; i++)
+        for (size_t kind = 0; kind < FETCH_LIMIT_COUNT; kind++)
+            limit_init(&p->health[i].limits[kind]);
     if (p->conf->bandwidth)
         p->bucket = bucket_new(f->loop, p->conf->bandwidth);
     return p;

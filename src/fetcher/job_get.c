@@ -12,6 +12,7 @@
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "fetcher/health.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -127,6 +128,13 @@ static void retry_fire(struct loop_timer *timer)
     job_attempt(CONTAINER_OF(timer, struct job, retry));
 }
 
+/* Too many requests: for how long. With several remotes, until one of them may be asked. */
+static uint32_t busy_s(const struct job *job)
+{
+    return job->proxy->conf->remote_count > 1 ? health_wait_s(job->proxy, FETCH_LIMIT_BLOB)
+                                              : job->end.retry_after_s;
+}
+
 static void job_retry(struct job *job)
 {
     uint64_t delay;
@@ -140,6 +148,8 @@ static void job_retry(struct job *job)
     delay = (uint64_t)RETRY_MIN_MS << (job->attempts - 1);
     if (delay > RETRY_MAX_MS)
         delay = RETRY_MAX_MS;
+    if (job->end.err == ERR_BUSY && delay < 1000u * (uint64_t)busy_s(job))
+        delay = 1000u * (uint64_t)busy_s(job); /* LIMIT_CLOSED_MAX_S at most */
     log_warn("a download was cut off: it goes on", "repository=%s have=%llu attempt=%u reason=%s",
              job->proxy->repo->name, (unsigned long long)job->part.size, job->attempts,
              log_quote(job->end.reason));

@@ -1,7 +1,7 @@
 /*
  * remote.c - requests to remotes, with all that may come between question and answer.
  *
- * The fetcher. A remote that cannot be reached, times out, answers 5xx or 429 hands over
+ * The fetcher. A remote that cannot be reached, times out, answers 5xx or 429 (limit.h) hands over
  * to the next; any other answer is final. Redirects are followed by hand, and no
  * credential ever follows one to another scheme, host or port. Owns nothing but the
  * running exchange; a crash here is a request that the asker repeats.
@@ -11,17 +11,13 @@
 #include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fetcher/health.h"
 #include "fetcher/hint.h"
 #include "fetcher/url.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-#define FAILURES_DOWN     3
-#define DOWN_MAX_S        60
-#define RETRY_AFTER_MAX_S 86400
 
 const char remote_accept_manifests[] =
     "Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, "
@@ -38,11 +34,16 @@ void remote_image(const struct proxy *p, const char *image, struct str *out)
     str_printf(out, "%s%s", p->conf->docker_hub && !strchr(image, '/') ? "library/" : "", image);
 }
 
-uint32_t remote_busy_s(const struct proxy *p)
+/* By what is asked for and not by who asks: so remotes count. */
+static struct limit *limit_of(const struct remote_request *r)
 {
-    uint64_t now = loop_now_ms(p->f->loop);
+    enum fetch_limit kind = FETCH_LIMIT_LIST;
 
-    return p->busy_until_ms > now ? (uint32_t)((p->busy_until_ms - now + 999) / 1000) : 0;
+    if (strncmp(r->path, "manifests/", 10) == 0)
+        kind = r->head ? FETCH_LIMIT_MANIFEST_HEAD : FETCH_LIMIT_MANIFEST;
+    else if (strncmp(r->path, "blobs/", 6) == 0)
+        kind = r->head ? FETCH_LIMIT_BLOB_HEAD : FETCH_LIMIT_BLOB;
+    return &r->proxy->health[r->used].limits[kind];
 }
 
 static struct loop *loop_of(const struct remote_request *r)
@@ -60,6 +61,7 @@ static void remote_over(struct remote_request *r)
 {
     remote_move(r, REMOTE_IDLE);
     bearer_leave(&r->wait);
+    limit_leave(&r->pass);
     loop_timer_cancel(loop_of(r), &r->later);
     if (r->wire)
         upstream_cancel(r->wire);
@@ -102,64 +104,9 @@ static void remote_next(struct remote_request *r, int err, uint32_t retry_after_
     if (r->last.err == 0 || r->last.err == ERR_UNAVAILABLE)
         failed_set(&r->last, err, retry_after_s, text.data);
     str_free(&text);
+    limit_leave(&r->pass);
     r->tried++;
     remote_try(r);
-}
-
-static void health_failed(struct remote_request *r)
-{
-    struct remote_health *h = &r->proxy->health[r->used];
-    unsigned over;
-
-    if (++h->failures < FAILURES_DOWN)
-        return;
-    over = h->failures - FAILURES_DOWN;
-    h->down_until_ms = loop_now_ms(loop_of(r)) + 1000u * (over > 5 ? DOWN_MAX_S : 1u << over);
-    if (over == 0)
-        log_warn("a remote is down: it is left alone for a while", "repository=%s remote=%s",
-                 r->proxy->repo->name, log_quote(r->proxy->conf->remotes[r->used].url));
-}
-
-static void health_good(struct remote_request *r)
-{
-    struct remote_health *h = &r->proxy->health[r->used];
-
-    if (h->failures >= FAILURES_DOWN)
-        log_notice("a remote is up again", "repository=%s remote=%s", r->proxy->repo->name,
-                   log_quote(r->proxy->conf->remotes[r->used].url));
-    h->failures = 0;
-    h->down_until_ms = 0;
-}
-
-/* Seconds, or a date (RFC 9110 section 10.2.3). */
-static uint32_t retry_after(const char *text)
-{
-    uint64_t s = 0;
-    struct tm tm = {0};
-    time_t now = time(NULL), at;
-
-    if (!text)
-        return 0;
-    if (str_parse_u64(text, strlen(text), &s) != 0) {
-        if (!strptime(text, "%a, %d %b %Y %H:%M:%S GMT", &tm))
-            return 0;
-        at = timegm(&tm);
-        s = at > now ? (uint64_t)(at - now) : 0;
-    }
-    return s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : (uint32_t)s;
-}
-
-/* "100;w=21600" */
-static void rate_take(struct proxy *p, const struct upstream_head *head)
-{
-    uint64_t n;
-
-    if (head->rate_limit &&
-        str_parse_u64(head->rate_limit, strcspn(head->rate_limit, ";"), &n) == 0)
-        p->rate_limit = n;
-    if (head->rate_remaining &&
-        str_parse_u64(head->rate_remaining, strcspn(head->rate_remaining, ";"), &n) == 0)
-        p->rate_left = n;
 }
 
 static bool final_status(int status)
@@ -173,6 +120,7 @@ static enum upstream_take wire_head(void *ctx, const struct upstream_head *head)
 
     if (!final_status(head->status))
         return UPSTREAM_TAKEN;
+    limit_passed(&r->pass);
     remote_move(r, REMOTE_ANSWER);
     return r->on_head ? r->on_head(r, head) : UPSTREAM_TAKEN;
 }
@@ -218,12 +166,21 @@ static void remote_redirect(struct remote_request *r, const struct upstream_head
     remote_send(r);
 }
 
+static struct limit *token_limit(const struct remote_request *r)
+{
+    return &r->proxy->health[r->used].limits[FETCH_LIMIT_TOKEN];
+}
+
 static void token_done(struct bearer_wait *wait, int err, const char *token, uint32_t retry_after_s,
                        const char *why)
 {
     struct remote_request *r = CONTAINER_OF(wait, struct remote_request, wait);
 
+    if (err == ERR_BUSY && !r->foreign && !r->one_hop_only)
+        retry_after_s = limit_close(token_limit(r), loop_now_ms(loop_of(r)), retry_after_s);
     if (err == 0) {
+        if (!r->foreign && !r->one_hop_only)
+            limit_open(token_limit(r));
         free(r->token);
         r->token = mem_strdup(token);
         remote_send(r);
@@ -237,10 +194,17 @@ static void token_done(struct bearer_wait *wait, int err, const char *token, uin
 static void remote_token(struct remote_request *r, const struct challenge *c)
 {
     const char *token = bearer_peek(r->proxy, c, !r->foreign && !r->one_hop_only);
+    uint32_t closed_s;
 
     if (token) {
         r->token = mem_strdup(token);
         remote_send(r);
+        return;
+    }
+    closed_s =
+        r->foreign || r->one_hop_only ? 0 : limit_closed_s(token_limit(r), loop_now_ms(loop_of(r)));
+    if (closed_s > 0) {
+        remote_next(r, ERR_BUSY, closed_s, "its token server said: too many requests");
         return;
     }
     r->wait.done = token_done;
@@ -284,7 +248,7 @@ static void remote_unauthorized(struct remote_request *r, const struct upstream_
 static void remote_refused(struct remote_request *r, const struct upstream_head *head)
 {
     char text[128];
-    uint32_t wait = retry_after(head->retry_after);
+    uint32_t wait = limit_retry_after(head->retry_after, time(NULL));
 
     snprintf(text, sizeof(text), "it answered %d", head->status);
     switch (head->status) {
@@ -299,13 +263,14 @@ static void remote_refused(struct remote_request *r, const struct upstream_head 
         remote_finish(r, ERR_DENIED, head, 0, "the upstream does not permit it");
         return;
     case 429:
-        if (!r->foreign)
-            r->proxy->busy_until_ms = loop_now_ms(loop_of(r)) + 1000u * (uint64_t)(wait ? wait : 1);
-        remote_next(r, ERR_BUSY, wait ? wait : 1, "too many requests: it answered 429");
+        if (!r->foreign && !r->one_hop_only)
+            wait = limit_close(limit_of(r), loop_now_ms(loop_of(r)), wait);
+        remote_next(r, ERR_BUSY, wait == UINT32_MAX ? 1 : wait,
+                    "too many requests: it answered 429");
         return;
     default:
         if (head->status >= 500)
-            remote_next(r, ERR_UNAVAILABLE, wait, text);
+            remote_next(r, ERR_UNAVAILABLE, wait == UINT32_MAX ? 0 : wait, text);
         else
             remote_finish(r, ERR_PROTOCOL, head, 0, text);
     }
@@ -323,8 +288,11 @@ static void wire_done(void *ctx, int err, const struct upstream_head *head, cons
     r->wire = NULL;
     if (head->status != 0 && !r->foreign && !r->one_hop_only) {
         r->inner = head->inner;
-        health_good(r);
-        rate_take(r->proxy, head);
+        health_good(r->proxy, r->used);
+        limit_rate_take(&r->proxy->health[r->used].rate, head->rate_limit, head->rate_remaining,
+                        loop_now_ms(loop_of(r)));
+        if (head->status != 401 && head->status != 429 && head->status < 500)
+            limit_passed(&r->pass);
     }
     if (r->state == REMOTE_SENT && (err == 0 || r->resumes))
         wire_head(r, head); /* no body came, so nobody told it */
@@ -338,7 +306,7 @@ static void wire_done(void *ctx, int err, const struct upstream_head *head, cons
         remote_finish(r, err, head, 0, why);
     } else {
         if (err == ERR_UNAVAILABLE && !r->foreign && !r->one_hop_only)
-            health_failed(r);
+            health_failed(r->proxy, r->used);
         remote_next(r, err, 0, why);
     }
 }
@@ -406,20 +374,44 @@ static void remote_url(struct remote_request *r)
     str_printf(&r->url, "/%s", r->path);
 }
 
+/* May the remote r->used be asked? NO: r->last says why not. */
+static enum limit_word remote_may(struct remote_request *r)
+{
+    uint64_t now = loop_now_ms(loop_of(r));
+    const struct remote_health *h = &r->proxy->health[r->used];
+    enum limit_word word;
+
+    if (r->one_hop_only)
+        return LIMIT_GO;
+    if (h->down_until_ms > now) {
+        if (r->last.err == 0)
+            failed_set(&r->last, ERR_UNAVAILABLE, (uint32_t)((h->down_until_ms - now + 999) / 1000),
+                       "the remote is down: it could not be reached several times");
+        return LIMIT_NO;
+    }
+    word = limit_ask(limit_of(r), &r->pass, now);
+    if (word == LIMIT_NO && (r->last.err == 0 || r->last.err == ERR_UNAVAILABLE))
+        failed_set(&r->last, ERR_BUSY, limit_closed_s(limit_of(r), now),
+                   "the upstream said: too many requests");
+    return word;
+}
+
 static void remote_try(struct remote_request *r)
 {
     struct proxy *p = r->proxy;
     size_t count = r->one_hop_only ? 1 : p->conf->remote_count;
-    uint64_t now = loop_now_ms(loop_of(r));
 
     for (; r->tried < count; r->tried++) {
+        enum limit_word word;
+
         r->used = (r->first + r->tried) % count;
-        if (r->one_hop_only || p->health[r->used].down_until_ms <= now)
+        word = remote_may(r);
+        if (word == LIMIT_WAIT) {
+            remote_move(r, REMOTE_LINE);
+            return;
+        }
+        if (word == LIMIT_GO)
             break;
-        if (r->last.err == 0)
-            failed_set(&r->last, ERR_UNAVAILABLE,
-                       (uint32_t)((p->health[r->used].down_until_ms - now + 999) / 1000),
-                       "the remote is down: it could not be reached several times");
     }
     if (r->tried >= count) {
         struct failed last = r->last;
@@ -436,16 +428,18 @@ static void remote_try(struct remote_request *r)
     remote_begin(r);
 }
 
-/* From the loop, so that an answer never comes from inside remote_start. */
+/* From the loop, so that an answer never comes from inside remote_start, nor from inside what lets
+ * it out of a limit's line. */
 static void remote_later(struct loop_timer *timer)
 {
-    struct remote_request *r = CONTAINER_OF(timer, struct remote_request, later);
-    uint32_t busy = remote_busy_s(r->proxy);
+    remote_try(CONTAINER_OF(timer, struct remote_request, later));
+}
 
-    if (busy && !r->one_hop_only)
-        remote_finish(r, ERR_BUSY, NULL, busy, "the upstream said: too many requests");
-    else
-        remote_try(r);
+static void remote_go(struct limit_pass *pass)
+{
+    struct remote_request *r = CONTAINER_OF(pass, struct remote_request, pass);
+
+    loop_timer_set(loop_of(r), &r->later, 0);
 }
 
 void remote_start(struct remote_request *r)
@@ -454,6 +448,7 @@ void remote_start(struct remote_request *r)
     r->tried = 0;
     r->last = (struct failed){0};
     r->later.fire = remote_later;
+    r->pass.go = remote_go;
     loop_timer_set(loop_of(r), &r->later, 0);
 }
 

@@ -16,12 +16,15 @@
     /* not begun, or over: remote_finish (before on_done), remote_cancel */                        \
     X(REMOTE_IDLE, TO(REMOTE_STARTED))                                                             \
     /* the loop's next round begins it: remote_start */                                            \
-    X(REMOTE_STARTED, TO(REMOTE_TOKEN) | TO(REMOTE_SENT) | TO(REMOTE_IDLE))                        \
+    X(REMOTE_STARTED, TO(REMOTE_LINE) | TO(REMOTE_TOKEN) | TO(REMOTE_SENT) | TO(REMOTE_IDLE))      \
+    /* a remote that said 429 is being asked by another whether that is over: remote_try */        \
+    X(REMOTE_LINE, TO(REMOTE_LINE) | TO(REMOTE_TOKEN) | TO(REMOTE_SENT) | TO(REMOTE_IDLE))         \
     /* a token that it needs is being asked for: remote_token */                                   \
-    X(REMOTE_TOKEN, TO(REMOTE_TOKEN) | TO(REMOTE_SENT) | TO(REMOTE_IDLE))                          \
+    X(REMOTE_TOKEN, TO(REMOTE_LINE) | TO(REMOTE_TOKEN) | TO(REMOTE_SENT) | TO(REMOTE_IDLE))        \
     /* a remote, or where it redirects to, was asked. What comes may lead to the next hop, to      \
      * credentials, to the next remote: remote_send */                                             \
-    X(REMOTE_SENT, TO(REMOTE_SENT) | TO(REMOTE_TOKEN) | TO(REMOTE_ANSWER) | TO(REMOTE_IDLE))       \
+    X(REMOTE_SENT,                                                                                 \
+      TO(REMOTE_LINE) | TO(REMOTE_SENT) | TO(REMOTE_TOKEN) | TO(REMOTE_ANSWER) | TO(REMOTE_IDLE))  \
     /* the asker was told the head of its answer; no other remote is asked: wire_head */           \
     X(REMOTE_ANSWER, TO(REMOTE_IDLE))
 enum remote_state { REMOTE_STATES(STATES_ENUM) };
@@ -59,6 +62,7 @@ struct remote_request {
     bool foreign;    /* another host, which gets no credential */
     bool inner;      /* the remote answered from a private address: what it names may be at one */
     struct failed last; /* of the remotes that could not answer */
+    struct limit_pass pass;
     struct loop_timer later;
 };
 
@@ -70,8 +74,6 @@ void remote_resume(struct remote_request *r);
 
 /* The name the remote knows: library/NAME on Docker Hub. Appends. */
 void remote_image(const struct proxy *p, const char *image, struct str *out);
-/* Seconds until a 429 is over; 0: now. */
-uint32_t remote_busy_s(const struct proxy *p);
 /* Accept with every kind of manifest, whatever the client asked for. */
 extern const char remote_accept_manifests[];
 

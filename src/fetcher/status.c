@@ -45,9 +45,8 @@ void status_fetches(struct fetch *f, struct serve_return to)
 static void put_proxy(const struct proxy *p, uint64_t now, struct msg_writer *w)
 {
     struct fetch_proxy_status s = {.repo = p->repo->name,
-                                   .rate_limit = p->rate_limit,
-                                   .rate_left = p->rate_left,
-                                   .busy_s = remote_busy_s(p),
+                                   .rate_limit = UINT64_MAX,
+                                   .rate_left = UINT64_MAX,
                                    .tokens = (uint32_t)bearer_count(p),
                                    .requests = p->requests,
                                    .errors = p->errors,
@@ -55,6 +54,11 @@ static void put_proxy(const struct proxy *p, uint64_t now, struct msg_writer *w)
                                    .resumes = p->resumes,
                                    .remotes = (uint32_t)p->conf->remote_count};
 
+    for (size_t i = 0; i < p->conf->remote_count && s.rate_left == UINT64_MAX; i++)
+        if (limit_rate_known(&p->health[i].rate, now)) {
+            s.rate_limit = p->health[i].rate.limit;
+            s.rate_left = p->health[i].rate.left;
+        }
     fetch_proxy_status_put(w, &s);
     for (size_t i = 0; i < p->conf->remote_count; i++) {
         const struct remote_health *h = &p->health[i];
@@ -62,6 +66,8 @@ static void put_proxy(const struct proxy *p, uint64_t now, struct msg_writer *w)
 
         if (h->down_until_ms > now)
             r.down_s = (uint32_t)((h->down_until_ms - now + 999) / 1000);
+        for (size_t kind = 0; kind < FETCH_LIMIT_COUNT; kind++)
+            r.limited_s[kind] = limit_closed_s(&h->limits[kind], now);
         fetch_remote_status_put(w, &r);
     }
 }

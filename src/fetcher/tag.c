@@ -12,6 +12,7 @@
 #include "base/container.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "fetcher/health.h"
 #include "fetcher/keep.h"
 #include "fetcher/misses.h"
 #include "fetcher/share.h"
@@ -24,8 +25,6 @@
 
 /* An upstream that fails is not asked about the same tag for that long. */
 #define FAILED_MS 10000
-/* Spared pulls: a tag counts as fresh that many times tag_ttl. */
-#define RESERVE_TTLS 10
 
 struct tag {
     struct fetch *f;
@@ -225,12 +224,24 @@ static void tag_path(struct tag *t)
              t->want.alg ? digest_text(&t->want, text) : t->ref);
 }
 
+/* A tag that moved, or may have, while few pulls are left: what is here spares one. HEADs go on;
+ * they cost no pull. */
+static bool tag_spared(struct tag *t)
+{
+    if (t->by_digest || !t->cached.alg || !health_spared(t->proxy))
+        return false;
+    tag_cached(t, true, "few pulls are left at the upstream: an old answer spares them");
+    return true;
+}
+
 /* By digest when that is known: whatever the tag does meanwhile, it is what HEAD said. */
 static void tag_get_manifest(struct tag *t)
 {
     char text[DIGEST_TEXT_MAX];
     size_t n = 0;
 
+    if (tag_spared(t))
+        return;
     tag_path(t);
     t->get.request.head = false;
     t->get.request.extra[n++] = remote_accept_manifests;
@@ -254,8 +265,8 @@ static void head_done(struct collect *c, int err, const struct upstream_head *he
         tag_missing(t, why);
         return;
     }
-    if (err == ERR_PROTOCOL && head->status == 405) {
-        tag_get_manifest(t); /* no HEAD here */
+    if (err == ERR_BUSY || (err == ERR_PROTOCOL && head->status == 405)) {
+        tag_get_manifest(t); /* no HEAD here, or not now: that says nothing about GET */
         return;
     }
     if (err != 0) {
@@ -279,24 +290,6 @@ static void tag_head(struct tag *t)
     t->get.max = SIZE_MAX;
     t->get.done = head_done;
     collect_start(&t->get);
-}
-
-/* Few pulls are left: what is here is good for longer, and after that better than nothing. */
-static bool tag_spared(struct tag *t)
-{
-    struct index_entry checked;
-    uint64_t age_ms = UINT64_MAX;
-
-    if (!t->cached.alg || t->proxy->rate_left >= t->proxy->conf->rate_reserve)
-        return false;
-    if (fetch_index_find(t->f, INDEX_CHECKED, t->repo, t->image, t->ref, &checked) == 0 &&
-        checked.size <= fetch_now_s())
-        age_ms = (fetch_now_s() - checked.size) * 1000;
-    if (age_ms <= t->proxy->conf->tag_ttl_ms * RESERVE_TTLS)
-        tag_cached(t, false, "");
-    else
-        tag_cached(t, true, "few pulls are left at the upstream: an old answer spares them");
-    return true;
 }
 
 static bool tag_remembered(struct tag *t)
@@ -344,7 +337,7 @@ static void tag_begin(struct loop_timer *timer)
     }
     if (t->by_digest && t->cached.alg)
         tag_cached(t, false, "");
-    else if (!tag_remembered(t) && !tag_spared(t) && tag_admitted(t)) {
+    else if (!tag_remembered(t) && tag_admitted(t)) {
         if (t->by_digest)
             tag_get_manifest(t);
         else

@@ -129,16 +129,29 @@ struct fetch_running {
 struct fetch_proxy_status {
     const char *repo;
     uint64_t rate_limit, rate_left; /* pulls; UINT64_MAX: the upstream does not meter */
-    uint32_t busy_s;                /* a 429 lasts that long still */
     uint32_t tokens;                /* cached */
     uint64_t requests, errors, bytes, resumes;
     uint32_t remotes;
 };
 
+/* Kinds of requests that remotes count apart. */
+enum fetch_limit {
+    FETCH_LIMIT_MANIFEST,
+    FETCH_LIMIT_MANIFEST_HEAD,
+    FETCH_LIMIT_BLOB,
+    FETCH_LIMIT_BLOB_HEAD,
+    FETCH_LIMIT_LIST,
+    FETCH_LIMIT_TOKEN,
+    FETCH_LIMIT_COUNT
+};
+/* "manifests" */
+const char *fetch_limit_name(enum fetch_limit limit);
+
 struct fetch_remote_status {
     const char *url;
-    uint32_t failures; /* connects in a row that failed */
-    uint32_t down_s;   /* left alone that long still; 0: up */
+    uint32_t failures;                     /* connects in a row that failed */
+    uint32_t down_s;                       /* left alone that long still; 0: up */
+    uint32_t limited_s[FETCH_LIMIT_COUNT]; /* it said 429: not asked so for that long; 0: asked */
 };
 
 #define FETCH_PLATFORM_MAX 128

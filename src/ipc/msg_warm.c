@@ -43,7 +43,6 @@ void fetch_proxy_status_put(struct msg_writer *w, const struct fetch_proxy_statu
     msg_put_str(w, s->repo);
     msg_put_u64(w, s->rate_limit);
     msg_put_u64(w, s->rate_left);
-    msg_put_u32(w, s->busy_s);
     msg_put_u32(w, s->tokens);
     msg_put_u64(w, s->requests);
     msg_put_u64(w, s->errors);
@@ -57,7 +56,6 @@ void fetch_proxy_status_get(struct msg_reader *r, struct fetch_proxy_status *s_r
     s_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
     s_r->rate_limit = msg_get_u64(r);
     s_r->rate_left = msg_get_u64(r);
-    s_r->busy_s = msg_get_u32(r);
     s_r->tokens = msg_get_u32(r);
     s_r->requests = msg_get_u64(r);
     s_r->errors = msg_get_u64(r);
@@ -66,11 +64,23 @@ void fetch_proxy_status_get(struct msg_reader *r, struct fetch_proxy_status *s_r
     s_r->remotes = msg_get_u32(r);
 }
 
+const char *fetch_limit_name(enum fetch_limit limit)
+{
+    static const char *const names[FETCH_LIMIT_COUNT] = {
+        [FETCH_LIMIT_MANIFEST] = "manifests", [FETCH_LIMIT_MANIFEST_HEAD] = "heads of manifests",
+        [FETCH_LIMIT_BLOB] = "blobs",         [FETCH_LIMIT_BLOB_HEAD] = "heads of blobs",
+        [FETCH_LIMIT_LIST] = "lists",         [FETCH_LIMIT_TOKEN] = "tokens"};
+
+    return names[limit];
+}
+
 void fetch_remote_status_put(struct msg_writer *w, const struct fetch_remote_status *s)
 {
     msg_put_str(w, s->url);
     msg_put_u32(w, s->failures);
     msg_put_u32(w, s->down_s);
+    for (size_t i = 0; i < FETCH_LIMIT_COUNT; i++)
+        msg_put_u32(w, s->limited_s[i]);
 }
 
 void fetch_remote_status_get(struct msg_reader *r, struct fetch_remote_status *s_r)
@@ -78,6 +88,8 @@ void fetch_remote_status_get(struct msg_reader *r, struct fetch_remote_status *s
     s_r->url = msg_get_str(r, URL_TEXT_MAX);
     s_r->failures = msg_get_u32(r);
     s_r->down_s = msg_get_u32(r);
+    for (size_t i = 0; i < FETCH_LIMIT_COUNT; i++)
+        s_r->limited_s[i] = msg_get_u32(r);
 }
 
 void fetch_warm_put(struct msg_writer *w, const struct fetch_warm *q)

@@ -111,8 +111,12 @@ static void remote_json(struct msg_reader *r)
     fetch_remote_status_get(r, &remote);
     fputs("{\"url\":", stdout);
     json_text(remote.url);
-    printf(",\"up\":%s,\"failures\":%u,\"down_s\":%u}", remote.down_s ? "false" : "true",
-           remote.failures, remote.down_s);
+    printf(",\"up\":%s,\"failures\":%u,\"down_s\":%u,\"limited_s\":{",
+           remote.down_s ? "false" : "true", remote.failures, remote.down_s);
+    for (size_t i = 0, n = 0; i < FETCH_LIMIT_COUNT; i++)
+        if (remote.limited_s[i])
+            printf("%s\"%s\":%u", n++ ? "," : "", fetch_limit_name(i), remote.limited_s[i]);
+    fputs("}}", stdout);
 }
 
 static void proxy_json(struct msg_reader *r)
@@ -130,9 +134,9 @@ static void proxy_json(struct msg_reader *r)
             printf(",\"rate_limit\":%llu", (unsigned long long)p.rate_limit);
         if (p.rate_left != UINT64_MAX)
             printf(",\"rate_left\":%llu", (unsigned long long)p.rate_left);
-        printf(",\"busy_s\":%u,\"tokens\":%u,\"requests\":%llu,\"errors\":%llu,\"bytes\":%llu,"
+        printf(",\"tokens\":%u,\"requests\":%llu,\"errors\":%llu,\"bytes\":%llu,"
                "\"resumes\":%llu,\"remotes\":[",
-               p.busy_s, p.tokens, (unsigned long long)p.requests, (unsigned long long)p.errors,
+               p.tokens, (unsigned long long)p.requests, (unsigned long long)p.errors,
                (unsigned long long)p.bytes, (unsigned long long)p.resumes);
         for (uint32_t j = 0; j < p.remotes && !r->bad; j++) {
             fputs(j ? "," : "", stdout);
@@ -160,8 +164,6 @@ static void proxy_text(struct msg_reader *r)
         if (p.rate_left != UINT64_MAX && p.rate_limit != UINT64_MAX)
             printf(" of %llu", (unsigned long long)p.rate_limit);
         fputs(p.rate_left != UINT64_MAX ? "\n" : "", stdout);
-        if (p.busy_s)
-            printf("  the upstream said: too many requests; nothing is asked for %u s\n", p.busy_s);
         for (uint32_t j = 0; j < p.remotes && !r->bad; j++) {
             struct fetch_remote_status remote;
 
@@ -170,6 +172,10 @@ static void proxy_text(struct msg_reader *r)
                 printf("  %s: DOWN, tried again in %u s\n", remote.url, remote.down_s);
             else
                 printf("  %s: up\n", remote.url);
+            for (size_t k = 0; k < FETCH_LIMIT_COUNT; k++)
+                if (remote.limited_s[k])
+                    printf("  %s: too many requests: not asked for %s in the next %u s\n",
+                           remote.url, fetch_limit_name(k), remote.limited_s[k]);
         }
     }
 }

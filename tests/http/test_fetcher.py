@@ -410,14 +410,22 @@ def test_a_killed_fetcher_goes_on_where_it_was(proxy, upstream):
     rule.go.set()
 
 
-def test_the_password_is_in_no_reply_and_a_rate_limit_is_kept(proxy, upstream):
+def test_few_pulls_are_kept_for_what_is_not_here(proxy, upstream):
     manifest = upstream.image("team/app")
     client = proxy(upstream, more="rate_reserve = 10")
     upstream.rule("*", "/manifests/", headers={"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "5;w=21600"})
     assert client.get("manifests/latest").content == manifest
-    upstream.forget()
-    assert client.get("manifests/latest").content == manifest
-    assert not upstream.log
+    upstream.log.clear()
+    answer = client.get("manifests/latest")  # HEADs cost no pull, so they go on
+    assert answer.content == manifest and "Warning" not in answer.headers
+    assert [m for m, _, _ in upstream.log] == ["HEAD"]
+    moved = upstream.image("team/app", layers=[b"moved"])
+    answer = client.get("manifests/latest")
+    assert answer.content == manifest and "few pulls" in answer.headers["Warning"]
+    upstream.rule("HEAD", "/manifests/", status=405)
+    assert "few pulls" in client.get("manifests/latest").headers["Warning"]
+    assert len(upstream.asked("GET", "/manifests/")) == 0
+    assert client.get("manifests/" + digest(moved)).content == moved  # what is not here is what they are spared for
 
 
 def test_bandwidth_is_for_all_downloads_together(proxy, upstream):

@@ -33,7 +33,7 @@ def test_proxy_status_tells_budget_and_health(proxy, upstream):
     client.get("manifests/latest")
     p = json.loads(client.daemon.ctl("--json", "proxy", "status").stdout)[0]
     assert (p["repository"], p["rate_limit"], p["rate_left"]) == ("up", 100, 76)
-    assert p["remotes"] == [{"url": upstream.url, "up": True, "failures": 0, "down_s": 0}]
+    assert p["remotes"] == [{"url": upstream.url, "up": True, "failures": 0, "down_s": 0, "limited_s": {}}]
     upstream.close()
 
     def down():
