@@ -113,9 +113,40 @@ static bool catalog_settled(const struct master *m)
     return m->phase == MASTER_STARTING && slots_count(m, MASTER_CATALOG, SLOT_WAITING) > 0;
 }
 
+static void master_stop(struct master *m, bool drain)
+{
+    if (m->phase == MASTER_STOPPING || (drain && m->phase == MASTER_DRAINING))
+        return;
+    log_notice(drain ? "finishing: no new connections" : "stopping", NULL);
+    m->phase = drain ? MASTER_DRAINING : MASTER_STOPPING;
+    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
+        loop_timer_cancel(m->loop, &m->slots[i].again);
+    if (drain) {
+        slots_signal_all(m, MASTER_WORKER, SIGQUIT);
+        for (size_t i = 0; i < m->conf->connector_count; i++)
+            close(m->connector_fds[i]);
+    } else {
+        slots_signal_all(m, MASTER_ROLES, SIGTERM);
+        loop_timer_set(m->loop, &m->kill_timer, STOP_PATIENCE_MS);
+    }
+    master_progress(m);
+}
+
+/* At a start that no second one would mend, such as over a database of a newer build. (A role that
+ * refuses a reload, or its data later, stays down: who serves goes on.) */
+static bool refused(const struct master *m)
+{
+    return m->phase == MASTER_STARTING && slots_count(m, MASTER_CATALOG, SLOT_FAILED) > 0;
+}
+
 /* Start and reload are the same walk: catalog, then auth and workers, then serve. */
 static void bring_up(struct master *m)
 {
+    if (refused(m)) {
+        m->status = ROLE_EXIT_CONFIG;
+        master_stop(m, false);
+        return;
+    }
     if (!catalog_settled(m))
         return;
     if (role_started_in_generation(m, MASTER_AUTH) == 0)
@@ -159,25 +190,6 @@ static void master_kill(struct loop_timer *timer)
 
     log_warn("some processes did not end in time: killing them", NULL);
     slots_signal_all(m, MASTER_ROLES, SIGKILL);
-}
-
-static void master_stop(struct master *m, bool drain)
-{
-    if (m->phase == MASTER_STOPPING || (drain && m->phase == MASTER_DRAINING))
-        return;
-    log_notice(drain ? "finishing: no new connections" : "stopping", NULL);
-    m->phase = drain ? MASTER_DRAINING : MASTER_STOPPING;
-    for (size_t i = 0; i < TALLY_SLOTS_MAX; i++)
-        loop_timer_cancel(m->loop, &m->slots[i].again);
-    if (drain) {
-        slots_signal_all(m, MASTER_WORKER, SIGQUIT);
-        for (size_t i = 0; i < m->conf->connector_count; i++)
-            close(m->connector_fds[i]);
-    } else {
-        slots_signal_all(m, MASTER_ROLES, SIGTERM);
-        loop_timer_set(m->loop, &m->kill_timer, STOP_PATIENCE_MS);
-    }
-    master_progress(m);
 }
 
 /* Logs belong to the account of the others: an AUTH of an account of its own cannot open them,
@@ -341,5 +353,5 @@ int master_run(struct conf *conf, const struct master_role_entry roles[MASTER_RO
     start_role(m, MASTER_CATALOG, 1);
     loop_run(m->loop);
     log_notice("stopped", NULL);
-    return master_end(m, EXIT_SUCCESS);
+    return master_end(m, m->status);
 }

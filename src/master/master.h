@@ -68,6 +68,7 @@ struct master {
     struct serve *control;
     enum master_phase phase;
     bool reload_again; /* a HUP came during a reload */
+    int status;        /* what to end with */
     unsigned generation;
     uid_t uid; /* of the roles; -1: ours */
     gid_t gid;

@@ -280,9 +280,9 @@ static void slot_died(struct slot *slot, int status)
         return;
     }
     if (config) {
-        log_error("a process refuses its configuration and is not started again; correct it and "
-                  "reload",
-                  "child=%s", m->roles[slot->role].name);
+        log_error("a process refuses its configuration or data and is not started again: the log "
+                  "tells why; correct it and reload",
+                  "child=%s log=%s", m->roles[slot->role].name, log_quote(m->conf->log));
         slot->state = SLOT_FAILED;
         return;
     }

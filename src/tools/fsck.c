@@ -219,6 +219,11 @@ int fsck_identity(struct fsck *f)
 
     if ((err == 0 || err == ERR_NOT_FOUND) && !is_named(f, &m.identity))
         return ERR_DAMAGED;
+    if (err == ERR_UNSUPPORTED)
+        fprintf(stderr,
+                "entrepotctl: %s/catalog was written by another version of entrepotd; use its "
+                "entrepotctl\n",
+                f->conf->data_dir);
     f->database = m.identity;
     for (size_t i = 0; i < f->conf->store_count && err == 0; i++) {
         struct identity identity;

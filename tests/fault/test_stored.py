@@ -1,14 +1,17 @@
 """Databases that earlier builds wrote are opened and serve all that was promised of them."""
 import json
+import os
 import pathlib
+import subprocess
 import tarfile
 
 import pytest
 
-from harness.daemon import wait_for
+from harness.daemon import ENTREPOTCTL, ENTREPOTD, wait_for
 from harness.registry import Registry, digest
 
-STORED = sorted((pathlib.Path(__file__).parent / "stored").glob("*.tar.gz"))
+HERE = pathlib.Path(__file__).parent
+STORED = sorted((HERE / "stored").glob("*.tar.gz"))
 
 
 def check(daemon, expected):
@@ -54,3 +57,29 @@ def test_a_stored_database(start, stored):
     assert daemon.fsck()[0] == 0
     daemon.start()
     check(daemon, expected)
+
+
+def test_one_of_a_newer_build(start, tmp_path):
+    """Refused however it is started, by tools too, and nothing of it changes: the newer build opens it again."""
+    program = tmp_path / "later_format"
+    subprocess.run(["cc", "-O1", "-o", str(program), str(HERE / "later_format.c"), "-lleveldb"], check=True)
+    daemon = start()
+    kept = Registry(daemon.url).push_image("kept")
+    daemon.stop()
+
+    def becomes(number):
+        subprocess.run([program, daemon.data_dir / "catalog", str(number)], check=True)
+    becomes(99)
+    daemon.allow_error("written by another version", "refuses its configuration or data")
+    for how in (["-f"], []):
+        done = subprocess.run([ENTREPOTD, *how, "-c", str(daemon.conf)], capture_output=True, text=True, timeout=60)
+        assert done.returncode == os.EX_CONFIG and "child=catalog" in done.stderr and f"log={daemon.dir}/log" in done.stderr, done
+    assert daemon.log_text().count("written by another version of entrepotd") == 2 and "format=99" in daemon.log_text()
+    for command in (["fsck"], ["fsck", "--repair"], ["rebuild", "--list"], ["rebuild", "--yes"]):
+        done = subprocess.run([ENTREPOTCTL, "-c", str(daemon.conf), *command], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 8 and "another version of entrepotd" in done.stderr, done
+    becomes(1)
+    daemon.start()
+    assert Registry(daemon.url).get("manifests/kept").content == kept
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
