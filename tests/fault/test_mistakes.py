@@ -1,4 +1,4 @@
-"""Ordinary mistakes with configuration, disks and second daemons: each a row of a table, and none costs an image.
+"""Ordinary mistakes with configuration, disks, clocks and second daemons: each a row of a table, and none costs an image.
 
 A row is done to a daemon that holds images in two hosted repositories, of two blob stores, and in a proxy. What
 starts or goes on in spite of it is pressed hard: everything is pulled, garbage is collected at once and without
@@ -9,10 +9,13 @@ import json
 import os
 import shutil
 import subprocess
+import time
+import unittest.mock
 
 import pytest
 import requests
 
+from harness.clock import FakeClock
 from harness.daemon import ENTREPOTD, HEAD, Daemon, wait_for
 from harness.registry import Registry, digest
 from harness.upstream import Upstream
@@ -37,6 +40,7 @@ class House:
         self.upstream = Upstream()
         self.daemon = Daemon(text=self.text({}))
         self.images = {}
+        self.clock = None
 
     def text(self, changes):
         parts = {**PARTS, **changes}
@@ -53,21 +57,32 @@ class House:
     def registry(self, repository, image):
         return Registry(self.daemon.url, f"{repository}/{image}")
 
+    def set_clock(self, seconds):
+        """Of a daemon that is started from now on, or has been since the first such call."""
+        self.clock = self.clock or FakeClock(self.dir)
+        self.clock.set(seconds)
+
+    def start(self, wait=True):
+        with unittest.mock.patch.dict(os.environ, self.clock.environment if self.clock else {}):
+            self.daemon.start(wait)
+
     def fill(self):
-        self.daemon.start()
+        self.start()
         self.registry("team", "first").push_image("v1")
         self.stop()
         shutil.copytree(self.dir / "data/catalog", self.dir / "yesterday")
-        self.daemon.start()
+        self.start()
         for repository in ("team", "tools"):
             for n in range(3):
-                layers = (os.urandom(2000 + n), b"the same everywhere")
-                body = self.registry(repository, f"image{n}").push_image("v1", layers=layers)
-                self.images[repository, f"image{n}"] = (body, layers)
+                self.push(repository, f"image{n}")
         layers = (os.urandom(3000),)
         self.images["hub", "library/far"] = (self.upstream.image("library/far", "v1", layers=layers), layers)
         assert self.answers() == {200}
         return self
+
+    def push(self, repository, image):
+        layers = (os.urandom(2000), b"the same everywhere")
+        self.images[repository, image] = (self.registry(repository, image).push_image("v1", layers=layers), layers)
 
     def answers(self):
         """Statuses of pulling all there is; a body that is not what was pushed counts as 'changed'."""
@@ -376,6 +391,94 @@ def a_store_s_identity_is_removed(h):
     h.move_back("main/IDENTITY")
 
 
+# --- clocks
+
+
+DAYS = 3 * 86400
+
+
+@row("start")
+def the_clock_is_ahead_at_a_start(h):
+    h.set_clock(DAYS)
+    yield
+    h.set_clock(0)
+
+
+@row("start")
+def the_clock_is_at_its_beginning_at_a_start(h):
+    """Its battery is empty."""
+    h.set_clock(1000 - int(time.time()))
+    yield
+    h.set_clock(0)
+
+
+def with_a_clock(h, seconds):
+    """The running daemon gets one that is so far off; what is not old is not garbage then."""
+    h.stop()
+    h.set_clock(seconds)
+    h.write(top=PARTS["top"].replace('gc_grace = "0s"', 'gc_grace = "1h"'))
+    h.start()
+
+
+def jumps(h, *offsets):
+    """Under the running daemon, in the middle of a push."""
+    at, layer = h.registry("team", "half"), os.urandom(2000)
+    body = at.image_manifest(layers=(layer,))  # pushes what it names
+    for seconds in offsets:
+        told = h.daemon.log_text().count("the wall clock jumped")
+        h.set_clock(seconds)
+        wait_for(lambda n=told: h.daemon.log_text().count("the wall clock jumped") > n, "the jump is told")
+        h.press()
+    assert at.put_manifest(body, "v1").status_code == 201
+    h.images["team", "half"] = (body, (layer,))
+
+
+@row("running")
+def the_clock_jumps_ahead(h):
+    with_a_clock(h, 0)
+    jumps(h, DAYS)
+    yield
+    h.set_clock(0)
+    h.write()
+
+
+@row("running")
+def the_clock_jumps_ahead_and_back(h):
+    with_a_clock(h, 0)
+    jumps(h, DAYS, 0)
+    yield
+    h.write()
+
+
+@row("running")
+def the_clock_goes_back(h):
+    with_a_clock(h, 0)
+    jumps(h, -DAYS)
+    yield
+    h.set_clock(0)
+    h.write()
+
+
+@row("running")
+def images_are_pushed_while_the_clock_is_ahead(h):
+    with_a_clock(h, DAYS)
+    h.push("tools", "of-the-future")
+    h.push("team", "image1")  # its tag moves
+    jumps(h, 0)
+    yield
+    h.write()
+
+
+@row("running")
+def images_are_pushed_while_the_clock_is_behind(h):
+    with_a_clock(h, -DAYS)
+    h.push("tools", "of-the-past")
+    h.push("team", "image1")
+    jumps(h, 0)
+    yield
+    h.write()
+
+
 # --- second daemons
 
 
@@ -443,7 +546,7 @@ def take_up(h, how, refused, log):
         assert ("reload refused" in text) == (refused is not None), text
     elif how == "start":
         told = len(daemon.log_text())
-        daemon.start(wait=False)
+        h.start(wait=False)
         if refused is not None:
             assert daemon.process.wait(30) in (1, REFUSED), daemon.log_text()[told:]
             daemon.process = None
@@ -471,7 +574,7 @@ def test_costs_no_image(house, name):
         assert h.answers() <= answers
     h.stop()
     assert next(doing, "over") == "over"
-    h.daemon.start()
+    h.start()
     h.press()
     assert h.answers() == {200}
     h.stop()
