@@ -210,6 +210,9 @@ static void worker_stop(bool drain, void *ctx)
     }
     loop_timer_set(w->loop, &w->drain_timer, w->start->conf->drain_timeout_ms);
     http_server_drain(w->server);
+    /* From here on whoever connects, or reuses a connection, meets the new configuration. */
+    log_notice("finishing: no new requests are taken", "connections=%zu",
+               http_server_connections(w->server));
 }
 
 static void worker_reopen(void *ctx)

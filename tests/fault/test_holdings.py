@@ -60,12 +60,6 @@ def refused_reload(daemon):
     wait_for(lambda: daemon.log_text().count("reload refused") > before, "the reload is refused")
 
 
-def reloaded(daemon):
-    before = daemon.log_text().count('msg="reloaded"')
-    daemon.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: daemon.log_text().count('msg="reloaded"') > before, "the reload is done")
-
-
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_change_under_content_is_refused(daemon, change):
     """At a reload, at a start and by -t, with the way; empty, it is taken."""
@@ -85,13 +79,13 @@ def test_a_change_under_content_is_refused(daemon, change):
     daemon.ctl("repo", "drop", "kept", "--yes")
     assert of(daemon, "kept").get("manifests/1").status_code == 404
     configure(daemon, body)
-    reloaded(daemon)
+    daemon.reload()
 
 
 def test_an_empty_repository_may_change(daemon):
     of(daemon, "other").push_image("1")
     configure(daemon, CHANGES["store"][0])
-    reloaded(daemon)
+    daemon.reload()
     of(daemon, "kept").push_image("1")
     assert list((daemon.dir / "two" / "blobs" / "sha256").glob("*/*"))
 
@@ -105,7 +99,7 @@ def test_deleting_the_last_image_frees_the_name(daemon):
         of(daemon, "kept").delete(f"blobs/{d}")
     wait_for(lambda: "kept" not in listed.read_text(), "it is not named any more")
     configure(daemon, CHANGES["store"][0])
-    reloaded(daemon)
+    daemon.reload()
 
 
 def test_a_removed_section(daemon):

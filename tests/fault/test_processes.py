@@ -169,8 +169,7 @@ def test_reload_takes_up_changes(start):
     wait_for(lambda: all(r["generation"] == 2 for r in daemon.roles()), "the old workers have left")
     daemon.ctl("repo", "drop", "second", "--yes")  # its section would not go while it holds something
     config(daemon)
-    daemon.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: daemon.log_text().count('msg="reloaded"') == 2, "the second reload")
+    daemon.reload()
     wait_for(lambda: len(daemon.roles("worker")) == 2, "the old workers are gone")
     with pytest.raises(Exception):
         second.get("manifests/new")
@@ -220,6 +219,27 @@ def test_download_outlives_a_reload(start):
             assert piece
             got += piece
     wait_for(lambda: not any(r["state"] == "draining" for r in daemon.roles("worker")), "the old worker leaves")
+
+
+def test_a_reload_ends_when_old_workers_finish(start):
+    """So that one knows from when on no request meets the old configuration, or a connection that is being closed."""
+    daemon = start()
+    daemon.everybody()
+    old = daemon.pids("worker")
+    with raw.connect(daemon) as s:
+        s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert raw.read_response(s)[0] == 200
+        for pid in old:
+            os.kill(pid, signal.SIGSTOP)
+        reload = threading.Thread(target=daemon.reload)
+        reload.start()
+        wait_for(lambda: 'msg="reloaded"' in daemon.log_text(), "the new workers serve")
+        reload.join(1)
+        assert reload.is_alive(), "the old ones hold the connection"
+        for pid in old:
+            os.kill(pid, signal.SIGCONT)
+        reload.join(20)
+        assert not reload.is_alive() and raw.closed(s)
 
 
 PROXY = 'proxy hub {{ remotes = {{"http://127.0.0.1:9"}} }}\n'

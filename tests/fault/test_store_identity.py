@@ -2,7 +2,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 
 import pytest
@@ -113,8 +112,7 @@ def test_a_renamed_store_may_move(filled, renamed):
         filled.conf.write_text(filled.conf.read_text().replace(f"{filled.dir}/store", f"{filled.dir}/moved"))
     if renamed == "by a reload":
         rename()
-        filled.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: 'msg="reloaded"' in filled.log_text(), "the reload is done")
+        filled.reload()
     filled.stop()
     if renamed == "both at once":
         move()

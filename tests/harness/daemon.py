@@ -255,13 +255,19 @@ class Daemon:
         return generation
 
     def reload(self):
-        """HUP and wait until the new generation serves alone."""
+        """HUP and wait until the new generation serves alone: no older worker accepts, or hears a connection that is
+        idle. Those it closes may be in a client's hands until then."""
         def done():
             return self.log_text().count('msg="reloaded"')
 
+        def finishes(pid):
+            return re.search(rf'pid={pid} msg="finishing|msg="process ended" .*child_pid={pid} ', self.log_text())
+
         before = done()
+        old = self.pids("worker")
         self.hup()
         wait_for(lambda: done() > before, "the reload is done")
+        wait_for(lambda: all(map(finishes, old)), "the old workers finish")
 
 
 def kill(pid, sig):

@@ -253,8 +253,7 @@ def test_roles_count_as_they_are_now(daemon):
     assert r.post("blobs/uploads/", headers=bearer(t)).status_code == 202
     daemon.write_conf(daemon.conf.read_text().replace("{", "{{").replace("}", "}}")
                       + 'role r {{ users = {{bob}}\nimages = {{"docker-local:**"}}\nmay = {{pull}} }}\n')
-    daemon.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: 'msg="reloaded"' in daemon.log_text(), "the reload")
+    daemon.reload()
     refused = Registry(daemon.url, "x/y").post("blobs/uploads/", headers=bearer(t))
     assert refused.status_code == 403 and error(refused) == "DENIED"
     assert "event=role-added role_name=r users=bob images=docker-local:** may=pull" in daemon.log_text()

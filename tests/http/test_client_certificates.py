@@ -182,8 +182,7 @@ def test_a_reload_takes_up_another_ca(asking):
     with pytest.raises((ssl.SSLError, ConnectionError, AssertionError)):
         ask(asking, c, session=session)
     (asking.dir / "clients.crt").write_bytes(good + (asking.dir / "others.crt").read_bytes())
-    asking.process.send_signal(1)
-    wait_for(lambda: asking.log_text().count('msg="reloaded"') == 2, "the second reload")
+    asking.reload()
     client(asking.dir, "o", "/CN=other", by="others")
     assert ask(asking, c)[0] == ["alice"] and ask(asking, context(asking, "o"))[0] == ["other"]
 
