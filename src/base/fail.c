@@ -48,8 +48,8 @@ static int errno_of(const char *word)
     static const struct {
         const char *word;
         int value;
-    } known[] = {{"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EROFS", EROFS},
-                 {"EACCES", EACCES}, {"EIO", EIO},       {"EMFILE", EMFILE}};
+    } known[] = {{"ENOSPC", ENOSPC}, {"EDQUOT", EDQUOT}, {"EROFS", EROFS},  {"EACCES", EACCES},
+                 {"EIO", EIO},       {"EMFILE", EMFILE}, {"EAGAIN", EAGAIN}};
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
         if (strncmp(word, known[i].word, strlen(known[i].word)) == 0)

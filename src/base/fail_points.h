@@ -49,13 +49,15 @@
     X(catalog_turn_written)    /* durable; not visible, nobody was told */                         \
     X(catalog_turn_shown)      /* visible; nobody was told */                                      \
     X(catalog_turn_answered)   /* everybody was told */                                            \
-    X(catalog_index_filled)    /* a new index is complete and nobody has it */                     \
-    X(catalog_index_kept)      /* the master has it */                                             \
-    X(catalog_index_handed)    /* everybody has it, the old one counts still */                    \
-    X(catalog_gc_judged)       /* a link is garbage, and visible */                                \
-    X(catalog_gc_killed)       /* it is invisible; last look whether somebody asked for it */      \
-    X(catalog_gc_written)      /* records are gone, files are there */                             \
-    X(catalog_gc_aside)        /* a file is in the trash */                                        \
+    X(catalog_file_here)       /* about to ask what the kernel knows of a push's file by heart */  \
+    X(catalog_file_looked)  /* the files that questions need were looked at; none was applied */   \
+    X(catalog_index_filled) /* a new index is complete and nobody has it */                        \
+    X(catalog_index_kept)   /* the master has it */                                                \
+    X(catalog_index_handed) /* everybody has it, the old one counts still */                       \
+    X(catalog_gc_judged)    /* a link is garbage, and visible */                                   \
+    X(catalog_gc_killed)    /* it is invisible; last look whether somebody asked for it */         \
+    X(catalog_gc_written)   /* records are gone, files are there */                                \
+    X(catalog_gc_aside)     /* a file is in the trash */                                           \
     X(catalog_drop_written) /* a slice of a repository that is dropped is gone, files are there */ \
     X(catalog_gc_emptied)   /* the trash was looked through */                                     \
     X(catalog_identity_recorded) /* the database has its identity, its file has not */             \

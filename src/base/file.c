@@ -19,7 +19,11 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+#if __has_include(<linux/openat2.h>)
+#include <linux/openat2.h>
+#endif
 
 #define RANDOM_MAX 64
 
@@ -255,6 +259,31 @@ int file_replace(const char *path, const void *data, size_t len, mode_t mode, ui
     err = replace(fd, slash ? slash + 1 : path, data, len, mode, uid, gid);
     close(fd);
     return err;
+}
+
+int file_size_cached(int dir_fd, const char *path, uint64_t *size_r)
+{
+#ifdef RESOLVE_CACHED
+    struct open_how how = {.flags = O_PATH | O_CLOEXEC | O_NOFOLLOW, .resolve = RESOLVE_CACHED};
+    int fd = (int)syscall(SYS_openat2, dir_fd, path, &how, sizeof(how)), err = 0;
+    struct statx st;
+
+    if (fd < 0)
+        return errno == ENOENT ? ERR_NOT_FOUND : ERR_BUSY;
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &st) != 0)
+        err = ERR_BUSY;
+    else if (!S_ISREG(st.stx_mode))
+        err = ERR_DAMAGED;
+    else
+        *size_r = st.stx_size;
+    close(fd);
+    return err;
+#else
+    (void)dir_fd;
+    (void)path;
+    (void)size_r;
+    return ERR_BUSY;
+#endif
 }
 
 int file_free_bytes(int dir_fd, uint64_t *bytes_r)

@@ -44,6 +44,10 @@ must_check int file_replace(const char *path, const void *data, size_t len, mode
                             gid_t gid);
 /* Bytes free for us on the file system of dir_fd. */
 must_check int file_free_bytes(int dir_fd, uint64_t *bytes_r);
+/* How long a regular file is, from what the kernel has in memory: never waits for a disk.
+ * NOT_FOUND; BUSY: it is not known without one (openat2(2), RESOLVE_CACHED; before Linux 5.12
+ * nothing is). DAMAGED: it is no regular file. */
+must_check int file_size_cached(int dir_fd, const char *path, uint64_t *size_r);
 /* A sealed memfd holding `data`, offset 0. */
 must_check int file_memfd_sealed(const char *name, const void *data, size_t len, int *fd_r);
 

@@ -16,6 +16,7 @@
 #include "base/must.h"
 #include "catalog/drop.h"
 #include "catalog/evict.h"
+#include "catalog/files.h"
 #include "catalog/gc.h"
 #include "catalog/held.h"
 #include "catalog/journal.h"
@@ -32,20 +33,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One writes the database, others look through directories and read blobs, and one may wait for a
- * disk that does not answer (whereabouts.c). */
-#define POOL_THREADS    4
+/* A thread for each job that may be there at a time, beside one for each store's lane (files.h):
+ * the turn's write waits for none of those that a disk holds. The others look through sessions,
+ * trash and blobs, read blobs for the scrub, and ask where stores lie. */
+#define POOL_THREADS    6
 #define PEERS_MAX       512
 #define SURVEY_MS       10000
 #define SURVEY_FIRST_MS 200
 
 enum way {
-    AT_ONCE, /* costs next to nothing */
-    LIST,    /* a slice of a list: readers.h */
-    CHANGE,  /* goes through a turn */
-    HEAVY,   /* that too, and may be long */
-    TOLD,    /* costs next to nothing, and tells of a database that lacks something, too */
-    HELLO    /* answered with the descriptor of the index, whatever is open */
+    AT_ONCE,     /* costs next to nothing */
+    LIST,        /* a slice of a list: readers.h */
+    CHANGE,      /* goes through a turn */
+    HEAVY,       /* that too, and may be long */
+    FILE_CHANGE, /* a change that needs to know of a file, which is looked at first: files.h */
+    TOLD,        /* costs next to nothing, and tells of a database that lacks something, too */
+    HELLO        /* answered with the descriptor of the index, whatever is open */
 };
 
 struct question {
@@ -55,13 +58,13 @@ struct question {
 
 static const struct question questions[MSG_TYPE_COUNT] = {
     [MSG_CATALOG_HELLO] = {NULL, HELLO},
-    [MSG_BLOB_COMMIT] = {op_blob_commit, CHANGE},
-    [MSG_BLOB_MOUNT] = {op_blob_mount, CHANGE},
+    [MSG_BLOB_COMMIT] = {op_blob_commit, FILE_CHANGE},
+    [MSG_BLOB_MOUNT] = {op_blob_mount, FILE_CHANGE},
     [MSG_BLOB_DELETE] = {op_blob_delete, HEAVY},
-    [MSG_MANIFEST_PUT] = {op_manifest_put, CHANGE},
+    [MSG_MANIFEST_PUT] = {op_manifest_put, FILE_CHANGE},
     [MSG_MANIFEST_DELETE] = {op_manifest_delete, HEAVY},
     [MSG_TAG_DELETE] = {op_tag_delete, CHANGE},
-    [MSG_PROXY_LINK] = {op_proxy_link, CHANGE},
+    [MSG_PROXY_LINK] = {op_proxy_link, FILE_CHANGE},
     [MSG_TAG_TOUCH] = {op_tag_touch, CHANGE},
     [MSG_TAG_GONE] = {op_tag_gone, CHANGE},
     [MSG_TAG_LIST] = {op_tag_list, LIST},
@@ -117,8 +120,9 @@ static void catalog_read(struct catalog *c, struct serve_return to, struct msg_r
 /* What whoever asks hears while it is closed. */
 static int without_database(const struct catalog *c, enum way way)
 {
-    return way == CHANGE || way == HEAVY || c->refusal == ERR_INCOMPLETE ? c->refusal
-                                                                         : ERR_UNAVAILABLE;
+    return way == CHANGE || way == HEAVY || way == FILE_CHANGE || c->refusal == ERR_INCOMPLETE
+               ? c->refusal
+               : ERR_UNAVAILABLE;
 }
 
 static void catalog_list(struct serve_return to, struct msg_reader *m, void *ctx)
@@ -136,6 +140,36 @@ static void catalog_list(struct serve_return to, struct msg_reader *m, void *ctx
         c->lists.keys_max = c->slice.keys;
     if (c->slice.bytes > c->lists.bytes_max)
         c->lists.bytes_max = c->slice.bytes;
+}
+
+/* The store and file that a change is about: its question begins with repository, image and, where
+ * a file is needed, digest. What cannot be read so is the operation's to refuse. */
+static struct file_ask change_needs(const struct catalog *c, const struct msg_reader *m,
+                                    enum way way)
+{
+    struct file_ask needs = {0};
+    struct msg_reader question = *m;
+    struct push_target target = {0};
+    size_t place;
+
+    if (way == FILE_CHANGE)
+        push_target_get(&question, &target);
+    else
+        target.repo = push_repo_get(&question);
+    if (question.bad || catalog_repo(c, target.repo, &place) != 0)
+        return needs;
+    needs.store = catalog_store_of(c, place);
+    needs.digest = target.digest;
+    needs.task = way == FILE_CHANGE && target.digest.alg != 0 ? FILE_LOOK : FILE_PASS;
+    return needs;
+}
+
+static int catalog_change(struct catalog *c, struct serve_return to, const struct msg_reader *m,
+                          const struct question *q)
+{
+    struct file_ask needs = change_needs(c, m, q->way);
+
+    return turn_add(c->turn, to, m, q->op, q->way == HEAVY ? TURN_HEAVY : TURN_LIGHT, &needs);
 }
 
 static void catalog_peer_gone(uint64_t peer, void *ctx)
@@ -162,7 +196,7 @@ static int catalog_message(struct serve *serve, struct serve_return to, struct m
     else if (q->way == LIST)
         err = readers_add(c->readers, to, m);
     else
-        err = turn_add(c->turn, to, m, q->op, q->way == HEAVY ? TURN_HEAVY : TURN_LIGHT);
+        err = catalog_change(c, to, m, q);
     if (err != 0)
         catalog_say(c, to, err, -1);
     return 0;
@@ -251,6 +285,7 @@ static void catalog_close(struct catalog *c)
     scrub_free(&c->scrub);
     whereabouts_free(&c->whereabouts);
     turn_free(&c->turn);
+    files_free(&c->files);
     if (c->index.header)
         index_writer_close(&c->index);
     db_close(&c->db);
@@ -285,9 +320,10 @@ int catalog_main(const struct role_start *start)
     c->survey.fire = survey_begin;
     str_printf(&path, "%s/catalog", c->conf->data_dir);
     c->db_path = path.data;
-    MUST(pool_new(c->loop, POOL_THREADS, &c->pool) == 0);
+    MUST(pool_new(c->loop, POOL_THREADS + c->conf->store_count, &c->pool) == 0);
     c->readers = readers_new(c->loop, catalog_list, c);
     MUST(serve_new(&serve, &c->serve) == 0);
+    c->files = files_new(c);
     c->turn = turn_new(c);
     c->gc = gc_new(c);
     c->orphans = orphans_new(c);

@@ -1,9 +1,9 @@
 /*
  * catalog.h - what the files of the catalog's room share.
  *
- * One thread runs the loop and touches the database's overlay and the index. A pool of four
- * threads writes batches, looks through directories and reads blobs; one more writes the journals
- * (journal.h).
+ * One thread runs the loop and touches the database's overlay and the index. A pool of
+ * threads writes batches, looks for files (files.h), looks through directories and reads blobs; one
+ * more writes the journals (journal.h).
  */
 #ifndef ENTREPOT_CATALOG_CATALOG_H
 #define ENTREPOT_CATALOG_CATALOG_H
@@ -23,6 +23,7 @@
 
 struct drop;
 struct evict;
+struct files;
 struct gc;
 struct held;
 struct journals;
@@ -71,6 +72,7 @@ struct catalog {
     struct catalog_lacks lacks[INDEX_STORES_MAX];
     int64_t store_bytes[INDEX_STORES_MAX];
     struct catalog_count *counts; /* by place in conf->repos */
+    struct files *files;
     struct turn *turn;
     struct whereabouts *whereabouts;
     struct readers *readers;

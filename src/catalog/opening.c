@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "catalog/bind.h"
 #include "catalog/evict.h"
+#include "catalog/files.h"
 #include "catalog/gc.h"
 #include "catalog/held.h"
 #include "catalog/journal.h"
@@ -293,12 +294,18 @@ static void more_stores(struct catalog *c)
 
 static void opening_try(struct catalog *c)
 {
-    bool more = stores_open(c);
+    bool was[INDEX_STORES_MAX], closed = !c->db, more;
 
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        was[i] = store_is_open(c->stores[i]);
+    more = stores_open(c);
     if (!c->db)
         database_try(c);
     else if (more)
         more_stores(c);
+    for (size_t i = 0; i < c->conf->store_count; i++)
+        if (closed || !was[i] || !store_is_open(c->stores[i]))
+            files_doubt(c->files, i);
     if (c->working && more)
         scrub_marks(c->scrub);
     if (!c->db || !stores_all(c))

@@ -110,12 +110,7 @@ int op_blob_hold(struct catalog *c, size_t repo_place, const char *repo, const c
 int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
                  uint64_t *size_r)
 {
-    const struct store *store = c->stores[catalog_store_of(c, repo_place)];
-    int err = store_blob_size(store, digest, size_r);
-
-    if (err == ERR_NOT_FOUND && store_blob_back(store, digest) == 0)
-        err = store_blob_size(store, digest, size_r);
-    return err;
+    return turn_file(c->turn, catalog_store_of(c, repo_place), digest, size_r);
 }
 
 int op_blob_link(struct catalog *c, size_t repo_place, const struct push_target *t)

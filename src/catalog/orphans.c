@@ -170,6 +170,7 @@ static void take(struct orphans *o, size_t store, const struct store_found *foun
     /* More than were counted: something happens here that nobody has looked at. */
     if (o->now.walk == WALK_FEW && (!may_take(o, store) || n->taken > n->unknown + MORE))
         return;
+    files_moving(o->c->files, store, &found->digest);
     if (store_blob_aside(o->c->stores[store], &found->digest) != 0)
         return;
     n->taken++;

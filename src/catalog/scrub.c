@@ -181,6 +181,7 @@ static void damage_done(struct turn_task *task, int err)
         FAIL_POINT(catalog_damage_noted);
         s->stats.damaged += s->result == SCRUB_DAMAGED;
         s->stats.missing += s->result == SCRUB_MISSING;
+        files_moving(s->c->files, s->now.store, &s->now.digest);
         if (s->result == SCRUB_DAMAGED)
             err = store_blob_quarantine(s->c->stores[s->now.store], &s->now.digest, s->fd);
         FAIL_POINT(catalog_quarantine);

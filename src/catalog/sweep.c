@@ -253,6 +253,7 @@ uint64_t sweep_files(struct sweep *s)
         /* A later operation of the same turn may have brought it back. */
         if (!sweep_unknown(s->c, file->store, &file->digest))
             continue;
+        files_moving(s->c->files, file->store, &file->digest);
         err = store_blob_aside(s->c->stores[file->store], &file->digest);
         FAIL_POINT(catalog_gc_aside);
         if (err == 0)

@@ -22,8 +22,6 @@
 #include <string.h>
 #include <sys/queue.h>
 
-#define QUEUE_MAX       8192
-#define QUEUE_BYTES_MAX (64u << 20)
 /* Operations that one turn may take, and bytes of their questions: what they cost goes with
  * them, for what is long in a question are the references of a manifest. */
 #define BATCH_MAX       512
@@ -38,13 +36,18 @@
 #endif
 
 struct turn_item {
+    struct turn *turn;
     struct serve_return to;
     struct str question;
     struct msg_writer answer;
     turn_op op;
     struct turn_task *task; /* instead of question and answer; or NULL */
     enum turn_weight weight;
-    bool again; /* not through with it: turn_again() */
+    bool again;          /* not through with it: turn_again() */
+    struct file_ask ask; /* the file that its operation needs to know of; FILE_NONE: none */
+    bool look;           /* it has not been, or has to be once more: turn_file() */
+    size_t look_store;
+    struct digest look_digest;
     TAILQ_ENTRY(turn_item) entry;
 };
 
@@ -84,8 +87,9 @@ struct turn *turn_new(struct catalog *c)
     return turn;
 }
 
-static void item_free(struct turn_item *item)
+static void item_free(struct turn *turn, struct turn_item *item)
 {
+    files_forget(turn->catalog->files, &item->ask);
     str_free(&item->question);
     msg_writer_free(&item->answer);
     free(item);
@@ -98,9 +102,10 @@ void turn_free(struct turn **turn_p)
 
     *turn_p = NULL;
     MUST(!turn->busy);
+    files_end(turn->catalog->files);
     while ((item = TAILQ_FIRST(&turn->waiting)) != NULL) {
         TAILQ_REMOVE(&turn->waiting, item, entry);
-        item_free(item);
+        item_free(turn, item);
     }
     mem_arena_free(&turn->arena);
     effects_free(&turn->effects);
@@ -108,11 +113,17 @@ void turn_free(struct turn **turn_p)
     free(turn);
 }
 
-static void wait_for_turn(struct turn *turn, struct turn_item *item)
+/* It has come, or comes again. */
+static void item_count(struct turn *turn, const struct turn_item *item)
 {
-    TAILQ_INSERT_TAIL(&turn->waiting, item, entry);
     turn->waiting_count++;
     turn->waiting_bytes += item->question.len;
+}
+
+static void wait_for_turn(struct turn *turn, struct turn_item *item)
+{
+    item_count(turn, item);
+    TAILQ_INSERT_TAIL(&turn->waiting, item, entry);
 }
 
 static void run_with_turn(struct turn *turn, struct turn_item *item)
@@ -131,18 +142,41 @@ static void turn_schedule(struct turn *turn)
     loop_after_round(turn->catalog->loop, turn_begin, turn);
 }
 
+static void item_prepared(struct file_ask *ask)
+{
+    struct turn_item *item = CONTAINER_OF(ask, struct turn_item, ask);
+
+    TAILQ_INSERT_TAIL(&item->turn->waiting, item, entry);
+    turn_schedule(item->turn);
+}
+
+static void item_prepare(struct turn *turn, struct turn_item *item)
+{
+    item_count(turn, item);
+    files_ask(turn->catalog->files, &item->ask);
+}
+
 int turn_add(struct turn *turn, struct serve_return to, const struct msg_reader *question,
-             turn_op op, enum turn_weight weight)
+             turn_op op, enum turn_weight weight, const struct file_ask *needs)
 {
     struct turn_item *item;
 
-    if (turn->waiting_count >= QUEUE_MAX || turn->waiting_bytes >= QUEUE_BYTES_MAX)
+    if (turn->waiting_count >= TURN_QUEUE_MAX || turn->waiting_bytes >= TURN_QUEUE_BYTES_MAX ||
+        (needs->task != FILE_NONE && files_crowded(turn->catalog->files, needs->store)))
         return ERR_BUSY;
     item = mem_alloc(sizeof(*item));
     item->to = to;
     item->op = op;
     item->weight = question->len > LIGHT_MAX ? TURN_HEAVY : weight;
     str_append(&item->question, question->data, question->len);
+    item->turn = turn;
+    item->ask = *needs;
+    item->ask.bytes = question->len;
+    item->ask.done = item_prepared;
+    if (item->ask.task != FILE_NONE) {
+        item_prepare(turn, item);
+        return 0;
+    }
     wait_for_turn(turn, item);
     turn_schedule(turn);
     return 0;
@@ -156,6 +190,23 @@ void turn_add_task(struct turn *turn, struct turn_task *task)
     item->weight = TURN_HEAVY;
     wait_for_turn(turn, item);
     turn_schedule(turn);
+}
+
+int turn_file(struct turn *turn, size_t store, const struct digest *digest, uint64_t *size_r)
+{
+    struct turn_item *item = turn->present;
+    const struct file_ask *ask = &item->ask;
+
+    if (ask->store != store || !digest_equal(&ask->digest, digest) ||
+        !files_holds(turn->catalog->files, ask) ||
+        (ask->err == ERR_NOT_FOUND && ask->task != FILE_BACK)) {
+        item->look = true;
+        item->look_store = store;
+        item->look_digest = *digest;
+        return ERR_BUSY;
+    }
+    *size_r = ask->size;
+    return ask->err;
 }
 
 void turn_again(struct turn *turn)
@@ -215,7 +266,7 @@ static void turn_answer(struct turn *turn, int err)
         TAILQ_REMOVE(&turn->running, item, entry);
         if (item->task) {
             item->task->done(item->task, err);
-            item_free(item);
+            item_free(turn, item);
             continue;
         }
         if (err == 0 && item->again) {
@@ -227,7 +278,7 @@ static void turn_answer(struct turn *turn, int err)
             reply_err_put(&item->answer, err);
         }
         serve_reply(turn->catalog->serve, item->to, &item->answer, -1);
-        item_free(item);
+        item_free(turn, item);
     }
     if (err == 0)
         refused_tell(turn);
@@ -304,7 +355,7 @@ static void item_run(struct turn *turn, struct turn_item *item)
     }
     MUST(msg_reader_init(&question, item->question.data, item->question.len) == 0);
     serve_reply_begin(&item->answer, item->to);
-    item->again = false;
+    item->again = item->look = false;
     turn->present = item;
     item->op(turn->catalog, &question, &item->answer);
     turn->present = NULL;
@@ -338,6 +389,24 @@ static void turn_run(struct turn *turn)
     TAILQ_FOREACH(item, &turn->running, entry)
         item_run(turn, item);
     effects_collect(turn->effects);
+}
+
+/* Those whose files have to be looked at first: they have changed nothing, and what they answered
+ * does not count. Their other checks are passed. */
+static void turn_look(struct turn *turn)
+{
+    struct turn_item *item, *next;
+
+    for (item = TAILQ_FIRST(&turn->running); item; item = next) {
+        next = TAILQ_NEXT(item, entry);
+        if (!item->look)
+            continue;
+        item->ask.task = FILE_BACK;
+        item->ask.store = item->look_store;
+        item->ask.digest = item->look_digest;
+        TAILQ_REMOVE(&turn->running, item, entry);
+        item_prepare(turn, item);
+    }
 }
 
 static bool tasks_hold(const struct turn *turn)
@@ -408,6 +477,7 @@ static void turn_begin(void *ctx)
         turn_schedule(turn);
         return;
     }
+    turn_look(turn);
     turn->empty = db_batch_empty(turn->catalog->db);
     turn->held = held_turn(turn->catalog->held);
     if (turn->empty && !turn->held) {

@@ -13,6 +13,7 @@
 #define ENTREPOT_CATALOG_TURN_H
 
 #include "catalog/catalog.h"
+#include "catalog/files.h"
 
 /* An operation reads its question and writes its answer, the error first. All checks come before
  * the first change. It changes nothing but the batch: it may be run again before that is written,
@@ -26,9 +27,20 @@ void turn_free(struct turn **turn);
  */
 enum turn_weight { TURN_LIGHT, TURN_HEAVY };
 
-/* Queues a question; it is copied. BUSY when the queue is full, or holds too many bytes. */
+/* Changes that may wait, and bytes of their questions. */
+#define TURN_QUEUE_MAX       8192
+#define TURN_QUEUE_BYTES_MAX (64u << 20)
+/* Queues a question; it is copied. BUSY when the queue is full, or holds too many bytes, of all
+ * stores or of the one that it is about. `needs`:
+ * the file that its operation will ask for, looked at before its turn (files.h). */
 must_check int turn_add(struct turn *turn, struct serve_return to,
-                        const struct msg_reader *question, turn_op op, enum turn_weight weight);
+                        const struct msg_reader *question, turn_op op, enum turn_weight weight,
+                        const struct file_ask *needs);
+/* By an operation that has passed all its other checks: how long is a blob's file? NOT_FOUND; BUSY:
+ * it is looked at first, or once more, and the operation is called again then: it stops, as for
+ * any error, before its first change. */
+must_check int turn_file(struct turn *turn, size_t store, const struct digest *digest,
+                         uint64_t *size_r);
 /* By an operation that has done a part: when that is durable it is called again, with the same
  * question, behind whoever waits by then; what it has answered does not count. A crash between
  * the parts leaves some of them: each must be right by itself. */

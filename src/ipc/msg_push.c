@@ -10,9 +10,19 @@
 
 #define TEXT_MAX (MSG_MAX / 2)
 
+void push_repo_put(struct msg_writer *w, const char *repo)
+{
+    msg_put_str(w, repo);
+}
+
+const char *push_repo_get(struct msg_reader *r)
+{
+    return msg_get_str(r, NAME_IMAGE_MAX);
+}
+
 void push_target_put(struct msg_writer *w, const struct push_target *t)
 {
-    msg_put_str(w, t->repo);
+    push_repo_put(w, t->repo);
     msg_put_str(w, t->image);
     msg_put_digest(w, &t->digest);
     msg_put_u64(w, t->size);
@@ -20,7 +30,7 @@ void push_target_put(struct msg_writer *w, const struct push_target *t)
 
 void push_target_get(struct msg_reader *r, struct push_target *t_r)
 {
-    t_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
+    t_r->repo = push_repo_get(r);
     t_r->image = msg_get_str(r, NAME_IMAGE_MAX);
     msg_get_digest(r, true, &t_r->digest);
     t_r->size = msg_get_u64(r);
@@ -28,14 +38,14 @@ void push_target_get(struct msg_reader *r, struct push_target *t_r)
 
 void push_tag_put(struct msg_writer *w, const struct push_tag *t)
 {
-    msg_put_str(w, t->repo);
+    push_repo_put(w, t->repo);
     msg_put_str(w, t->image);
     msg_put_str(w, t->tag);
 }
 
 void push_tag_get(struct msg_reader *r, struct push_tag *t_r)
 {
-    t_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
+    t_r->repo = push_repo_get(r);
     t_r->image = msg_get_str(r, NAME_IMAGE_MAX);
     t_r->tag = msg_get_str(r, NAME_TAG_MAX);
 }

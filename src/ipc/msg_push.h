@@ -15,6 +15,10 @@
  * anyway. */
 #define PUSH_MISSING_MAX 100
 
+/* What a worker's or the fetcher's change begins with; the whole question has it again. */
+void push_repo_put(struct msg_writer *w, const char *repo);
+const char *push_repo_get(struct msg_reader *r);
+
 /* BLOB_COMMIT, BLOB_DELETE, MANIFEST_DELETE, BLOB_DAMAGED: which thing of which image. Reply to a
  * delete: with CONFLICT the digest of a manifest that stays and needs it (push_named_put). */
 struct push_target {

@@ -83,6 +83,9 @@ must_check int store_blob_open(const struct store *store, const struct digest *d
                                uint64_t size, int *fd_r);
 must_check int store_blob_size(const struct store *store, const struct digest *digest,
                                uint64_t *size_r);
+/* The same from what the kernel has in memory, for whom no disk may hold up. BUSY: it is not. */
+must_check int store_blob_size_cached(const struct store *store, const struct digest *digest,
+                                      uint64_t *size_r);
 must_check int store_blob_unlink(const struct store *store, const struct digest *digest);
 /* For checking: opens it whatever its size, past the cache of pages where the disk can, so that
  * reads see the disk and take no room from what is pulled. They are of aligned pieces, then. */

@@ -242,6 +242,13 @@ int store_blob_size(const struct store *store, const struct digest *digest, uint
     return 0;
 }
 
+int store_blob_size_cached(const struct store *store, const struct digest *digest, uint64_t *size_r)
+{
+    char path[LAYOUT_PATH_MAX];
+
+    return file_size_cached(store->dir_fd, layout_blob(digest, path), size_r);
+}
+
 int store_blob_open_raw(const struct store *store, const struct digest *digest, int *fd_r,
                         uint64_t *size_r)
 {

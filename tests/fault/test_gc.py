@@ -11,6 +11,8 @@ from harness.daemon import wait_for
 from harness.registry import Registry, digest, error
 
 TWO = 'hosted first {{ }}\nhosted second {{ }}\nconnector "127.0.0.1:{port}" {{ }}\n'
+STORES = ('blobstore a {{ path = "{dir}/a" }}\nblobstore b {{ path = "{dir}/b" }}\n'
+          'hosted first {{ blobstore = a }}\nhosted second {{ blobstore = b }}\nconnector "127.0.0.1:{port}" {{ }}\n')
 GRACE = 'gc_grace = "0s"\ngc_interval = "1d"\n'
 
 
@@ -290,6 +292,102 @@ def test_an_upload_while_its_file_goes(collector, point):
     other = Registry(daemon.url, "gc/other")
     assert other.get(f"blobs/{digest(data)}").content == data and daemon.blob_path(digest(data)).exists()
     assert other.put_manifest(other.image_manifest(data, (data,), push=False)).status_code == 201
+
+
+def held_look(daemon):
+    """The next change's file is looked for by a thread, as where the kernel knows nothing of it, and that takes."""
+    daemon.fail.arm("catalog_file_here", "EAGAIN")
+    daemon.fail.arm("catalog_file_looked", "wait")
+
+
+def held_push(daemon, pool, image, data):
+    """Its file is in its place and was looked at; the operation is to run yet."""
+    held_look(daemon)
+    push = pool.submit(Registry(daemon.url, image).push_blob, data)
+    daemon.fail.held("catalog_file_looked")
+    assert daemon.blob_path(digest(data)).exists()
+    return push
+
+
+def here(daemon, image, data):
+    registry = Registry(daemon.url, image)
+    assert daemon.blob_path(digest(data)).exists() and registry.get(f"blobs/{digest(data)}").content == data
+    assert registry.put_manifest(registry.image_manifest(data, (data,), push=False)).status_code == 201
+
+
+def test_a_sweep_between_look_and_link(collector):
+    """What was found does not hold: the file is looked at again, and comes back."""
+    daemon = collector()
+    data = os.urandom(100)
+    Registry(daemon.url, "gc/upload").push_blob(data)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        push = held_push(daemon, pool, "gc/other", data)
+        assert sweep(daemon)["blobs"] == 1
+        assert not daemon.blob_path(digest(data)).exists() and digest(data) in trash(daemon)
+        daemon.fail.release("catalog_file_looked")
+        push.result(20)
+    here(daemon, "gc/other", data)
+
+
+def test_an_orphan_walk_between_look_and_link(collector):
+    daemon = collector()
+    for n in range(8):
+        Registry(daemon.url, "gc/known").push_image(f"kept{n}", layers=(b"%d" % n,))
+    data = os.urandom(100)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        push = held_push(daemon, pool, "gc/other", data)
+        daemon.ctl("gc")
+        wait_for(lambda: not daemon.blob_path(digest(data)).exists(), "the walk takes what has no record")
+        daemon.fail.release("catalog_file_looked")
+        push.result(20)
+    here(daemon, "gc/other", data)
+
+
+def test_a_database_that_closes_between_look_and_link(collector):
+    daemon = collector()
+    daemon.allow_error("cannot write the database", "cannot open the database", "database's disk")
+    Registry(daemon.url, "gc/upload").push_blob(b"garbage")
+    data = os.urandom(100)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        push = held_push(daemon, pool, "gc/other", data)
+        daemon.fail.arm("catalog_turn_write", "EIO")
+        daemon.ctl("gc")
+        daemon.fail.taken("catalog_turn_write")
+        wait_for(lambda: daemon.ctl("--json", "gc", "--status", check=False).returncode == 0, "it is open again")
+        daemon.fail.release("catalog_file_looked")
+        push.result(20)
+    here(daemon, "gc/other", data)
+
+
+def test_nobody_brings_back_what_is_not_his(collector):
+    """A mount that its checks refuse leaves the trash alone."""
+    daemon = collector()
+    data = os.urandom(100)
+    Registry(daemon.url, "gc/gone").push_blob(data)
+    sweep(daemon)
+    assert digest(data) in trash(daemon)
+    r = Registry(daemon.url, "gc/target").post(f"blobs/uploads/?mount={digest(data)}&from=gc/gone")
+    assert r.status_code == 202 and digest(data) in trash(daemon) and not daemon.blob_path(digest(data)).exists()
+
+
+def test_what_waits_for_a_look_is_not_overtaken(collector):
+    """Of one store, although a deletion needs no file. Another store's pushes do not wait."""
+    daemon = collector(text=STORES)
+    registry = Registry(f"{daemon.url}/repository/first", "gc/order")
+    one, two = (registry.image_manifest(annotations={"n": n}) for n in "12")
+    assert registry.put_manifest(one, "x").status_code == 201
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        held_look(daemon)
+        put = pool.submit(Registry(f"{daemon.url}/repository/first", "gc/order").put_manifest, two, "x")
+        daemon.fail.held("catalog_file_looked")
+        delete = pool.submit(Registry(f"{daemon.url}/repository/first", "gc/order").delete, "manifests/x")
+        for n in range(20):  # time in which it would
+            Registry(f"{daemon.url}/repository/second", "gc/order").push_blob(b"%d" % n)
+        assert not put.done() and not delete.done()
+        daemon.fail.release("catalog_file_looked")
+        assert (put.result(20).status_code, delete.result(20).status_code) == (201, 202)
+    assert registry.get("manifests/x").status_code == 404
+    assert registry.get(f"manifests/{digest(two)}").content == two
 
 
 def test_a_mount_while_the_sweep_judges(collector):

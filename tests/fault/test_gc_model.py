@@ -1,26 +1,33 @@
 """A model of garbage collection against those who push: every interleaving of the steps, and crashes between them.
 
 The steps are those of src/catalog/sweep.c (judge, hide, look again, write, aside), of a worker that
-answers HEAD (mark, look), and of one that pushes (place the file, ask for a link). Operations of the
-catalog are one thread: a push's link never runs inside the sweep's turn. A mutation of the order (the
-`broken` models) must be caught, or the model proves nothing.
+answers HEAD (mark, look), and of one that pushes (place the file, ask for a link; src/catalog/files.h: a thread
+looks for the file at any time, the operation asks whether that holds). Operations of the catalog are one thread: a
+push's link never runs inside the sweep's turn. A mutation of the order (the `broken` models) must be caught, or the
+model proves nothing.
 """
 import pytest
 
 
 class World:
-    """visible: index; link, blob: records; file, trash: where the bytes are; marked: somebody asked."""
+    """visible: index; link, blob: records; file, trash: where the bytes are; marked: somebody asked; found: what a
+    pusher's thread has seen, by pusher, None when it does not hold; back: who may have it brought back."""
 
-    FIELDS = ("visible", "link", "blob", "file", "trash", "marked", "kept", "told", "linked", "turn")
+    FIELDS = ("visible", "link", "blob", "file", "trash", "marked", "kept", "told", "linked", "turn", "found", "back")
 
     def __init__(self, values=None):
-        self.__dict__.update(zip(self.FIELDS, values or (True, True, True, True, False, False, False, False, False, "")))
+        self.__dict__.update(zip(self.FIELDS, values or (True, True, True, True, False, False, False, False, False, "",
+                                                         (None, None), (False, False))))
 
     def key(self):
         return tuple(getattr(self, f) for f in self.FIELDS)
 
 
-def sweep(order):
+def changed(values, who, value):
+    return tuple(value if i == who else v for i, v in enumerate(values))
+
+
+def sweep(order, moving=True):
     def judge(w):
         w.turn = "sweep"
         w.kept = w.marked or not w.link
@@ -38,8 +45,11 @@ def sweep(order):
             w.link = w.blob = False
 
     def aside(w):  # between turns: asks the records once more
-        if not w.kept and not w.blob and w.file:
-            w.file, w.trash = False, True
+        if not w.kept and not w.blob:
+            if moving:
+                w.found = (None, None)
+            if w.file:
+                w.file, w.trash = False, True
         w.turn = ""
 
     steps = {"judge": judge, "hide": hide, "look": look, "write": write, "aside": aside}
@@ -57,20 +67,26 @@ def head(order):
     return [(steps[s], None) for s in order]
 
 
-def push(bring_back=True):
+def push(bring_back=True, who=0):
     def place(w):
         w.file = True
 
-    def link(w):
-        w.turn = ""
-        if not w.file and w.trash and bring_back:
+    def look(w):  # on a thread
+        if not w.file and w.trash and w.back[who]:
             w.file, w.trash = True, False
-        if w.file:
+        w.found = changed(w.found, who, w.file)
+
+    def link(w):
+        if w.found[who] is None or (not w.found[who] and bring_back and not w.back[who]):
+            w.back = changed(w.back, who, bring_back)
+            return look  # once more
+        if w.found[who]:
             w.link = w.blob = w.visible = w.linked = w.marked = True
         else:
             w.linked = "refused"
+        return None
 
-    return [(place, None), (link, "free")]
+    return [(place, None), (look, None), (link, "free")]
 
 
 def runnable(w, step):
@@ -91,8 +107,9 @@ def outcomes(*actors):
             w = World(values)
             if at[i] == len(actor) or not runnable(w, actor[at[i]]):
                 continue
-            actor[at[i]][0](w)
-            stack.append((w.key(), at[:i] + (at[i] + 1,) + at[i + 1:]))
+            again = actor[at[i]][0](w)
+            after = at[i] + 1 if again is None else [s for s, _ in actor].index(again)
+            stack.append((w.key(), changed(at, i, after)))
             moved = True
         if not moved:
             assert all(n == len(a) for n, a in zip(at, actors)), "stuck"
@@ -110,7 +127,7 @@ GOOD_SWEEP = ("judge", "hide", "look", "write", "aside")
 
 
 def test_nothing_is_lost():
-    for actors in ([head(("mark", "look"))], [push()], [head(("mark", "look")), push()], [push(), push()],
+    for actors in ([head(("mark", "look"))], [push()], [head(("mark", "look")), push()], [push(), push(who=1)],
                    [head(("mark", "look")), head(("mark", "look")), push()]):
         ends = outcomes(sweep(GOOD_SWEEP), *actors)
         assert ends and not any(lost(w) for w in ends)
@@ -121,7 +138,8 @@ def test_nothing_is_lost():
 @pytest.mark.parametrize("actors", [
     [sweep(("judge", "look", "hide", "write", "aside")), head(("mark", "look"))],  # looks before it hides
     [sweep(GOOD_SWEEP), head(("look", "mark"))],  # tells before it marks
-], ids=["look before hide", "told before marked"])
+    [sweep(GOOD_SWEEP, moving=False), push()],  # what was found counts although the file was moved since
+], ids=["look before hide", "told before marked", "found before moved"])
 def test_another_order_loses(actors):
     assert any(lost(w) for w in outcomes(*actors))
 

@@ -67,6 +67,7 @@
     X(list_referrer, list_referrer)
 /* T_put(w, value) and value = T_get(r): a single one of that type. */
 #define VALUES(X)                                                                                  \
+    X(push_repo, const char *)                                                                     \
     X(push_redeployed, const char *)                                                               \
     X(push_held_type, const char *)                                                                \
     X(list_name, const char *)                                                                     \
