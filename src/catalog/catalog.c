@@ -273,6 +273,7 @@ static void catalog_close(struct catalog *c)
 {
     opening_end(c);
     pool_free(&c->pool); /* waits for the running sync and answers it */
+    files_end(c->files);
     serve_free(&c->serve);
     readers_free(&c->readers);
     gc_free(&c->gc);

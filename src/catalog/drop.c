@@ -118,20 +118,28 @@ static void drop_run(struct turn_task *task)
         meta_delete(d->c->db, meta_image(d->repo, image));
 }
 
+static void drop_moved(struct sweep *sweep)
+{
+    struct drop *d = CONTAINER_OF(sweep, struct drop, sweep);
+
+    if (!d->finished) {
+        turn_add_task(d->c->turn, &d->task);
+        return;
+    }
+    log_notice("audit", "event=repo-dropped repo=%s", log_quote(d->repo));
+    d->state = STATS_DROP_DONE;
+}
+
 static void drop_done(struct turn_task *task, int err)
 {
     struct drop *d = CONTAINER_OF(task, struct drop, task);
 
-    if (err == 0) {
-        FAIL_POINT(catalog_drop_written);
-        sweep_files(&d->sweep);
-        if (!d->finished) {
-            turn_add_task(d->c->turn, &d->task);
-            return;
-        }
-        log_notice("audit", "event=repo-dropped repo=%s", log_quote(d->repo));
+    if (err != 0) {
+        d->state = STATS_DROP_FAILED;
+        return;
     }
-    d->state = err == 0 ? STATS_DROP_DONE : STATS_DROP_FAILED;
+    FAIL_POINT(catalog_drop_written);
+    sweep_files(&d->sweep, drop_moved);
 }
 
 static void drop_begin(struct drop *d, const char *repo)

@@ -299,13 +299,28 @@ static void pass_end(struct evict *e)
         trash_empty_later(e->c->trash);
 }
 
+static void pass_go_on(struct evict *e)
+{
+    if (e->scanned && e->was.at == e->count)
+        pass_end(e);
+    else
+        turn_add_task(e->c->turn, &e->task);
+}
+
+static void slice_moved(struct sweep *s)
+{
+    pass_go_on(CONTAINER_OF(s, struct evict, sweep));
+}
+
 static void slice_done(struct evict *e)
 {
     progress_copy(e, &e->was, &e->now);
     for (size_t i = 0; i < e->taken_count; i++)
         lessen(&e->bytes[e->taken[i].repo], e->taken[i].size);
     if (e->sweep.file_count > 0)
-        sweep_files(&e->sweep);
+        sweep_files(&e->sweep, slice_moved);
+    else
+        pass_go_on(e);
 }
 
 /* All candidates are known. */
@@ -322,15 +337,17 @@ static void pass_done(struct turn_task *task, int err)
 
     if (err == 0 && e->scanned) {
         slice_done(e);
-    } else if (err == 0) {
-        err = scan_slice(e);
-        if (err == 0 && e->scanned)
-            scan_done(e);
+        return;
     }
-    if (err != 0 || (e->scanned && e->was.at == e->count))
+    if (err == 0)
+        err = scan_slice(e);
+    if (err != 0) {
         pass_end(e);
-    else
-        turn_add_task(e->c->turn, &e->task);
+        return;
+    }
+    if (e->scanned)
+        scan_done(e);
+    pass_go_on(e);
 }
 
 static void pass_begin(struct evict *e)

@@ -1,5 +1,5 @@
 /*
- * files.c - files of blobs, looked at and brought back for operations.
+ * files.c - files of blobs, looked at and moved for operations.
  *
  * Runs in the catalog: order and all decisions on the loop, one job at a time for each store on the
  * pool. Owns what waits for a look, and which finds count still. A crash leaves files that were
@@ -97,7 +97,8 @@ bool files_holds(const struct files *files, const struct file_ask *ask)
            ask->epoch == files->lanes[ask->store].epoch;
 }
 
-void files_moving(struct files *files, size_t store, const struct digest *digest)
+/* What was found of it does not hold from now on. */
+static void moving(struct files *files, size_t store, const struct digest *digest)
 {
     uint64_t id[2];
     struct file_watch *watch = watch_of(files, store, digest, id);
@@ -113,12 +114,31 @@ void files_doubt(struct files *files, size_t store)
 
 static void look(const struct store *store, struct file_ask *ask)
 {
-    if (ask->task == FILE_PASS)
-        return;
     ask->err = store_blob_size(store, &ask->digest, &ask->size);
     if (ask->task == FILE_BACK && ask->err == ERR_NOT_FOUND &&
         store_blob_back(store, &ask->digest) == 0)
         ask->err = store_blob_size(store, &ask->digest, &ask->size);
+}
+
+static void ask_work(const struct store *store, struct file_ask *ask)
+{
+    switch (ask->task) {
+    case FILE_NONE:
+    case FILE_PASS:
+        break;
+    case FILE_LOOK:
+    case FILE_BACK:
+        look(store, ask);
+        break;
+    case FILE_ASIDE:
+        ask->err = store_blob_aside(store, &ask->digest);
+        FAIL_POINT(catalog_gc_aside);
+        break;
+    case FILE_QUARANTINE:
+        ask->err = store_blob_quarantine(store, &ask->digest, ask->fd);
+        FAIL_POINT(catalog_quarantine);
+        break;
+    }
 }
 
 static void lane_work(struct pool_job *job)
@@ -127,7 +147,7 @@ static void lane_work(struct pool_job *job)
     struct file_ask *ask;
 
     TAILQ_FOREACH(ask, &lane->working, entry)
-        look(lane->store, ask);
+        ask_work(lane->store, ask);
     FAIL_POINT(catalog_file_looked);
 }
 
@@ -199,12 +219,15 @@ void files_ask(struct files *files, struct file_ask *ask)
 {
     struct lane *lane = &files->lanes[ask->store];
     bool idle = !lane->running && TAILQ_EMPTY(&lane->waiting);
+    bool finds = ask->task == FILE_LOOK || ask->task == FILE_BACK;
 
     MUST(ask->task != FILE_NONE);
     files_forget(files, ask);
-    if (ask->task != FILE_PASS)
+    if (finds)
         watch_begin(files, ask);
-    if (idle && (ask->task == FILE_PASS || look_here(lane, ask))) {
+    else if (ask->task != FILE_PASS)
+        moving(files, ask->store, &ask->digest);
+    if (idle && (ask->task == FILE_PASS || (finds && look_here(lane, ask)))) {
         ask->done(ask);
         return;
     }
@@ -221,8 +244,15 @@ bool files_crowded(const struct files *files, size_t store)
 
 void files_end(struct files *files)
 {
-    for (size_t i = 0; i < files->c->conf->store_count; i++)
-        deliver(&files->lanes[i], &files->lanes[i].waiting);
+    for (size_t i = 0; i < files->c->conf->store_count; i++) {
+        struct lane *lane = &files->lanes[i];
+        struct file_ask *ask;
+
+        TAILQ_FOREACH(ask, &lane->waiting, entry)
+            if (ask->task == FILE_ASIDE || ask->task == FILE_QUARANTINE)
+                ask_work(files->c->stores[i], ask);
+        deliver(lane, &lane->waiting);
+    }
 }
 
 struct files *files_new(struct catalog *c)

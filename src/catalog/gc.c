@@ -77,6 +77,17 @@ static bool slice_still(struct turn_task *task)
     return sweep_still(&CONTAINER_OF(task, struct gc, slice_task)->sweep);
 }
 
+static void slice_moved(struct sweep *s)
+{
+    struct gc *gc = CONTAINER_OF(s, struct gc, sweep);
+
+    gc->stats.bytes += s->moved_bytes;
+    if (s->finished)
+        sweep_end(gc, true);
+    else
+        turn_add_task(gc->c->turn, &gc->slice_task);
+}
+
 static void slice_done(struct turn_task *task, int err)
 {
     struct gc *gc = CONTAINER_OF(task, struct gc, slice_task);
@@ -92,11 +103,7 @@ static void slice_done(struct turn_task *task, int err)
     gc->stats.links += s->links;
     gc->stats.kept += s->kept;
     gc->stats.blobs += s->file_count;
-    gc->stats.bytes += sweep_files(s);
-    if (s->finished)
-        sweep_end(gc, true);
-    else
-        turn_add_task(gc->c->turn, &gc->slice_task);
+    sweep_files(s, slice_moved);
 }
 
 static void sweep_due(struct loop_timer *timer)

@@ -33,8 +33,14 @@ enum walk {
 
 struct count {
     uint64_t files, unknown, bytes; /* of the last count; bytes: of the unknown */
-    uint64_t taken;                 /* by the running walk */
+    uint64_t taken;                 /* by the running walk, those that are moving, too */
     bool told;
+};
+
+struct orphan {
+    struct file_ask ask;
+    struct orphans *all;
+    uint64_t size;
 };
 
 struct orphans {
@@ -55,6 +61,8 @@ struct orphans {
     struct store_cursor cursor;
     struct store_found *found;
     size_t found_count;
+    struct orphan *orphans; /* of `found`, those that go; NULL: none do */
+    size_t orphan_count, moving;
     struct count counts[INDEX_STORES_MAX], counting[INDEX_STORES_MAX];
     uint64_t counted; /* walks that counted, since the start */
     uint64_t taken, taken_bytes;
@@ -163,6 +171,22 @@ static void task_run(struct turn_task *task)
     (void)task; /* nothing to change: it only takes its place in the order */
 }
 
+static void orphan_moved(struct file_ask *ask)
+{
+    const struct orphan *orphan = CONTAINER_OF(ask, struct orphan, ask);
+    struct orphans *o = orphan->all;
+
+    if (ask->err == 0) {
+        o->taken++;
+        o->taken_bytes += orphan->size;
+    }
+    if (--o->moving > 0)
+        return;
+    free(o->orphans);
+    o->orphans = NULL;
+    step_next(o);
+}
+
 static void take(struct orphans *o, size_t store, const struct store_found *found)
 {
     struct count *n = &o->counts[store];
@@ -170,12 +194,13 @@ static void take(struct orphans *o, size_t store, const struct store_found *foun
     /* More than were counted: something happens here that nobody has looked at. */
     if (o->now.walk == WALK_FEW && (!may_take(o, store) || n->taken > n->unknown + MORE))
         return;
-    files_moving(o->c->files, store, &found->digest);
-    if (store_blob_aside(o->c->stores[store], &found->digest) != 0)
-        return;
     n->taken++;
-    o->taken++;
-    o->taken_bytes += found->size;
+    if (!o->orphans)
+        o->orphans = mem_alloc_array(o->found_count, sizeof(*o->orphans));
+    o->orphans[o->orphan_count++] = (struct orphan){
+        .ask = {.task = FILE_ASIDE, .store = store, .digest = found->digest, .done = orphan_moved},
+        .all = o,
+        .size = found->size};
 }
 
 /* Between two turns, like the files of a sweep. */
@@ -184,6 +209,7 @@ static void task_done(struct turn_task *task, int err)
     struct orphans *o = CONTAINER_OF(task, struct orphans, task);
     size_t store = o->store;
 
+    o->orphan_count = 0;
     for (size_t i = 0; err == 0 && i < o->found_count; i++) {
         const struct store_found *found = &o->found[i];
         bool unknown = sweep_unknown(o->c, store, &found->digest);
@@ -196,7 +222,11 @@ static void task_done(struct turn_task *task, int err)
         if (o->now.walk != WALK_COUNT)
             take(o, store, found);
     }
-    step_next(o);
+    o->moving = o->orphan_count;
+    if (o->moving == 0)
+        step_next(o);
+    for (size_t i = 0; i < o->orphan_count; i++)
+        files_ask(o->c->files, &o->orphans[i].ask);
 }
 
 static void step_due(struct loop_timer *timer)
@@ -240,6 +270,7 @@ void orphans_free(struct orphans **o_p)
     *o_p = NULL;
     loop_timer_cancel(o->c->loop, &o->timer);
     free(o->found);
+    free(o->orphans);
     free(o);
 }
 

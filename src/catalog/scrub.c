@@ -37,6 +37,7 @@ struct scrub {
     struct loop_timer timer, note_timer;
     struct pool_job job;
     struct turn_task task, note_task;
+    struct file_ask quarantine;
     struct stats_scrub stats, pass; /* pass: as they were at its start */
     bool busy;                      /* a thread or a task is at work */
     bool noting;
@@ -134,7 +135,8 @@ static void target_end(struct scrub *s)
     s->have = false;
 }
 
-/* Within a turn: nobody links or heals it meanwhile. */
+/* Within a turn: nobody links or heals it meanwhile. What lies at its path is asked of the kernel
+ * here, without a thread: it was opened or missed a moment ago, and an open file's name is kept. */
 static void damage_run(struct turn_task *task)
 {
     struct scrub *s = CONTAINER_OF(task, struct scrub, task);
@@ -169,6 +171,21 @@ static void damage_tell(const struct scrub *s, int err)
               digest_text(&s->now.digest, text));
 }
 
+static void damage_end(struct scrub *s)
+{
+    target_end(s);
+    s->busy = false;
+    scrub_step(s);
+}
+
+static void quarantined(struct file_ask *ask)
+{
+    struct scrub *s = CONTAINER_OF(ask, struct scrub, quarantine);
+
+    damage_tell(s, ask->err == ERR_CONFLICT ? 0 : ask->err);
+    damage_end(s);
+}
+
 static void damage_done(struct turn_task *task, int err)
 {
     struct scrub *s = CONTAINER_OF(task, struct scrub, task);
@@ -181,15 +198,18 @@ static void damage_done(struct turn_task *task, int err)
         FAIL_POINT(catalog_damage_noted);
         s->stats.damaged += s->result == SCRUB_DAMAGED;
         s->stats.missing += s->result == SCRUB_MISSING;
-        files_moving(s->c->files, s->now.store, &s->now.digest);
-        if (s->result == SCRUB_DAMAGED)
-            err = store_blob_quarantine(s->c->stores[s->now.store], &s->now.digest, s->fd);
-        FAIL_POINT(catalog_quarantine);
-        damage_tell(s, err == ERR_CONFLICT ? 0 : err);
+        if (s->result == SCRUB_DAMAGED) {
+            s->quarantine = (struct file_ask){.task = FILE_QUARANTINE,
+                                              .store = s->now.store,
+                                              .digest = s->now.digest,
+                                              .fd = s->fd,
+                                              .done = quarantined};
+            files_ask(s->c->files, &s->quarantine);
+            return;
+        }
+        damage_tell(s, 0);
     }
-    target_end(s);
-    s->busy = false;
-    scrub_step(s);
+    damage_end(s);
 }
 
 static void scrub_worked(struct pool_job *job)

@@ -12,6 +12,7 @@
 #include "catalog/sweep.h"
 
 #include "base/clock.h"
+#include "base/container.h"
 #include "base/fail.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -97,6 +98,20 @@ static bool sweep_link(struct sweep *s, const struct suspect *x)
     return true;
 }
 
+static void file_moved(struct file_ask *ask)
+{
+    const struct sweep_file *file = CONTAINER_OF(ask, struct sweep_file, ask);
+    struct sweep *s = file->sweep;
+
+    if (ask->err == 0)
+        s->moved_bytes += file->size;
+    else if (ask->err != ERR_NOT_FOUND)
+        log_error("cannot move a blob to the trash", "store=%s err=%s",
+                  s->c->conf->stores[ask->store].name, log_quote(err_text(ask->err)));
+    if (--s->moving == 0)
+        s->moved(s);
+}
+
 void sweep_bytes(struct sweep *s, size_t store, const struct digest *digest)
 {
     struct catalog *c = s->c;
@@ -107,8 +122,10 @@ void sweep_bytes(struct sweep *s, size_t store, const struct digest *digest)
         meta_blob_get(c->db, meta_blob(key, digest), &record) != 0)
         return;
     meta_blob_forget(c->db, key, digest);
-    s->files[s->file_count++] =
-        (struct sweep_file){.store = store, .digest = *digest, .size = record.size};
+    s->files[s->file_count++] = (struct sweep_file){
+        .ask = {.task = FILE_ASIDE, .store = store, .digest = *digest, .done = file_moved},
+        .sweep = s,
+        .size = record.size};
 }
 
 static void sweep_one(struct sweep *s, struct suspect *x)
@@ -240,27 +257,22 @@ bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest)
     return meta_find(c->db, meta_blob(c->conf->stores[store].key, digest)) == ERR_NOT_FOUND;
 }
 
-uint64_t sweep_files(struct sweep *s)
+void sweep_files(struct sweep *s, void (*moved)(struct sweep *sweep))
 {
-    uint64_t bytes = 0;
-
     s->cursor = s->next;
+    s->moved = moved;
+    s->moved_bytes = 0;
+    s->moving = 1; /* this loop itself */
     FAIL_POINT(catalog_gc_written);
     for (size_t i = 0; i < s->file_count; i++) {
-        const struct sweep_file *file = &s->files[i];
-        int err = 0;
+        struct sweep_file *file = &s->files[i];
 
         /* A later operation of the same turn may have brought it back. */
-        if (!sweep_unknown(s->c, file->store, &file->digest))
+        if (!sweep_unknown(s->c, file->ask.store, &file->ask.digest))
             continue;
-        files_moving(s->c->files, file->store, &file->digest);
-        err = store_blob_aside(s->c->stores[file->store], &file->digest);
-        FAIL_POINT(catalog_gc_aside);
-        if (err == 0)
-            bytes += file->size;
-        else if (err != ERR_NOT_FOUND)
-            log_error("cannot move a blob to the trash", "store=%s err=%s",
-                      s->c->conf->stores[file->store].name, log_quote(err_text(err)));
+        s->moving++;
+        files_ask(s->c->files, &file->ask);
     }
-    return bytes;
+    if (--s->moving == 0)
+        moved(s);
 }

@@ -10,7 +10,7 @@
 #ifndef ENTREPOT_CATALOG_SWEEP_H
 #define ENTREPOT_CATALOG_SWEEP_H
 
-#include "catalog/catalog.h"
+#include "catalog/files.h"
 #include "meta/records.h"
 
 /* Entries, links and files of a slice: so much keeps the loop for a few milliseconds. */
@@ -18,8 +18,8 @@
 
 /* Bytes whose record went. */
 struct sweep_file {
-    size_t store; /* place in conf->stores */
-    struct digest digest;
+    struct file_ask ask; /* its store and digest, and that it goes to the trash */
+    struct sweep *sweep;
     uint64_t size;
 };
 
@@ -39,6 +39,10 @@ struct sweep {
     } taken[SWEEP_SLICE];
     size_t taken_count;
     uint64_t looked_at, links, kept; /* kept: queued again, somebody asked for them */
+    /* When that is durable. */
+    void (*moved)(struct sweep *sweep);
+    size_t moving;
+    uint64_t moved_bytes;
 };
 
 /* A slice begins: nothing is noted of it. */
@@ -55,10 +59,10 @@ bool sweep_evict(struct sweep *sweep, size_t repo_place, const char *image,
                  const struct digest *digest);
 /* The bytes, when nobody holds them any more; at most SWEEP_SLICE a slice. */
 void sweep_bytes(struct sweep *sweep, size_t store, const struct digest *digest);
-/* Those changes are durable: the files go to the trash, the next slice begins behind this one.
- * Returns how many bytes; a file that does not move stays, with an error in the log, for orphans.c.
- */
-uint64_t sweep_files(struct sweep *sweep);
+/* Those changes are durable: the files go to the trash, then `moved` is called, at once where there
+ * are none; `moved_bytes` tells how many bytes went. Until then no slice begins; the next one does
+ * behind this one. A file that does not move stays, with an error in the log, for orphans.c. */
+void sweep_files(struct sweep *sweep, void (*moved)(struct sweep *sweep));
 /* True when no record of the store's blobs names the digest. */
 bool sweep_unknown(struct catalog *c, size_t store, const struct digest *digest);
 

@@ -102,7 +102,6 @@ void turn_free(struct turn **turn_p)
 
     *turn_p = NULL;
     MUST(!turn->busy);
-    files_end(turn->catalog->files);
     while ((item = TAILQ_FIRST(&turn->waiting)) != NULL) {
         TAILQ_REMOVE(&turn->waiting, item, entry);
         item_free(turn, item);

@@ -322,22 +322,29 @@ def test_a_sweep_between_look_and_link(collector):
     Registry(daemon.url, "gc/upload").push_blob(data)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         push = held_push(daemon, pool, "gc/other", data)
-        assert sweep(daemon)["blobs"] == 1
-        assert not daemon.blob_path(digest(data)).exists() and digest(data) in trash(daemon)
+        daemon.ctl("gc")
+        wait_for(lambda: gc_status(daemon)["blobs"] == 1, "its record is gone, and the file is to go")
+        assert daemon.blob_path(digest(data)).exists()  # behind the look
+        daemon.fail.arm("catalog_gc_aside", "wait")
         daemon.fail.release("catalog_file_looked")
+        daemon.fail.held("catalog_gc_aside")
+        assert not daemon.blob_path(digest(data)).exists() and digest(data) in trash(daemon) and not push.done()
+        daemon.fail.release("catalog_gc_aside")
         push.result(20)
     here(daemon, "gc/other", data)
 
 
 def test_an_orphan_walk_between_look_and_link(collector):
+    """The walk takes the file, behind the look; or it comes too late for that."""
     daemon = collector()
     for n in range(8):
         Registry(daemon.url, "gc/known").push_image(f"kept{n}", layers=(b"%d" % n,))
     data = os.urandom(100)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         push = held_push(daemon, pool, "gc/other", data)
+        counts = gc_status(daemon)["orphan_counts"]
         daemon.ctl("gc")
-        wait_for(lambda: not daemon.blob_path(digest(data)).exists(), "the walk takes what has no record")
+        wait_for(lambda: gc_status(daemon)["orphan_counts"] > counts, "the walk has counted it, and begins to take")
         daemon.fail.release("catalog_file_looked")
         push.result(20)
     here(daemon, "gc/other", data)

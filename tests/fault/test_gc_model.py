@@ -1,23 +1,24 @@
 """A model of garbage collection against those who push: every interleaving of the steps, and crashes between them.
 
-The steps are those of src/catalog/sweep.c (judge, hide, look again, write, aside), of a worker that
-answers HEAD (mark, look), and of one that pushes (place the file, ask for a link; src/catalog/files.h: a thread
-looks for the file at any time, the operation asks whether that holds). Operations of the catalog are one thread: a
-push's link never runs inside the sweep's turn. A mutation of the order (the `broken` models) must be caught, or the
-model proves nothing.
+The steps are those of src/catalog/sweep.c (judge, hide, look again, write, decide to take the file aside; a thread
+moves it), of a worker that answers HEAD (mark, look), and of one that pushes (place the file, ask for a link). Files are
+looked for and moved by one thread, in the order of asking (src/catalog/files.h), and the operation asks whether what was
+found holds. Operations of the catalog are one thread: a push's link never runs inside the sweep's turn. A mutation of the
+order (the `broken` models) must be caught, or the model proves nothing.
 """
 import pytest
 
 
 class World:
     """visible: index; link, blob: records; file, trash: where the bytes are; marked: somebody asked; found: what a
-    pusher's thread has seen, by pusher, None when it does not hold; back: who may have it brought back."""
+    pusher's thread has seen, by pusher, None when it does not hold; back: who may have it brought back; moving: the file is to go aside."""
 
-    FIELDS = ("visible", "link", "blob", "file", "trash", "marked", "kept", "told", "linked", "turn", "found", "back")
+    FIELDS = ("visible", "link", "blob", "file", "trash", "marked", "kept", "told", "linked", "turn", "found", "back",
+              "moving")
 
     def __init__(self, values=None):
         self.__dict__.update(zip(self.FIELDS, values or (True, True, True, True, False, False, False, False, False, "",
-                                                         (None, None), (False, False))))
+                                                         (None, None), (False, False), False)))
 
     def key(self):
         return tuple(getattr(self, f) for f in self.FIELDS)
@@ -48,12 +49,16 @@ def sweep(order, moving=True):
         if not w.kept and not w.blob:
             if moving:
                 w.found = (None, None)
-            if w.file:
-                w.file, w.trash = False, True
+            w.moving = True
         w.turn = ""
 
-    steps = {"judge": judge, "hide": hide, "look": look, "write": write, "aside": aside}
-    return [(steps[s], "sweep" if s != "judge" else "free") for s in order]
+    def move(w):  # on a thread
+        if w.moving and w.file:
+            w.file, w.trash = False, True
+        w.moving = False
+
+    steps = {"judge": judge, "hide": hide, "look": look, "write": write, "aside": aside, "move": move}
+    return [(steps[s], {"judge": "free", "move": None}.get(s, "sweep")) for s in order]
 
 
 def head(order):
@@ -67,7 +72,7 @@ def head(order):
     return [(steps[s], None) for s in order]
 
 
-def push(bring_back=True, who=0):
+def push(bring_back=True, who=0, lane="lane"):
     def place(w):
         w.file = True
 
@@ -86,10 +91,12 @@ def push(bring_back=True, who=0):
             w.linked = "refused"
         return None
 
-    return [(place, None), (look, None), (link, "free")]
+    return [(place, None), (look, lane), (link, "free")]
 
 
 def runnable(w, step):
+    if step[1] == "lane":
+        return not w.moving
     return step[1] is None or (w.turn == "" if step[1] == "free" else w.turn == step[1])
 
 
@@ -123,7 +130,7 @@ def lost(w):
     return promised and not (w.link and w.blob and w.file and w.visible) or w.blob and not w.file
 
 
-GOOD_SWEEP = ("judge", "hide", "look", "write", "aside")
+GOOD_SWEEP = ("judge", "hide", "look", "write", "aside", "move")
 
 
 def test_nothing_is_lost():
@@ -136,10 +143,11 @@ def test_nothing_is_lost():
 
 
 @pytest.mark.parametrize("actors", [
-    [sweep(("judge", "look", "hide", "write", "aside")), head(("mark", "look"))],  # looks before it hides
+    [sweep(("judge", "look", "hide", "write", "aside", "move")), head(("mark", "look"))],  # looks before it hides
     [sweep(GOOD_SWEEP), head(("look", "mark"))],  # tells before it marks
     [sweep(GOOD_SWEEP, moving=False), push()],  # what was found counts although the file was moved since
-], ids=["look before hide", "told before marked", "found before moved"])
+    [sweep(GOOD_SWEEP), push(lane=None)],  # a look that does not wait for the move
+], ids=["look before hide", "told before marked", "found before moved", "looked before the move"])
 def test_another_order_loses(actors):
     assert any(lost(w) for w in outcomes(*actors))
 
