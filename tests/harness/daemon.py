@@ -1,4 +1,5 @@
 """An entrepotd of the test's own: configuration, processes, logs."""
+import ctypes
 import json
 import os
 import pathlib
@@ -16,6 +17,8 @@ from harness.tools import own_directory
 TOP = pathlib.Path(__file__).resolve().parents[2]
 ENTREPOTD = os.environ.get("ENTREPOTD", str(TOP / "build" / "entrepotd"))
 ENTREPOTCTL = os.environ.get("ENTREPOTCTL", str(TOP / "build" / "entrepotctl"))
+
+LIBC = ctypes.CDLL(None)
 
 UP = ("ready", "degraded")  # of a process: it serves, if perhaps not all
 
@@ -93,12 +96,19 @@ class Daemon:
 
     def start(self, wait=True):
         self.stderr = open(self.dir / "stderr", "ab")
+        # A session of its own: when the last shell of a group of processes ends, the kernel sends SIGHUP and SIGCONT to
+        # those of the group if one of them is stopped, as a test may have stopped ours. SIGTERM when we die.
         self.process = subprocess.Popen([self.program, "-f", "-c", str(self.conf)], cwd=self.dir,
-                                        stderr=self.stderr, stdout=self.stderr,
-                                        preexec_fn=self.preexec)
+                                        stderr=self.stderr, stdout=self.stderr, start_new_session=True,
+                                        preexec_fn=self.before_exec)
         if wait:
             wait_for(self.serving, "the daemon serves", 20)
         return self
+
+    def before_exec(self):
+        LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        if self.preexec:
+            self.preexec()
 
     def serving(self):
         if self.process.poll() is not None:

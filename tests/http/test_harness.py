@@ -41,6 +41,11 @@ def test_a_port_has_one_owner():
     again.communicate("")
 
 
+def test_a_daemon_is_in_a_session_of_its_own(entrepot):
+    """No end of a shell somewhere continues what a test has stopped, and reloads it."""
+    assert {os.getsid(pid) for pid in entrepot.everybody()} == {entrepot.process.pid}
+
+
 def test_the_machines_hosts_do_not_count(tmp_path):
     """In namespaces where the machine's own file gives the name to somebody else."""
     if os.getuid() != 0:
