@@ -294,7 +294,7 @@ static void more_stores(struct catalog *c)
 
 static void opening_try(struct catalog *c)
 {
-    bool was[INDEX_STORES_MAX], closed = !c->db, more;
+    bool was[INDEX_STORES_MAX] = {false}, closed = !c->db, more;
 
     for (size_t i = 0; i < c->conf->store_count; i++)
         was[i] = store_is_open(c->stores[i]);
