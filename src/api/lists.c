@@ -7,6 +7,7 @@
  */
 #include "api/lists.h"
 
+#include "api/base_url.h"
 #include "api/burden.h"
 #include "api/rights.h"
 #include "base/fail.h"
@@ -25,8 +26,8 @@ void list_add_link(struct api_call *call, const char *what, const char *last)
     const struct list *l = call->op;
     struct str link = {0};
 
-    str_printf(&link, "<%s%s%s%s?", call->route.base, call->route.image ? call->route.image : "",
-               call->route.image ? "/" : "", what);
+    str_printf(&link, "<%s%s%s%s?", api_location_base(call),
+               call->route.image ? call->route.image : "", call->route.image ? "/" : "", what);
     for (uint32_t i = 0; i < l->referrers.type_count; i++) {
         str_puts(&link, "artifactType=");
         str_percent_encode(&link, l->referrers.types[i]);

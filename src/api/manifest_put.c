@@ -8,6 +8,7 @@
  */
 #include "api/adopt.h"
 
+#include "api/base_url.h"
 #include "api/burden.h"
 #include "api/quota.h"
 #include "base/fail.h"
@@ -204,8 +205,8 @@ static void answer_created(struct api_call *call)
     char text[DIGEST_TEXT_MAX];
 
     digest_text(&p->push.target.digest, text);
-    http_header_add(call->r, "Location", "%s%s/manifests/%s", call->route.base, call->route.image,
-                    text);
+    http_header_add(call->r, "Location", "%s%s/manifests/%s", api_location_base(call),
+                    call->route.image, text);
     http_header_add(call->r, "Docker-Content-Digest", "%s", text);
     for (uint32_t i = 0; p->by_digest && i < p->push.tag_count; i++)
         http_header_add(call->r, "OCI-Tag", "%s", p->push.tags[i]);

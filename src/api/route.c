@@ -26,11 +26,9 @@ static bool fail(struct route_failure *why_r, enum problem problem, const char *
 const struct conf_repo *route_repo_by_host(const struct conf *conf, const struct http_request *r)
 {
     const struct conf_connector *connector = &conf->connectors[r->listener];
+    const struct conf_host *host = conf_host_by_name(connector, r->host);
 
-    for (size_t i = 0; i < connector->host_count; i++)
-        if (strcmp(connector->hosts[i].name, r->host) == 0)
-            return connector->hosts[i].repo;
-    return connector->repo;
+    return host ? host->repo : connector->repo;
 }
 
 /* Takes "/v2/", "/repository/NAME/v2/" off; rest_r is what follows. */

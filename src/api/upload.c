@@ -7,6 +7,7 @@
  */
 #include "api/upload.h"
 
+#include "api/base_url.h"
 #include "api/hashes.h"
 #include "api/login.h"
 #include "api/members.h"
@@ -71,8 +72,8 @@ void upload_add_headers(struct api_call *call)
     const struct upload *u = call->op;
 
     /* The offset: where a request to this URL counts from (upload_replay.c). */
-    http_header_add(call->r, "Location", "%s%s/blobs/uploads/%s?offset=%llu", call->route.base,
-                    call->route.image, u->id, (unsigned long long)u->size);
+    http_header_add(call->r, "Location", "%s%s/blobs/uploads/%s?offset=%llu",
+                    api_location_base(call), call->route.image, u->id, (unsigned long long)u->size);
     http_header_add(call->r, "Range", "0-%llu", (unsigned long long)(u->size ? u->size - 1 : 0));
     http_header_add(call->r, "Docker-Upload-UUID", "%s", u->id);
 }
@@ -101,8 +102,8 @@ void upload_answer_created(struct api_call *call, const struct digest *digest)
     char text[DIGEST_TEXT_MAX];
 
     digest_text(digest, text);
-    http_header_add(call->r, "Location", "%s%s/blobs/%s", call->route.base, call->route.image,
-                    text);
+    http_header_add(call->r, "Location", "%s%s/blobs/%s", api_location_base(call),
+                    call->route.image, text);
     http_header_add(call->r, "Docker-Content-Digest", "%s", text);
     http_answer_empty(call->r, 201);
 }

@@ -135,6 +135,13 @@ struct conf_host {
     struct conf_certificate certificate; /* for clients that name this host (SNI) */
 };
 
+/* Are Location and Link absolute URLs? In the order of the key's words. */
+enum conf_absolute {
+    CONF_ABSOLUTE_AUTO, /* where external_url is what the client uses */
+    CONF_ABSOLUTE_ALWAYS,
+    CONF_ABSOLUTE_NEVER
+};
+
 struct conf_connector {
     char *address; /* as written: "0.0.0.0:8082" */
     struct net_addr addr;
@@ -144,6 +151,7 @@ struct conf_connector {
     struct conf_host *hosts;
     size_t host_count;
     char *external_url; /* "https://host[:port]", lower case; "": what the client says */
+    enum conf_absolute absolute_location;
     struct net_prefix *trusted_proxies;
     size_t trusted_count;
     bool proxy_protocol; /* connections begin with it; from trusted_proxies alone */
@@ -204,6 +212,8 @@ void conf_free(struct conf **conf);
 
 /* By name; NULL when there is none. */
 const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *name, size_t len);
+/* `name`: of a request, lower case, without port. */
+const struct conf_host *conf_host_by_name(const struct conf_connector *connector, const char *name);
 
 /* May a tag of this repository that exists be made to point elsewhere? */
 bool conf_tag_may_move(const struct conf_repo *repo, const char *tag);

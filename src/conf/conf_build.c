@@ -325,6 +325,14 @@ const struct conf_repo *conf_repo_by_name(const struct conf *conf, const char *n
     return NULL;
 }
 
+const struct conf_host *conf_host_by_name(const struct conf_connector *connector, const char *name)
+{
+    for (size_t i = 0; i < connector->host_count; i++)
+        if (strcmp(connector->hosts[i].name, name) == 0)
+            return &connector->hosts[i];
+    return NULL;
+}
+
 bool conf_tag_may_move(const struct conf_repo *repo, const char *tag)
 {
     return repo->redeploy == CONF_REDEPLOY_ALLOW ||

@@ -232,6 +232,8 @@ void conf_build_connectors(struct conf_build *b)
                          s->title);
         build_hosts(b, s, c);
         c->external_url = build_external_url(b, s);
+        c->absolute_location =
+            (enum conf_absolute)conf_choice(s, CONF_KEY_CONNECTOR_absolute_location, b->m);
         build_trusted(b, s, c);
         c->proxy_protocol = conf_bool(s, CONF_KEY_CONNECTOR_proxy_protocol, b->m);
         if (c->proxy_protocol && c->trusted_count == 0)

@@ -110,6 +110,7 @@ enum conf_kind {
     X(CONNECTOR, tls_key, PATH, "", true, NULL)                                                    \
     X(CONNECTOR, tls_client_ca, PATH, "", true, NULL)                                              \
     X(CONNECTOR, external_url, TEXT, "", true, NULL)                                               \
+    X(CONNECTOR, absolute_location, CHOICE, "auto", true, "auto true false")                       \
     X(CONNECTOR, trusted_proxies, LIST, "", true, NULL)                                            \
     X(CONNECTOR, proxy_protocol, BOOL, "false", true, NULL)                                        \
     X(HOST, repository, NAME, "", true, NULL)                                                      \

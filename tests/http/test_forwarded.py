@@ -1,10 +1,12 @@
 """Behind a proxy: X-Forwarded-* of trusted ones, and what of a Host header is believed (doc/protocol.md, "What attackers try")."""
 import http.client
+import json
 
 import pytest
 
 from harness.daemon import Daemon, log_fields, wait_for
 from harness.raw import exchange
+from harness.registry import OCI_IMAGE, digest
 
 CONF = """
 hosted alpha {{ }}
@@ -94,3 +96,72 @@ def test_hosts_that_are_none(front, host):
 def test_host_headers_that_contradict(front):
     for head in (b"Host: a\r\nHost: a\r\n", b"Host: a\r\nhOST: b\r\n", b""):
         assert exchange(front, b"GET /v2/ HTTP/1.1\r\n" + head + b"\r\n")[0] == 400
+
+
+URLS = """
+hosted alpha {{ }}
+hosted beta {{ }}
+connector "127.0.0.1:{port}" {{
+    trusted_proxies = {{"127.0.0.1"}}
+    host b.example {{ repository = beta }}
+    %s
+}}
+"""
+OUTSIDE = "https://registry.example:8443"
+AUTO, TRUE, FALSE = (f"absolute_location = {word}" for word in ("auto", "true", "false"))
+HERE = {"Host": "r.example:5000", "X_Forwarded_Proto": "https"}
+
+
+@pytest.mark.parametrize("keys,headers,base", [
+    ("", HERE, ""),
+    (f"external_url = {OUTSIDE}", HERE, OUTSIDE),
+    (f"external_url = {OUTSIDE}\n {AUTO}", HERE, OUTSIDE),
+    (f"external_url = {OUTSIDE}\n {FALSE}", HERE, ""),
+    (f"external_url = {OUTSIDE}\n {AUTO}", {"Host": "b.example"}, ""),
+    (f"external_url = {OUTSIDE}\n {TRUE}", {"Host": "b.example:81"}, "http://b.example:81"),
+    (TRUE, HERE, "https://r.example:5000"),
+    (FALSE, HERE, ""),
+], ids=["none", "by default", "auto", "false", "auto by a host", "true by a host", "true", "false without a URL"])
+def test_where_answers_lead(start, keys, headers, base):
+    """Each Location and Link that there is, and each of them leads somewhere."""
+    d = start(text=URLS % keys)
+    path = "/v2/" if "b.example" in headers["Host"] else "/v2/alpha/"
+    local = base + path
+    data, body = b"{}", None
+
+    def send(method, target, status, name="Location", content=b"", **more):
+        c = http.client.HTTPConnection("127.0.0.1", d.port, timeout=20)
+        sent = {k.replace("_", "-"): v for k, v in {**headers, **more}.items()}
+        c.request(method, target.removeprefix(base), content, sent)
+        r = c.getresponse()
+        text = r.read()
+        c.close()
+        assert r.status == status, text
+        return r.headers[name]
+
+    session = send("POST", path + "x/blobs/uploads/", 202)
+    assert session.startswith(local + "x/blobs/uploads/")
+    session = send("PATCH", session, 202, content=data)
+    assert session.startswith(local + "x/blobs/uploads/")
+    blob = send("PUT", f"{session}&digest={digest(data)}", 201)
+    assert blob == f"{local}x/blobs/{digest(data)}" and not send("GET", blob, 200)
+    assert send("POST", f"{path}y/blobs/uploads/?mount={digest(data)}&from={path[4:]}x", 201) == f"{local}y/blobs/{digest(data)}"
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(data), "size": len(data)}
+    body = json.dumps({"schemaVersion": 2, "mediaType": OCI_IMAGE, "config": config, "layers": []}).encode()
+    for tag in ("one", "two"):
+        manifest = send("PUT", f"{path}x/manifests/{tag}", 201, content=body, Content_Type=OCI_IMAGE)
+        assert manifest == f"{local}x/manifests/{digest(body)}" and not send("GET", manifest, 200)
+    link = send("GET", f"{path}x/tags/list?n=1", 200, "Link")
+    assert link.startswith(f"<{local}x/tags/list?") and link.endswith('>; rel="next"')
+    assert not send("GET", link[1:].split(">")[0], 200, "Link")
+
+
+@pytest.mark.parametrize("host,realm", [("r.example", OUTSIDE), ("b.example:81", "http://b.example:81")])
+def test_a_token_is_fetched_where_its_scope_counts(start, host, realm):
+    """A name of a host section leads to another repository than external_url."""
+    text = URLS % f"external_url = {OUTSIDE}" + 'auth {{ htpasswd = "{dir}/htpasswd" anonymous_may = {{}} force_basic_auth = false }}\n'
+    d = start(run=False, text=text)
+    (d.dir / "htpasswd").touch()
+    d.start()
+    r = ask(d, "/v2/x/tags/list" if host != "r.example" else "/v2/alpha/x/tags/list", Host=host)
+    assert r.status == 401 and f'realm="{realm}/v2/token"' in r.headers["WWW-Authenticate"]
