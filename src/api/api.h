@@ -93,7 +93,7 @@ void api_handle(struct api *api, struct http_request *r);
 /* For the HTTP layer's own errors. */
 void api_bad_request(struct http_request *r, int status, const char *reason);
 
-/* Handlers by what is asked, each in the file of its name. */
+/* Handlers by what is asked. */
 void api_blob(struct api_call *call);
 void api_uploads(struct api_call *call);
 void api_upload(struct api_call *call);

@@ -98,7 +98,7 @@ struct catalog {
 /* Runs the role; returns the process's exit status. */
 int catalog_main(const struct role_start *start);
 
-/* The hosted repository of that name in *place_r; NOT_FOUND when there is none. */
+/* The repository of that name, hosted or a proxy; NOT_FOUND: there is none, or it is a group. */
 must_check int catalog_repo(const struct catalog *c, const char *name, size_t *place_r);
 /* The place of a repository's blob store. */
 size_t catalog_store_of(const struct catalog *c, size_t repo_place);
