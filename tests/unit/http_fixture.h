@@ -8,6 +8,7 @@
 #ifndef ENTREPOT_TESTS_HTTP_FIXTURE_H
 #define ENTREPOT_TESTS_HTTP_FIXTURE_H
 
+#include "base/container.h"
 #include "base/log.h"
 #include "http/http.h"
 
@@ -56,7 +57,7 @@ struct job {
 
 static inline struct job *fixture_job(struct loop_timer *timer)
 {
-    return (struct job *)(void *)((char *)timer - offsetof(struct job, timer));
+    return CONTAINER_OF(timer, struct job, timer);
 }
 
 static inline void fixture_answer_sum(struct job *j)
@@ -231,8 +232,7 @@ static inline void fixture_drained(void *ctx)
 
 static inline void fixture_control(struct loop_fd *watch, uint32_t events)
 {
-    struct fixture *f =
-        (struct fixture *)(void *)((char *)watch - offsetof(struct fixture, control));
+    struct fixture *f = CONTAINER_OF(watch, struct fixture, control);
     uint64_t count;
 
     (void)events;

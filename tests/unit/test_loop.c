@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include "base/container.h"
 #include "base/loop.h"
 #include "base/pool.h"
 
@@ -23,7 +24,7 @@ struct numbered {
 
 static void fire(struct loop_timer *timer)
 {
-    note(((struct numbered *)timer)->number);
+    note(CONTAINER_OF(timer, struct numbered, timer)->number);
     if (order_count == 4)
         loop_stop(loop);
 }
@@ -121,7 +122,7 @@ struct pipe_watch {
 
 static void pipe_ready(struct loop_fd *watch, uint32_t events)
 {
-    struct pipe_watch *p = (struct pipe_watch *)watch;
+    struct pipe_watch *p = CONTAINER_OF(watch, struct pipe_watch, watch);
 
     (void)events;
     note(1);
@@ -212,7 +213,7 @@ static int done_count;
 
 static void work(struct pool_job *job)
 {
-    struct job *j = (struct job *)job;
+    struct job *j = CONTAINER_OF(job, struct job, job);
 
     pthread_barrier_wait(&barrier); /* both at once: there are two threads */
     j->ran_on = pthread_self();
@@ -221,7 +222,7 @@ static void work(struct pool_job *job)
 
 static void done(struct pool_job *job)
 {
-    struct job *j = (struct job *)job;
+    struct job *j = CONTAINER_OF(job, struct job, job);
 
     assert_int_equal(j->result, 42);
     assert_false(pthread_equal(j->ran_on, pthread_self()));

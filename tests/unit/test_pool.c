@@ -1,5 +1,6 @@
 #include "check.h"
 
+#include "base/container.h"
 #include "base/pool.h"
 
 #include <pthread.h>
@@ -42,14 +43,15 @@ static void work(struct pool_job *job)
 {
     sigset_t set;
 
-    ((struct job *)job)->place = started++;
+    CONTAINER_OF(job, struct job, job)->place = started++;
     pthread_sigmask(SIG_SETMASK, NULL, &set);
-    ((struct job *)job)->blocked = sigismember(&set, SIGTERM) && sigismember(&set, SIGHUP);
+    CONTAINER_OF(job, struct job, job)->blocked =
+        sigismember(&set, SIGTERM) && sigismember(&set, SIGHUP);
 }
 
 static void done(struct pool_job *job)
 {
-    struct job *j = (struct job *)job;
+    struct job *j = CONTAINER_OF(job, struct job, job);
 
     order[order_count++] = j->number;
     if (j->then)
@@ -148,7 +150,7 @@ static void work_gate(struct pool_job *job)
 {
     char c;
 
-    ((struct job *)job)->number = (int)read(gate[0], &c, 1);
+    CONTAINER_OF(job, struct job, job)->number = (int)read(gate[0], &c, 1);
 }
 
 static void open_gate(struct loop_timer *timer)

@@ -1,6 +1,7 @@
 /* Who asks for lists is answered by turns, one question a round. */
 #include "catalog/readers.h"
 
+#include "base/container.h"
 #include "base/mem.h"
 #include "check.h"
 
@@ -61,7 +62,7 @@ struct ending {
 
 static void end_when_served(struct loop_timer *timer)
 {
-    struct ending *e = (struct ending *)((char *)timer - offsetof(struct ending, timer));
+    struct ending *e = CONTAINER_OF(timer, struct ending, timer);
 
     if (e->served->count >= e->wanted)
         loop_stop(e->served->loop);
