@@ -3,7 +3,7 @@
     gdb -p PID -x contrib/gdb/entrepot.py        gdb build/entrepotd CORE -x contrib/gdb/entrepot.py
 
     entrepot-role                        which process this is
-    entrepot-turn                        catalog: the changes that wait and those of the running turn
+    entrepot-turn                        catalog: the changes that wait, for files too, and those of the running turn
     entrepot-index [REPO IMAGE REF]      catalog, worker, fetcher: the shared index, or one name's entries in it
     entrepot-board                       any: downloads, as workers see them
     entrepot-jobs                        fetcher: downloads and who waits for them
@@ -84,7 +84,7 @@ class Role(Command):
 
 
 class Turn(Command):
-    """The catalog's turn: what waits, what runs, what it has collected."""
+    """The catalog's turn: what waits, for files too, and what runs."""
     name = "entrepot-turn"
 
     def items(self, head):
@@ -99,15 +99,28 @@ class Turn(Command):
             print(f"  {what:24} {whose} {' '.join(flags)}")
         return count
 
+    def lanes(self, catalog):
+        """What waits for files of blobs (src/catalog/files.h): changes that need one, and files that go."""
+        count = 0
+        for i in range(int(catalog["conf"]["store_count"])):
+            lane = catalog["files"]["lanes"][i]
+            for name in ("working", "waiting"):
+                for ask in tail_queue(lane[name], "entry"):
+                    count += 1
+                    print(f"  {text(catalog['conf']['stores'][i]['name'])} {name} {ask['task']} {digest(ask['digest'])}")
+        return count
+
     def show(self):
         catalog = of("catalog")
         turn = catalog["turn"].dereference()
         print("waiting:")
         waiting = self.items(turn["waiting"])
+        print("waiting for files:")
+        files = self.lanes(catalog)
         print("running:")
         running = self.items(turn["running"])
         flags = [f.name for f in turn.type.fields() if f.type.code == gdb.TYPE_CODE_BOOL and turn[f.name]]
-        print(f"{waiting} wait, {running} run; {' '.join(flags)}; database {'open' if int(catalog['db']) else 'closed'}")
+        print(f"{waiting} wait, {files} for files, {running} run; {' '.join(flags)}; database {'open' if int(catalog['db']) else 'closed'}")
 
 
 def siphash(key, data):

@@ -30,8 +30,24 @@ def test_a_turn_and_the_index(fail, start):
         fail.release("catalog_turn_begun")
         push.result()
     assert "catalog, slot 0, generation 1" in told, told
-    assert "op_blob_commit" in told and "0 wait, 1 run" in told, told
+    assert "op_blob_commit" in told and "0 wait, 0 for files, 1 run" in told, told
     assert "INDEX_COMPLETE" in told and f"T live {digest(manifest)} {len(manifest)} bytes" in told, told
+
+
+def test_what_waits_for_a_file(fail, start):
+    daemon = start()
+    daemon.everybody()
+    registry = Registry(daemon.url, "team/app")
+    fail.arm("catalog_file_here", "EAGAIN")
+    fail.arm("catalog_file_looked", "wait")
+    layer = b"a layer that a thread looks for"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        push = pool.submit(registry.push_blob, layer)
+        fail.held("catalog_file_looked")
+        told = gdb(daemon.pids("catalog")[0], "entrepot-turn")
+        fail.release("catalog_file_looked")
+        push.result()
+    assert f"working FILE_LOOK {digest(layer)}" in told and "0 wait, 1 for files, 0 run" in told, told
 
 
 def test_a_download(proxy, upstream):
