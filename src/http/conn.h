@@ -60,7 +60,8 @@ struct http_conn {
     size_t out_at;
     size_t segment; /* the one being sent */
     uint64_t segment_at;
-    uint64_t ready_until;                 /* of this segment: in memory when last looked */
+    uint64_t ready_until;                 /* of this segment: in memory when last looked, */
+    uint64_t ready_ms;                    /* and when that was */
     bool starved;                         /* the file has not grown to here yet */
     struct http_readahead *reading_ahead; /* a thread reads the next piece; or NULL */
 

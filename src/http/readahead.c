@@ -55,6 +55,7 @@ static void readahead_done(struct pool_job *job)
     if (!c)
         return;
     c->reading_ahead = NULL;
+    c->ready_ms = loop_now_ms(c->server->setup.loop);
     conn_run(c);
 }
 

@@ -18,6 +18,9 @@
 
 #define PARTS_MAX  8
 #define FILE_PIECE (1u << 20)
+/* What was in memory is not looked at again for so long. A client may take minutes for a piece,
+ * and the kernel drop the rest of it meanwhile. */
+#define READY_MS 100
 /* The status line and the lines that every answer has, at their longest. */
 #define FRONT_MAX 256
 /* Header lines that a handler adds to a pull's answer. */
@@ -319,6 +322,7 @@ static int send_file(struct http_conn *c, size_t *done_r)
     uint64_t left = segment->len - c->segment_at;
     uint64_t offset = segment->offset + c->segment_at;
     size_t len = left > FILE_PIECE ? FILE_PIECE : (size_t)left;
+    uint64_t now = loop_now_ms(c->server->setup.loop);
 
     /* A deadline moves the connection on, too: the thread is not overtaken. */
     if (c->reading_ahead)
@@ -329,8 +333,10 @@ static int send_file(struct http_conn *c, size_t *done_r)
     }
     if (len > c->r.file_end - offset)
         len = (size_t)(c->r.file_end - offset);
-    if (c->segment_at >= c->ready_until && c->r.file_end == UINT64_MAX) {
+    if (c->r.file_end == UINT64_MAX &&
+        (c->segment_at >= c->ready_until || now - c->ready_ms >= READY_MS)) {
         c->ready_until = c->segment_at + len;
+        c->ready_ms = now;
         if (readahead_start(c, segment->fd, offset, len))
             return ERR_BUSY;
     }

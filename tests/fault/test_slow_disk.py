@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import tempfile
+import time
 
 import pytest
 import requests
@@ -165,6 +166,31 @@ def test_what_a_thread_reads_is_not_sent_past_it(slow, gate):
         assert body == data
         s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
         assert raw.read_response(s)[0] == 200
+
+
+def test_what_lay_in_memory_may_be_gone_before_a_client_takes_it(slow, gate):
+    """Within the piece that was looked at when it began: the rest of it is looked at again."""
+    data = os.urandom(3 << 20)
+    daemon = slow(digest(data)[7:])
+    registry = Registry(daemon.url, "cold/late")
+    registry.push_image("kept")
+    registry.push_blob(data)
+    got, want = b"", 1 << 20
+    with raw.connect(daemon, receive_bytes=65536) as s:
+        s.sendall(f"GET /v2/cold/late/blobs/{digest(data)} HTTP/1.1\r\nHost: x\r\nRange: bytes=0-{want - 1}\r\n\r\n".encode())
+        status, _, got = raw.read_response(s, head_only=True)
+        assert status == 206
+        gate.shut()
+        evict(daemon, digest(data))
+        while len(got) < want and not gate.reached.exists():
+            got += s.recv(16384)
+            time.sleep(0.02)
+        gate.wait()
+        serves(registry, {})
+        gate.open()
+        while len(got) < want:
+            got += s.recv(1 << 20)
+    assert got == data[:want]
 
 
 def test_slow_syncs_delay_nobody(slow, gate):

@@ -2,9 +2,13 @@
 import socket
 
 
-def connect(daemon, timeout=20):
-    s = socket.create_connection(("127.0.0.1", daemon.port), timeout)
+def connect(daemon, timeout=20, receive_bytes=None):
+    """`receive_bytes`: so much may lie in our kernel before it takes no more."""
+    s = socket.socket()
+    if receive_bytes:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     s.settimeout(timeout)
+    s.connect(("127.0.0.1", daemon.port))
     return s
 
 
