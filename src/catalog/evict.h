@@ -26,8 +26,7 @@ void evict_added(struct evict *evict, size_t repo_place, uint64_t bytes);
  */
 void evict_refused(struct evict *evict, size_t repo_place, uint64_t bytes);
 
-/* EVICT (turn.h: reads; the pass follows): str repo, str image ("": all of it). Reply: i32 err;
- * UNSUPPORTED when it is no proxy, BUSY while a pass runs. */
+/* EVICT (ipc/msg_operator.h): begins a pass that takes what it names; the answer does not wait. */
 void evict_op(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 
 #endif

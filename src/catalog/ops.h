@@ -48,8 +48,7 @@ must_check int op_target_get_for_delete(struct catalog *c, struct msg_reader *qu
 must_check int op_image_touch(struct catalog *c, const char *repo, const char *image);
 /* Removes the image's record when nothing is left in it. */
 must_check int op_image_leave(struct catalog *c, const char *repo, const char *image);
-/* Size of a blob's file; brings it back when garbage collection has just put it
- * aside. NOT_FOUND, DAMAGED (not a file), IO. */
+/* How long the file of a blob is, in the repository's store: turn_file(), and when to ask. */
 must_check int op_blob_file(struct catalog *c, size_t repo_place, const struct digest *digest,
                             uint64_t *size_r);
 /* Links a blob of t->size bytes that lies in the repository's store, and shows it. */

@@ -14,7 +14,7 @@
  * never tried as a password. */
 #define AUTH_ROBOT_PREFIX "ept_"
 
-/* AUTH_STATE, and the reply to AUTH_HELLO behind its i32. */
+/* AUTH_STATE, and the reply to AUTH_HELLO behind its error. */
 struct auth_state {
     uint64_t epoch; /* changes whenever a user or robot changes or goes; the same after a restart */
     uint8_t public_key[SIGN_PUBLIC_BYTES];

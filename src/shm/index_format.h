@@ -19,7 +19,7 @@
 #define INDEX_STORES_MAX 16
 
 enum index_map_state {
-    INDEX_BUILDING = 0,   /* a miss is not final: ask the catalog */
+    INDEX_BUILDING = 0,   /* not handed round yet: a miss is not final */
     INDEX_COMPLETE = 1,   /* a miss is final */
     INDEX_SUPERSEDED = 2, /* a newer map was handed round before this was stored */
     INDEX_PARTIAL = 3     /* what could be read of a damaged database: a miss is not final */

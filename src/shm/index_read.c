@@ -121,7 +121,7 @@ static int take_entry(const struct index_map *map, enum index_kind kind,
     }
     record = record_at(map, value);
     if (!record)
-        return ERR_BUSY; /* damage: the catalog knows better */
+        return ERR_BUSY; /* damage, which says nothing of what is there */
     entry_r->size = record->size;
     entry_r->digest = &record->digest;
     entry_r->media_type = record->media_type;

@@ -49,11 +49,11 @@ must_check int index_map_take(struct index_map *map, int fd);
 
 /* `ref`: tag text for INDEX_TAG, digest text otherwise. Existence is per
  * repository and image: the same digest elsewhere is not seen. Returns 0,
- * NOT_FOUND (final), BUSY: the map is not complete or superseded, take the
- * new one or ask the catalog; or INCOMPLETE: it is not here and nobody can say
- * that it is not there, for it was made of a database that lacks something
- * (INDEX_PARTIAL). A hit in a superseded map is BUSY too. Pointers in entry_r
- * live until index_map_close. */
+ * NOT_FOUND (final); BUSY: there is no map, or it is not complete, or superseded
+ * (a hit, too), so whoever asks takes the new one or comes again; or INCOMPLETE:
+ * it is not here and nobody can say that it is not there, for the map was made of
+ * a database that lacks something (INDEX_PARTIAL). Pointers in entry_r live until
+ * index_map_close. */
 must_check int index_find(const struct index_map *map, enum index_kind kind, const char *repo,
                           const char *image, const char *ref, struct index_entry *entry_r);
 
