@@ -1,6 +1,6 @@
 /*
- * upload.h - an upload request under way: shared by upload.c (the endpoints)
- * and upload_body.c (bytes, hashes, finishing).
+ * upload.h - an upload request under way: shared by upload.c (the endpoints), upload_body.c (bytes,
+ * hashes, finishing) and upload_replay.c (requests that come again).
  */
 #ifndef ENTREPOT_API_UPLOAD_H
 #define ENTREPOT_API_UPLOAD_H

@@ -1,7 +1,7 @@
 /*
  * http1.c - the parser of HTTP/1.x request heads.
  *
- * Runs in the workers, called by conn.c once a head is complete; pure functions
+ * Runs in the workers, called by conn_head.c once a head is complete; pure functions
  * of bytes. The head is copied into the request's arena and cut up there. Every
  * doubt about where a head or its body ends is a refusal: a proxy in front of
  * us may have read it the other way.

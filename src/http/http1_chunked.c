@@ -1,7 +1,7 @@
 /*
  * http1_chunked.c - the decoder of chunked bodies (RFC 9112 section 7.1).
  *
- * Runs in the workers, called by conn.c with whatever arrived. A byte-driven
+ * Runs in the workers, called by conn_body.c with whatever arrived. A byte-driven
  * machine: how the peer cuts its packets changes nothing. What does not follow
  * the grammar is an error for good, because a decoder that guesses is how two
  * parties come to disagree about where a request ends.

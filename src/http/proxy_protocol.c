@@ -1,7 +1,7 @@
 /*
  * proxy_protocol.c - parsing of PROXY protocol heads.
  *
- * Runs in workers, called by conn.c before anything else is read from a
+ * Runs in workers, called by conn_proxy.c before anything else is read from a
  * connection; pure.
  */
 #include "http/proxy_protocol.h"
