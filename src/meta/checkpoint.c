@@ -1,11 +1,14 @@
 /*
- * checkpoint.c - a copy of a database in use: tables first, then the rest at one moment.
+ * checkpoint.c - copies of a database: of one in use, of one that cannot be written, of remains.
  *
- * Runs in entrepotctl. When the manifest did not grow meanwhile, then all tables that
- * it names were finished before and are there still: LevelDB finishes a table before
- * the manifest names it, and removes one only after it does not any more. Of the logs
- * that were there at the beginning only the last one can have grown; its end may be
- * torn by a write under way, which LevelDB leaves out, like after a crash.
+ * Runs in entrepotctl and, where the database cannot be written, in the catalog. A crash leaves a
+ * part of the copy, which the next one's owner removes first.
+ *
+ * Of one in use: tables first, then the rest at one moment. When the manifest did not grow
+ * meanwhile, then all tables that it names were finished before and are there still: LevelDB
+ * finishes a table before the manifest names it, and removes one only after it does not any more.
+ * Of the logs that were there at the beginning only the last one can have grown; its end may be
+ * torn by a write under way, which LevelDB leaves out.
  */
 #include "meta/checkpoint.h"
 

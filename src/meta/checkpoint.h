@@ -1,8 +1,9 @@
 /*
- * checkpoint.h - a copy of the catalog's database while a daemon has it open.
+ * checkpoint.h - copies of the catalog's database.
  *
- * Needs nothing of the daemon. It holds every batch that was written before the call
- * and perhaps some of those written during it, each whole and in their order.
+ * The one of a database that a daemon has open needs nothing of the daemon. It holds every batch
+ * that was written before the call and perhaps some of those written during it, each whole and in
+ * their order.
  *
  * Tables are copied and not linked: LevelDB numbers its files from what the manifest
  * says, so a copy that is opened may give the number of a table which the original

@@ -1,8 +1,8 @@
 /*
  * store_fs.c - a store that is a directory, and the finished blobs in it.
  *
- * Master (making directories), workers and catalog. A blob appears by rename of
- * a synced file and disappears by unlink; whoever holds it open keeps it. A
+ * Master (making directories), workers, fetcher, catalog and entrepotctl. A blob appears by rename
+ * of a synced file and disappears by rename (store_trash.c); whoever holds it open keeps it. A
  * crash leaves temporary files, which the survey of uploads removes.
  */
 #include "store/store_fs.h"

@@ -1,8 +1,8 @@
 /*
  * store_trash.c - files on their way out, and files found damaged.
  *
- * Runs in the catalog. Nothing is unlinked in place: a worker may just have put
- * the same content there again and be about to say so. A crash leaves files in
+ * Runs in the catalog and, beside no daemon, in entrepotctl. Nothing is unlinked in place: a worker
+ * may just have put the same content there again and be about to say so. A crash leaves files in
  * the trash, which a later look empties, or in their places, where they are
  * orphans.
  */

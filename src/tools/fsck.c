@@ -4,7 +4,7 @@
  * Runs as the account that owns the data: root becomes it for good, so that
  * nothing is left behind which the daemon cannot open. Owns the data directory's
  * lock, which keeps a daemon from starting meanwhile; when a daemon has it, it looks
- * at copies and changes nothing (fsck_online.c).
+ * at copies and changes nothing (fsck_online.c). What a crash leaves: fsck.h.
  */
 #include "tools/fsck.h"
 
