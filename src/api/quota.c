@@ -28,8 +28,8 @@ const char *quota_text(struct api_call *call)
     return mem_arena_printf(
         call->r->arena,
         "the quota of blob store %s is used up: delete images, whose bytes "
-        "entrepotctl gc frees when they have been unused for gc_grace (%llu s), "
-        "or raise the quota",
+        "entrepotctl gc frees when they have been unused for gc_grace (%llu s) and entrepotctl "
+        "gc --now at once where no push needs them, or raise the quota",
         call->route.repo->store->name, (unsigned long long)call->api->conf->gc_grace_ms / 1000);
 }
 

@@ -71,6 +71,7 @@ static const struct question questions[MSG_TYPE_COUNT] = {
     [MSG_IMAGE_LIST] = {op_image_list, LIST},
     [MSG_IMAGE_SEARCH] = {op_image_search, LIST},
     [MSG_REFERRER_LIST] = {op_referrer_list, LIST},
+    [MSG_GC_WAITING] = {op_gc_waiting, LIST},
     [MSG_REPO_STATS] = {op_repo_stats, TOLD},
     [MSG_GC_ORPHANS] = {orphans_op, AT_ONCE},
     [MSG_GC_RUN] = {gc_op_run, AT_ONCE},

@@ -17,7 +17,7 @@
 #include "catalog/sweep.h"
 #include "catalog/trash.h"
 #include "catalog/turn.h"
-#include "ipc/msg_stats.h"
+#include "ipc/msg_operator.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -28,24 +28,28 @@ struct gc {
     struct turn_task slice_task;
     struct sweep sweep;
     struct stats_gc stats;
-    bool again; /* a sweep was asked for while one ran */
+    /* A sweep was asked for while one ran; and one that does not wait for gc_grace. */
+    bool again, again_now;
 };
 
-static void sweep_begin(struct gc *gc)
+/* now: what no push can need goes before its time, too. */
+static void sweep_begin(struct gc *gc, bool now)
 {
     struct catalog *c = gc->c;
 
     if (gc->stats.running) {
         gc->again = true;
+        gc->again_now = gc->again_now || now;
         return;
     }
-    gc->again = false;
+    gc->again = gc->again_now = false;
     gc->stats.running = true;
     gc->stats.started_s = op_now();
     gc->stats.looked_at_now = 0;
     memset(&gc->sweep, 0, sizeof(gc->sweep));
     gc->sweep.c = c;
     gc->sweep.deadline_s = clock_deadline_s(c->conf->gc_grace_ms);
+    gc->sweep.queued_s = now ? op_now() : gc->sweep.deadline_s;
     turn_add_task(c->turn, &gc->slice_task);
 }
 
@@ -59,7 +63,7 @@ static void sweep_end(struct gc *gc, bool good)
                  (unsigned long long)gc->stats.looked_at_now);
     trash_empty(gc->c->trash);
     if (gc->again)
-        sweep_begin(gc);
+        sweep_begin(gc, gc->again_now);
     else
         loop_timer_set(gc->c->loop, &gc->timer, gc->c->conf->gc_interval_ms);
 }
@@ -108,7 +112,7 @@ static void slice_done(struct turn_task *task, int err)
 
 static void sweep_due(struct loop_timer *timer)
 {
-    sweep_begin(CONTAINER_OF(timer, struct gc, timer));
+    sweep_begin(CONTAINER_OF(timer, struct gc, timer), false);
 }
 
 struct gc *gc_new(struct catalog *c)
@@ -138,11 +142,12 @@ void gc_start(struct gc *gc)
 void gc_op_run(struct catalog *c, struct msg_reader *question, struct msg_writer *answer)
 {
     struct gc *gc = c->gc;
+    bool now = operator_gc_get(question);
     int err = msg_end(question);
 
     if (err == 0) {
         loop_timer_cancel(c->loop, &gc->timer);
-        sweep_begin(gc);
+        sweep_begin(gc, now);
         orphans_hurry(c->orphans);
     }
     reply_err_put(answer, err);

@@ -26,6 +26,7 @@ void op_tag_gone(struct catalog *c, struct msg_reader *question, struct msg_writ
 
 /* Reads of what is committed, answered at once. */
 void op_tag_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
+void op_gc_waiting(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_image_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_image_search(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);
 void op_referrer_list(struct catalog *c, struct msg_reader *question, struct msg_writer *answer);

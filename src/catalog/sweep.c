@@ -35,8 +35,8 @@ static struct meta_key link_of(const struct suspect *x)
 
 static void queue_again(struct sweep *s, const struct suspect *x, uint64_t time)
 {
-    if (time <= s->deadline_s)
-        time = s->deadline_s + 1; /* not in this sweep */
+    if (time <= s->queued_s)
+        time = s->queued_s + 1; /* not in this sweep */
     if (x->key.kind != META_NONE)
         meta_delete(s->c->db, x->key);
     meta_put_key(s->c->db, meta_suspect(time, x->key.repo, x->key.image, &x->key.digest));
@@ -142,7 +142,10 @@ static void sweep_one(struct sweep *s, struct suspect *x)
         return;
     }
     if (asked_for(s, &x->key, s->deadline_s, &time)) {
-        queue_again(s, x, time);
+        if (s->queued_s > s->deadline_s)
+            s->kept++; /* where it is: its time comes */
+        else
+            queue_again(s, x, time);
         return;
     }
     if (sweep_link(s, x))
@@ -193,7 +196,7 @@ static size_t suspects_take(struct sweep *s, struct suspect *suspects)
     int err;
 
     s->finished = true;
-    while (meta_walk_next(walk, &key) && key.time <= s->deadline_s) {
+    while (meta_walk_next(walk, &key) && key.time <= s->queued_s) {
         if (count == SWEEP_SLICE) {
             s->finished = false;
             break;

@@ -4,8 +4,12 @@
  *
  * Within a turn (turn.h): a slice changes its batch and notes in `struct sweep` what must follow;
  * files move when that is durable (sweep_files). Who sweeps (gc.c), makes room (evict.c) or drops a
- * repository (drop.c) has a struct sweep of its own, zero but for `c`, sets `deadline_s` before it
+ * repository (drop.c) has a struct sweep of its own, zero but for `c`, sets the times before it
  * asks for a slice or evicts, and calls sweep_anew() first in each run of its task.
+ *
+ * What is queued waits from then on. Where queued_s is later than deadline_s it need not: whoever
+ * was told that it is here, by a push or by asking, marked it (shm/recent.h), and what was marked
+ * since deadline_s stays, and stays queued.
  */
 #ifndef ENTREPOT_CATALOG_SWEEP_H
 #define ENTREPOT_CATALOG_SWEEP_H
@@ -25,7 +29,8 @@ struct sweep_file {
 
 struct sweep {
     struct catalog *c;
-    uint64_t deadline_s;      /* what was queued until then is looked at; seconds since 1970 */
+    uint64_t deadline_s;      /* what was asked for since then stays; seconds since 1970 */
+    uint64_t queued_s;        /* what was queued until then is looked at; sweep_slice() only */
     struct meta_place cursor; /* of the last slice that is durable; len 0: none */
     struct meta_place next;   /* the last one looked at; the cursor when that is durable */
     bool finished;            /* the queue has no more up to the deadline */
@@ -38,7 +43,7 @@ struct sweep {
         uint64_t deadline_s;
     } taken[SWEEP_SLICE];
     size_t taken_count;
-    uint64_t looked_at, links, kept; /* kept: queued again, somebody asked for them */
+    uint64_t looked_at, links, kept; /* kept: still queued, somebody may need them */
     /* When that is durable. */
     void (*moved)(struct sweep *sweep);
     size_t moving;

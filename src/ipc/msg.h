@@ -52,6 +52,7 @@ enum msg_role {
     X(GC_ORPHANS, CATALOG, OPERATOR, 0) /* look for files without a record now */                  \
     X(GC_RUN, CATALOG, OPERATOR, 0)     /* sweep now */                                            \
     X(GC_STATUS, CATALOG, ALL, 20000)   /* what sweeps have done and do */                         \
+    X(GC_WAITING, CATALOG, ALL, 20000)  /* what sweeps will find */                                \
     X(SCRUB_RUN, CATALOG, OPERATOR, 0)  /* read every blob now */                                  \
     X(SCRUB_STATUS, CATALOG, ALL, 20000)                                                           \
     X(BLOB_DAMAGED, CATALOG, ALL, 20000) /* a worker could not serve this one: look at it */       \

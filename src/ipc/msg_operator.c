@@ -47,6 +47,16 @@ void operator_dropped_get(struct msg_reader *r, struct operator_dropped *d_r)
     d_r->state = msg_get_u8(r);
 }
 
+void operator_gc_put(struct msg_writer *w, bool now)
+{
+    msg_put_u8(w, now);
+}
+
+bool operator_gc_get(struct msg_reader *r)
+{
+    return msg_get_u8(r);
+}
+
 void operator_orphans_put(struct msg_writer *w, bool take)
 {
     msg_put_u8(w, take);

@@ -31,6 +31,9 @@ void operator_drop_put(struct msg_writer *w, const struct operator_drop *q);
 void operator_drop_get(struct msg_reader *r, struct operator_drop *q_r);
 void operator_dropped_put(struct msg_writer *w, const struct operator_dropped *d);
 void operator_dropped_get(struct msg_reader *r, struct operator_dropped *d_r);
+/* GC_RUN: without waiting for gc_grace where no push can need it. Reply: it has begun. */
+void operator_gc_put(struct msg_writer *w, bool now);
+bool operator_gc_get(struct msg_reader *r);
 /* GC_ORPHANS: take what is found, else count it. Reply: it has begun. */
 void operator_orphans_put(struct msg_writer *w, bool take);
 bool operator_orphans_get(struct msg_reader *r);

@@ -5,6 +5,7 @@
 #include "ipc/msg_stats.h"
 
 #include "conf/conf.h"
+#include "oci/name.h"
 
 void stats_repo_put(struct msg_writer *w, const struct stats_repo *s)
 {
@@ -100,6 +101,42 @@ void stats_gc_get(struct msg_reader *r, struct stats_gc *s_r)
     s_r->orphan_counts = msg_get_u64(r);
     s_r->grace_ms = msg_get_u64(r);
     s_r->interval_ms = msg_get_u64(r);
+}
+
+void stats_place_put(struct msg_writer *w, const struct stats_place *p)
+{
+    msg_put_u64(w, p->time);
+    msg_put_str(w, p->repo);
+    msg_put_str(w, p->image);
+    msg_put_digest(w, &p->digest);
+}
+
+void stats_place_get(struct msg_reader *r, struct stats_place *p_r)
+{
+    p_r->time = msg_get_u64(r);
+    p_r->repo = msg_get_str(r, NAME_IMAGE_MAX);
+    p_r->image = msg_get_str(r, NAME_IMAGE_MAX);
+    msg_get_digest(r, true, &p_r->digest);
+}
+
+void stats_waiting_put(struct msg_writer *w, const struct stats_waiting *s)
+{
+    msg_put_u64(w, s->count);
+    msg_put_u64(w, s->bytes);
+    msg_put_u64(w, s->first_s);
+    msg_put_u64(w, s->last_s);
+    msg_put_u8(w, s->more);
+    stats_place_put(w, &s->place);
+}
+
+void stats_waiting_get(struct msg_reader *r, struct stats_waiting *s_r)
+{
+    s_r->count = msg_get_u64(r);
+    s_r->bytes = msg_get_u64(r);
+    s_r->first_s = msg_get_u64(r);
+    s_r->last_s = msg_get_u64(r);
+    s_r->more = msg_get_u8(r);
+    stats_place_get(r, &s_r->place);
 }
 
 void stats_scrub_put(struct msg_writer *w, const struct stats_scrub *s)

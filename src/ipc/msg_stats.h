@@ -3,6 +3,7 @@
  * without contents:
  *   REPO_STATS     a count, that many struct stats_repo, a count, that many struct stats_store
  *   GC_STATUS      struct stats_gc
+ * GC_WAITING with a struct stats_place; reply: struct stats_waiting
  *   SCRUB_STATUS   struct stats_scrub
  *   CATALOG_STATS  as REPO_STATS, then struct stats_gc, stats_scrub and stats_lists
  */
@@ -48,6 +49,22 @@ struct stats_gc {
     uint64_t grace_ms, interval_ms;
 };
 
+/* An entry of the queue of what may be garbage. */
+struct stats_place {
+    uint64_t time; /* seconds since 1970 */
+    const char *repo, *image;
+    struct digest digest;
+};
+
+/* What of the queue nothing names now, from a place on; a slice. */
+struct stats_waiting {
+    /* At most: what several images have, or came to wait twice, is told as often. */
+    uint64_t count, bytes;
+    uint64_t first_s, last_s; /* when the first and the last of them came to wait; 0: none */
+    bool more;                /* ask again, with `place` */
+    struct stats_place place; /* all up to here was looked at */
+};
+
 /* The scrub; counts are since the catalog's start. */
 struct stats_scrub {
     bool running;
@@ -68,6 +85,11 @@ void stats_store_put(struct msg_writer *w, const struct stats_store *s);
 void stats_store_get(struct msg_reader *r, struct stats_store *s_r);
 void stats_gc_put(struct msg_writer *w, const struct stats_gc *s);
 void stats_gc_get(struct msg_reader *r, struct stats_gc *s_r);
+/* repo "": before all. */
+void stats_place_put(struct msg_writer *w, const struct stats_place *p);
+void stats_place_get(struct msg_reader *r, struct stats_place *p_r);
+void stats_waiting_put(struct msg_writer *w, const struct stats_waiting *s);
+void stats_waiting_get(struct msg_reader *r, struct stats_waiting *s_r);
 void stats_scrub_put(struct msg_writer *w, const struct stats_scrub *s);
 void stats_scrub_get(struct msg_reader *r, struct stats_scrub *s_r);
 void stats_lists_put(struct msg_writer *w, const struct stats_lists *s);

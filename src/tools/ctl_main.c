@@ -44,7 +44,7 @@ static int usage(FILE *out, int status)
         "  repos                    repositories and blob stores\n"
         "  images [REPOSITORY]      images of one repository or of all\n"
         "  tags REPOSITORY:IMAGE    tags of an image\n"
-        "  gc [--status]            collect garbage now; what was collected\n"
+        "  gc [--now | --status]    collect garbage now; without gc_grace; what was collected\n"
         "  gc --orphans [--yes]     files that no record knows: how many; take them away\n"
         "  scrub [--status]         read every blob now; what was found\n"
         "  fetches                  downloads that run\n"

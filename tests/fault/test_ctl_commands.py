@@ -23,7 +23,7 @@ connector "127.0.0.1:{{port}}" {{{{ }}}}
 
 # What is asked while the daemon runs, then what is asked of a stopped one, in this order.
 RUNNING = [
-    "status", "repos", "images", "images moved", "tags moved:app", "gc", "gc --status", "gc --orphans", "gc --orphans --yes",
+    "status", "repos", "images", "images moved", "tags moved:app", "gc", "gc --now", "gc --status", "gc --orphans", "gc --orphans --yes",
     "scrub", "scrub --status", "fetches", "proxy status", "warm up:app/x:1", "evict up", "repo drop going --yes",
     "cert --dir {dir}/tls registry.example", "user add alice --password-stdin", "user passwd alice --password-stdin",
     "user list", "token create robot", "token list", "token revoke robot", "user del alice",

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from harness.daemon import wait_for
-from harness.registry import Registry, digest, error
+from harness.registry import OCI_INDEX, Registry, digest, error
 
 TWO = 'hosted first {{ }}\nhosted second {{ }}\nconnector "127.0.0.1:{port}" {{ }}\n'
 STORES = ('blobstore a {{ path = "{dir}/a" }}\nblobstore b {{ path = "{dir}/b" }}\n'
@@ -292,6 +292,67 @@ def test_an_upload_while_its_file_goes(collector, point):
     other = Registry(daemon.url, "gc/other")
     assert other.get(f"blobs/{digest(data)}").content == data and daemon.blob_path(digest(data)).exists()
     assert other.put_manifest(other.image_manifest(data, (data,), push=False)).status_code == 201
+
+
+def test_what_waits_is_told(collector):
+    """What a sweep would take, and when; not what is named, nor what is held elsewhere."""
+    daemon = collector(top='gc_grace = "1d"\ngc_interval = "1d"\n')
+    registry, other = Registry(daemon.url, "gc/waits"), Registry(daemon.url, "gc/other")
+    assert "nothing waits" in daemon.ctl("gc", "--status").stdout
+    began = int(time.time())
+    body = registry.push_image("kept", layers=(b"named",))
+    other.put_manifest(body, "kept-too", query="")
+    status = gc_status(daemon)
+    assert (status["waiting"], status["waiting_bytes"]) == (0, 0)
+    lonely = [b"%03d of many" % n for n in range(70)]  # more than one answer looks at
+    for data in lonely:
+        registry.push_blob(data)
+    status = gc_status(daemon)
+    assert (status["waiting"], status["waiting_bytes"]) == (70, sum(map(len, lonely)))
+    assert began <= status["waiting_first"] <= status["waiting_last"] <= time.time()
+    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": []}).encode()
+    assert registry.put_manifest(index, media_type=OCI_INDEX).status_code == 201
+    assert registry.delete(f"manifests/{digest(index)}").status_code == 202
+    after = gc_status(daemon)
+    assert (after["waiting"], after["waiting_bytes"]) == (71, status["waiting_bytes"] + len(index))
+    text = daemon.ctl("gc", "--status").stdout
+    assert "what nothing names waits: up to 71 blobs and manifests, up to 863 B" in text, text
+    sweep(daemon)
+    assert gc_status(daemon)["waiting"] == 71 and registry.get(f"blobs/{digest(lonely[0])}").status_code == 200
+
+
+def test_now_takes_what_no_push_can_need(collector):
+    """A deleted image's layers do not wait for gc_grace; what somebody asked for lately does."""
+    daemon = collector(top='gc_grace = "5s"\ngc_interval = "1d"\n')
+    registry = Registry(daemon.url, "gc/now")
+    old, asked, fresh = os.urandom(1000), os.urandom(1000), os.urandom(1000)
+    body = registry.push_image("gone", layers=(old, asked))
+    time.sleep(6)  # nobody asks for any of it for that long
+    assert registry.delete(f"manifests/{digest(body)}").status_code == 202
+    registry.push_blob(fresh)
+    stop, begun = threading.Event(), threading.Event()
+
+    def ask():
+        """Like clients whose push goes on."""
+        while not stop.wait(0.05):
+            for data in (asked, fresh):
+                assert Registry(daemon.url, "gc/now").head(f"blobs/{digest(data)}").status_code == 200
+            begun.set()
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        assert begun.wait(20)
+        before = gc_status(daemon)["sweeps"]
+        daemon.ctl("gc", "--now")
+        status = wait_for(lambda: (s := gc_status(daemon))["sweeps"] > before and not s["running"] and s, "the sweep ends")
+        stop.set()
+        asking.result(20)
+    assert status["kept"] >= 2 and status["waiting"] >= 2  # one has come to wait twice
+    assert not daemon.blob_path(digest(old)).exists() and not daemon.blob_path(digest(body)).exists()
+    assert registry.get(f"blobs/{digest(asked)}").content == asked and registry.get(f"blobs/{digest(fresh)}").content == fresh
+    assert registry.put_manifest(registry.image_manifest(fresh, (asked,), push=False)).status_code == 201
+    daemon.stop()
+    assert daemon.fsck()[0] == 0
 
 
 def held_look(daemon):

@@ -86,7 +86,7 @@ QUESTIONS = {
     "ROBOT_CREATE": ("auth", field("evil") + field("") + struct.pack("=QQ", 0, 0)),
     "ROBOT_REVOKE": ("auth", field("evil")),
     "ROBOT_LIST": ("auth", b""),
-    "GC_RUN": ("catalog", b""),
+    "GC_RUN": ("catalog", b"\0"),
     "GC_ORPHANS": ("catalog", b"\1"),
     "REPO_DROP": ("catalog", field("docker-local") + b"\1"),
     "SCRUB_RUN": ("catalog", b""),

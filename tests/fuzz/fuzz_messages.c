@@ -57,6 +57,8 @@
     X(operator_process)                                                                            \
     X(stats_repo)                                                                                  \
     X(stats_store)                                                                                 \
+    X(stats_place)                                                                                 \
+    X(stats_waiting)                                                                               \
     X(stats_gc)                                                                                    \
     X(stats_scrub)                                                                                 \
     X(stats_lists)
@@ -76,6 +78,7 @@
     X(fetch_warm_id, uint64_t)                                                                     \
     X(auth_name, const char *)                                                                     \
     X(auth_robot_token, const char *)                                                              \
+    X(operator_gc, bool)                                                                           \
     X(operator_orphans, bool)                                                                      \
     X(reply_err, int)                                                                              \
     X(reply_count, uint32_t)
