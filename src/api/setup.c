@@ -29,6 +29,8 @@
 #define STORES_MS    1000
 
 _Static_assert(INDEX_STORES_MAX == CONF_STORES_MAX, "each store has its place in the index");
+_Static_assert(SESSIONS_ID_LEN == STORE_UPLOAD_ID_LEN && SESSIONS_TAG_LEN == STORE_UPLOAD_TAG_LEN,
+               "a session's id tells who began it");
 
 static void fetcher_connected(struct link *link, void *ctx)
 {

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+_Static_assert(LIST_BYTES_MAX < MSG_MAX, "a list is one message, with the head of the reply");
+
 static bool full(const struct list_out *out)
 {
     return out->count >= FETCH_NAMES_MAX || out->items.buf.len >= LIST_BYTES_MAX;

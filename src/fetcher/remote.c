@@ -311,6 +311,8 @@ static void wire_done(void *ctx, int err, const struct upstream_head *head, cons
     }
 }
 
+_Static_assert(REMOTE_EXTRA_MAX + 1 < UPSTREAM_HEADERS_MAX, "with Authorization and the end");
+
 static void remote_send(struct remote_request *r)
 {
     struct proxy *p = r->proxy;

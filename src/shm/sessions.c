@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 
 #define PLACES 65536
-#define ID_LEN 32
 /* Behind the holders': those of stores. */
 #define WORDS (PLACES + INDEX_STORES_MAX)
 
@@ -64,8 +63,8 @@ uint32_t sessions_tag_of(const char *id)
 {
     uint8_t tag[SESSIONS_TAG_LEN / 2];
 
-    if (strnlen(id, ID_LEN) < ID_LEN ||
-        str_unhex(id + ID_LEN - SESSIONS_TAG_LEN, SESSIONS_TAG_LEN, tag, sizeof(tag)) != 0)
+    if (strnlen(id, SESSIONS_ID_LEN) < SESSIONS_ID_LEN ||
+        str_unhex(id + SESSIONS_ID_LEN - SESSIONS_TAG_LEN, SESSIONS_TAG_LEN, tag, sizeof(tag)) != 0)
         return 0;
     return (uint32_t)tag[0] << 24 | (uint32_t)tag[1] << 16 | (uint32_t)tag[2] << 8 | tag[3];
 }

@@ -19,7 +19,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SESSIONS_TAG_LEN 8 /* hex digits */
+#define SESSIONS_ID_LEN  32 /* hex digits */
+#define SESSIONS_TAG_LEN 8
 
 struct sessions;
 

@@ -32,6 +32,9 @@ bool belong_orphans_few(uint64_t database_created_s, uint64_t store_created_s, u
            (orphans <= ORPHANS_FEW && orphans * ORPHANS_FEW_SHARE <= files);
 }
 
+_Static_assert(IDENTITY_STORES_MAX >= CONF_STORES_MAX,
+               "each store has its place in all that knows");
+
 static void look_at_database(const struct conf *conf, struct belong *b)
 {
     char *path = mem_alloc(strlen(conf->data_dir) + sizeof("/catalog"));

@@ -125,7 +125,8 @@ must_check int store_blobs_list(const struct store *store, struct store_cursor *
                                 size_t *count_r);
 
 /* store_upload.c */
-#define STORE_UPLOAD_ID_LEN  32
+#define STORE_UPLOAD_ID_LEN  32 /* hex digits */
+#define STORE_UPLOAD_TAG_LEN 8  /* of them, the last */
 #define STORE_UPLOAD_KEY_MAX 192
 /* What names a session among all of its store; false for what is no id. `repo` is "REPO\nUSER"
  * where somebody has logged in: a session is found neither through another name nor by another

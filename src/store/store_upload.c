@@ -25,7 +25,6 @@
 #include <unistd.h>
 
 #define FILE_MODE 0640
-#define TAG_LEN   8
 /* In the mode of a session's file: it was once cut back, so that a hash kept elsewhere may be of
  * bytes that are not in it any more. Kept in the file itself, for all workers and after any crash.
  */
@@ -40,8 +39,9 @@ int store_upload_create(const struct store *store, const char *repo, const char 
     char path[LAYOUT_PATH_MAX];
     int fd;
 
-    file_random_hex((LAYOUT_ID_LEN - TAG_LEN) / 2, id_out);
-    snprintf(id_out + LAYOUT_ID_LEN - TAG_LEN, TAG_LEN + 1, "%0*" PRIx32, TAG_LEN, tag);
+    file_random_hex((LAYOUT_ID_LEN - STORE_UPLOAD_TAG_LEN) / 2, id_out);
+    snprintf(id_out + LAYOUT_ID_LEN - STORE_UPLOAD_TAG_LEN, STORE_UPLOAD_TAG_LEN + 1, "%0*" PRIx32,
+             STORE_UPLOAD_TAG_LEN, tag);
     if (!layout_upload(id_out, repo, image, path))
         return ERR_INVALID;
     fd = openat(store->dir_fd, path, O_RDWR | O_APPEND | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
