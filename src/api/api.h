@@ -38,6 +38,7 @@ struct api {
     const struct conf *conf;
     struct loop *loop;
     struct pool *pool;
+    struct pool *reads; /* of files that are sent: a disk that hangs keeps no upload waiting */
     struct link *catalog;
     struct link *fetcher;    /* NULL: no proxy is configured */
     struct follows *follows; /* the same */

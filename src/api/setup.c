@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define POOL_THREADS 4
+#define READ_THREADS 3
 #define ROLE_QUEUE   4096
 /* Of the cache: memory for small objects. */
 #define HOT_BYTES (8u << 20)
@@ -91,7 +92,10 @@ int api_new(const struct api_setup *setup, struct api **api_r)
     struct api *api = mem_alloc(sizeof(*api));
     int err = pool_new(setup->loop, POOL_THREADS, &api->pool);
 
+    if (err == 0)
+        err = pool_new(setup->loop, READ_THREADS, &api->reads);
     if (err != 0) {
+        pool_free(&api->pool);
         free(api);
         return err;
     }

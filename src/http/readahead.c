@@ -79,7 +79,7 @@ bool readahead_start(struct http_conn *c, int fd, uint64_t offset, size_t len)
     ahead->len = len;
     c->reading_ahead = ahead;
     atomic_fetch_add_explicit(&c->server->setup.counters->cold_reads, 1, memory_order_relaxed);
-    pool_submit_slow(pool, &ahead->job);
+    pool_submit(pool, &ahead->job);
     return true;
 }
 

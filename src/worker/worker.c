@@ -235,7 +235,7 @@ static void worker_serve(struct worker *w)
                    .max_per_address = conf->max_connections_per_address,
                    .drain_bytes = DRAIN_BYTES},
         .counters = &w->api->tally->http,
-        .pool = w->api->pool,
+        .pool = w->api->reads,
         .on_request = worker_request,
         .on_bad_request = worker_bad_request,
         .on_log = worker_log,

@@ -3,7 +3,7 @@
  *
  * Preloaded into the daemon: while the file $SLOW_DISK_GATE exists, pread(2) and
  * fdatasync(2) of files whose path holds $SLOW_DISK_PATH and that have at least
- * $SLOW_DISK_BYTES wait, and say so by making the file $SLOW_DISK_GATE.reached. preadv2(2)
+ * $SLOW_DISK_BYTES wait, and say so by a byte in the file $SLOW_DISK_GATE.reached. preadv2(2)
  * that must not wait finds nothing of them in memory. Connections have short queues, so that
  * what a client does not take stays in the file.
  */
@@ -44,7 +44,9 @@ static void gate(int fd)
     if (!behind(fd))
         return;
     snprintf(reached, sizeof(reached), "%s.reached", path);
-    close(open(reached, O_WRONLY | O_CREAT, 0644));
+    fd = open(reached, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    (void)!write(fd, "x", 1);
+    close(fd);
     while (access(path, F_OK) == 0)
         usleep(1000);
 }

@@ -32,8 +32,8 @@ class Gate:
     def open(self):
         self.file.unlink(missing_ok=True)
 
-    def wait(self):
-        wait_for(self.reached.exists, "somebody waits for the disk")
+    def wait(self, count=1):
+        wait_for(lambda: self.reached.exists() and self.reached.stat().st_size >= count, "somebody waits for the disk")
 
 
 @pytest.fixture
@@ -113,10 +113,11 @@ def test_cold_layers_delay_nobody(slow, gate, ranged):
     headers = {"Range": "bytes=1000-2999999"} if ranged else {}
     gate.shut()
     with in_memory(daemon, others), concurrent.futures.ThreadPoolExecutor(len(layers)) as pool:
-        # more of them than the pool has threads
+        # more of them than there are threads
         pulls = [pool.submit(Registry(daemon.url, "cold/layers").get, f"blobs/{d}", headers=headers) for d in names]
-        gate.wait()
+        gate.wait(3)
         serves(registry, others)
+        registry.push_blob(os.urandom(900000))  # in pieces, which threads write
         assert not any(p.done() for p in pulls)
         gate.open()
         for pull, data in zip(pulls, layers):
